@@ -1,0 +1,55 @@
+FUZZTIME ?= 20s
+
+# Modules with code: the root, and each folder that has a go.mod. tools/ has none: it pins versions.
+MODULES := . $(filter-out tools/,$(dir $(wildcard */go.mod)))
+STATICCHECK := go tool -modfile=$(CURDIR)/tools/go.mod staticcheck
+
+.NOTPARALLEL:
+.PHONY: help test unit integration check fmt vet fix staticcheck tidy deps bench fuzz
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: unit integration ## all tests, with the race detector
+
+unit: ## the tests that need nothing but Go
+	go test -race ./...
+
+# -count=1: a result from the cache says nothing about the broker that is there now.
+# No package list: only then does go test show which broker served, or that none did.
+integration: ## the tests that need a broker: from Docker, or else KAFKA_BROKERS
+	cd integration && go test -race -count=1
+
+check: fmt vet fix staticcheck tidy deps test ## everything a change must pass
+
+fmt:
+	@out=$$(gofmt -l .) && if [ -n "$$out" ]; then echo "not gofmt'ed:"; echo "$$out"; exit 1; fi
+
+vet:
+	@set -e; for m in $(MODULES); do (cd $$m && echo "go vet in $$m" && go vet ./...); done
+
+fix:
+	@set -e; for m in $(MODULES); do (cd $$m && echo "go fix in $$m" && go fix -diff ./...); done
+
+staticcheck:
+	@set -e; for m in $(MODULES); do (cd $$m && echo "staticcheck in $$m" && $(STATICCHECK) ./...); done
+
+tidy:
+	@set -e; for m in $(MODULES) tools; do (cd $$m && echo "go mod tidy in $$m" && go mod tidy -diff); done
+
+# Who uses the library must not inherit what its integration tests need.
+deps:
+	@graph=$$(go mod graph) && if echo "$$graph" | grep testcontainers; then \
+		echo "testcontainers is in the root module's graph"; exit 1; fi
+
+bench: ## the root module's benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## each fuzz target of the root module, for FUZZTIME (20s)
+	@set -e; pkgs=$$(go list ./...); for pkg in $$pkgs; do \
+		list=$$(go test -list '^Fuzz' $$pkg); \
+		for target in $$(echo "$$list" | grep '^Fuzz'); do \
+			echo "$$target in $$pkg"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done

@@ -1,0 +1,154 @@
+package kafka
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// version is sent to the brokers as the client's software version.
+const version = "0.1.0"
+
+// Client is a connection to a cluster that many producers, and package topics, can share: each gives it as
+// ProducerConfig.Client. It is safe for concurrent use.
+type Client struct {
+	cfg      ClientConfig
+	kgo      *kgo.Client
+	log      *slog.Logger
+	access   *accessWatch
+	buffered *budget
+	letters  *budget  // dead letters on their way; its limit of 1 makes acquire wait for none
+	limits   sync.Map // topic name to the most bytes a batch to it may have, an int32
+	close    sync.Once
+}
+
+// NewClient checks the config and that a broker answers and takes the credentials, within ConnectTimeout. The error says
+// which broker and what is likely wrong; see [ConnectError].
+func NewClient(cfg ClientConfig) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return newClient(cfg.withDefaults())
+}
+
+func newClient(cfg ClientConfig, extra ...kgo.Opt) (*Client, error) {
+	log := cfg.Logger
+	if log == nil {
+		log = slog.Default()
+	}
+	c := &Client{
+		cfg: cfg, log: log, access: &accessWatch{cfg: cfg},
+		buffered: newBudget(cfg.MaxBufferedRecords, cfg.MaxBufferedBytes), letters: newBudget(1, 1),
+	}
+	opts, err := producingOptions(cfg, c.batchLimit, c.access)
+	if err != nil {
+		return nil, err
+	}
+	if c.kgo, err = kgo.NewClient(append(opts, extra...)...); err != nil {
+		return nil, fmt.Errorf("kafka: client config: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cfg.ConnectTimeout)
+	defer cancel()
+	if err := c.Ping(ctx); err != nil {
+		c.kgo.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Ping returns nil once a broker answers and takes the credentials. Its error names each broker that was tried.
+func (c *Client) Ping(ctx context.Context) error { return ping(ctx, c.kgo, c.cfg) }
+
+// Flush waits until everything published through this client is acknowledged or failed, or ctx ends.
+func (c *Client) Flush(ctx context.Context) error {
+	err := c.kgo.Flush(ctx)
+	if err == nil {
+		err = c.letters.acquire(ctx, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("kafka: flush: %d messages still unacknowledged: %w", c.kgo.BufferedProduceRecords(), err)
+	}
+	return nil
+}
+
+// Close flushes for up to DeliveryTimeout, then closes the connections. What is not acknowledged by then fails with
+// [ErrClosed], and Close says how much. Only the first call does anything.
+func (c *Client) Close() (err error) {
+	c.close.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.DeliveryTimeout)
+		defer cancel()
+		err = c.Flush(ctx)
+		c.kgo.Close()
+	})
+	return err
+}
+
+// abort closes the connections without flushing.
+func (c *Client) abort() { c.close.Do(c.kgo.Close) }
+
+// KGO returns the franz-go client, for what this package has no word for (administration, transactions of topics).
+// Don't close it.
+func (c *Client) KGO() *kgo.Client { return c.kgo }
+
+// produce sends a record and calls done exactly once, from another goroutine or, when the record was not taken, from
+// this one. ctx bounds the wait for room in the buffer. After that the record is on its way and no context reaches it:
+// franz-go asks only the first record of a batch for its context, and would fail the other callers' with it.
+func (c *Client) produce(ctx context.Context, r *kgo.Record, done func(error)) {
+	cost := c.buffered.cost(r)
+	if err := c.buffered.acquire(ctx, cost); err != nil {
+		done(err)
+		return
+	}
+	c.send(ctx, r, cost, done)
+}
+
+// produceLetter sends a dead letter from an acknowledgement's callback, where nothing may wait for the client: it goes
+// over the buffer's bound if need be, and from a goroutine that ends once franz-go has the record.
+func (c *Client) produceLetter(r *kgo.Record, done func(error)) {
+	cost := c.buffered.cost(r)
+	c.buffered.take(cost)
+	c.letters.take(1)
+	go c.send(context.Background(), r, cost, func(err error) {
+		done(err)
+		c.letters.give(1)
+	})
+}
+
+func (c *Client) send(ctx context.Context, r *kgo.Record, cost int64, done func(error)) {
+	c.kgo.Produce(context.WithoutCancel(ctx), r, func(_ *kgo.Record, err error) {
+		c.buffered.give(cost)
+		done(c.explain(err))
+	})
+}
+
+// batchLimit is asked by franz-go when it first sees a topic, so limits are set before a topic's first use.
+func (c *Client) batchLimit(topic string) int32 {
+	if limit, ok := c.limits.Load(topic); ok {
+		return limit.(int32)
+	}
+	return cmp.Or(c.cfg.MaxMessageBytes, defaultMaxMessageBytes)
+}
+
+// explain adds to an error what this package's callers can ask for with errors.Is.
+func (c *Client) explain(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, kgo.ErrClientClosed):
+		return ErrClosed
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return fmt.Errorf("%w (%w): create it, with package topics for example", ErrTopicMissing, err)
+	case isAuthorization(err):
+		return fmt.Errorf("%w: %w", ErrAuthorization, err)
+	}
+	if refusal := c.access.refusal(); refusal != nil { // why the record could not be sent in time
+		return fmt.Errorf("%w; %w", err, refusal)
+	}
+	return err
+}

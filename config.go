@@ -1,0 +1,236 @@
+package kafka
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Defaults. In every config a zero field means its default, but for ConsumerConfig's DLQTopic and MaxRetries, whose zero
+// means none; [NewConsumerConfig] and [NewConsumerConfigFromEnv] fill those two in.
+const (
+	defaultConnectTimeout     = 1900 * time.Millisecond // a constructor answers within 2 s
+	defaultDeliveryTimeout    = 2 * time.Minute         // Kafka's own
+	defaultCompression        = "snappy"                // kgo's default: cheap in CPU
+	defaultMaxBufferedRecords = 50_000                  // kgo's default
+	defaultMaxBufferedBytes   = 64 << 20
+	defaultMaxMessageBytes    = 1_048_588 // a broker's default message.max.bytes
+
+	defaultMaxRetries         = 3
+	defaultRetryBackoff       = 500 * time.Millisecond
+	defaultRetryBackoffMax    = 30 * time.Second
+	defaultDrainTimeout       = 30 * time.Second // half of the rebalance timeout
+	defaultMaxQueuedRecords   = 20_000
+	defaultMaxQueuedBytes     = 64 << 20
+	defaultCommitInterval     = time.Second
+	defaultSessionTimeout     = 45 * time.Second // Kafka's own
+	defaultRebalanceTimeout   = 60 * time.Second // kgo's default
+	defaultAuthFailureTimeout = 30 * time.Second
+)
+
+// ClientConfig is how to reach a cluster and how to write to it. It is part of [ProducerConfig] and [ConsumerConfig];
+// a consumer writes only its dead letters.
+type ClientConfig struct {
+	// Brokers to ask first, as host:port. At least one is required. Kafka: bootstrap.servers.
+	Brokers []string
+	// ClientID names this service in the brokers' logs, metrics and quotas. Default: the program's file name.
+	// Kafka: client.id.
+	ClientID string
+	TLS      TLSConfig
+	SASL     SASLConfig
+	// ConnectTimeout bounds the constructor's check that a broker answers and takes the credentials. Default 1.9s.
+	ConnectTimeout time.Duration
+
+	// DeliveryTimeout bounds the retries of one message. When it ends, the message fails with the last cause. A message
+	// already on its way waits for the brokers' verdict past it. Default 2m. Kafka: delivery.timeout.ms.
+	DeliveryTimeout time.Duration
+	// Compression is one of none, gzip, snappy, lz4, zstd. Default snappy; a consumer's dead letters zstd, which keeps a
+	// large record within the topic's limit. Kafka: compression.type.
+	Compression string
+	// Linger is how long a batch waits for more messages. Default 0: a batch grows while the one before it is on its
+	// way. Kafka: linger.ms.
+	Linger time.Duration
+	// MaxBufferedRecords and MaxBufferedBytes bound what waits to be acknowledged, over all producers of a client: each
+	// message counts its bytes and MaxBufferedBytes/MaxBufferedRecords on top. Publishing waits while the bound is
+	// reached. Defaults 50,000 and 64 MiB. Kafka: buffer.memory.
+	MaxBufferedRecords int
+	MaxBufferedBytes   int64
+	// MaxMessageBytes is the largest batch, before compression, that is sent at all. Default: the topic's own
+	// max.message.bytes, or 1,048,588, which is the brokers' default, where that can't be read. Kafka: max.request.size.
+	MaxMessageBytes int32
+
+	// Logger takes the library's own lines. Default slog.Default(). Keys, values and headers are never logged.
+	Logger *slog.Logger
+	// Options are passed to the franz-go client, after this package's tunables and before what its guarantees rest on
+	// (group callbacks, commits, acknowledgements), which they can't override.
+	Options []kgo.Opt
+}
+
+// TLSConfig turns TLS on. TLS 1.2 is the least that is accepted. Files are read when a client is made.
+type TLSConfig struct {
+	// Enabled turns TLS on with the system's certificate authorities. Any other field turns it on as well.
+	Enabled bool
+	// CAFile is a PEM file of the authorities to trust in place of the system's. Kafka: ssl.truststore.location.
+	CAFile string
+	// CertFile and KeyFile are the client's certificate and key, PEM, for mTLS. Kafka: ssl.keystore.location.
+	CertFile string
+	KeyFile  string
+	// ServerName is the name the brokers' certificates must carry. Default: the host that is dialled.
+	ServerName string
+}
+
+// SASLConfig authenticates with a user and password.
+type SASLConfig struct {
+	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, or "" for none. Kafka: sasl.mechanism.
+	Mechanism string
+	Username  string
+	Password  Secret
+	// AllowPlaintext lets PLAIN send the password unencrypted to brokers beyond this machine.
+	AllowPlaintext bool
+}
+
+// ProducerConfig configures a [Producer].
+type ProducerConfig struct {
+	ClientConfig
+	// Client, if set, is shared: the producer uses its connections and ignores ClientConfig, but for Logger.
+	Client *Client
+	// Topic to publish to. Required.
+	Topic string
+	// DLQTopic, if set, takes messages that the brokers refuse for what they are: too large or invalid. Publish
+	// returns the error all the same.
+	DLQTopic string
+	// DisableMiddleware bypasses everything added with Use.
+	DisableMiddleware bool
+}
+
+// ConsumerConfig configures a [Consumer]. Make one with [NewConsumerConfig] or [NewConsumerConfigFromEnv].
+type ConsumerConfig struct {
+	ClientConfig
+	// Topic to consume. Required.
+	Topic string
+	// Group shares the topic's partitions among its members. Required. Kafka: group.id.
+	Group string
+	// DLQTopic takes the records that can't be handled. With none (""), such a record ends Start with an error.
+	// NewConsumerConfig sets dlq-<topic>.
+	DLQTopic string
+	// MaxRetries is how many more attempts a record gets after a transient error. 0 is none; NewConsumerConfig sets 3.
+	MaxRetries int
+	// RetryBackoff is the bound of the first wait between attempts; it doubles up to RetryBackoffMax, and each wait is
+	// a random part of the bound ("full jitter"). Defaults 500ms and 30s. Kafka: retry.backoff.ms, retry.backoff.max.ms.
+	RetryBackoff    time.Duration
+	RetryBackoffMax time.Duration
+	// Concurrency is how many keys of one partition are handled side by side. Only 1, the default, is supported yet:
+	// partitions are handled side by side, the records of each one by one.
+	Concurrency int
+	// AutoOffsetReset is where a group without a committed offset starts, and where it goes on when its offset is no
+	// longer in the log: earliest, latest, or none (an error). Default earliest. Kafka: auto.offset.reset.
+	AutoOffsetReset string
+	// HandleTombstones passes records with a nil value to the handler, with Message.Tombstone set. Without it they are
+	// permanent errors (ErrTombstone), since a handler that does not expect them would see a zero value.
+	HandleTombstones bool
+
+	// DrainTimeout bounds how long a revoked or closing partition may take to finish the record it has in hand. A
+	// handler still running when it expires sees a cancelled context, and its record is redelivered to the next owner.
+	// Default 30s. It must be below SessionTimeout and RebalanceTimeout, or the group would give the partition away
+	// while it drains.
+	DrainTimeout time.Duration
+	// MaxQueuedRecords and MaxQueuedBytes bound what is fetched and not yet handled, over all partitions: each record
+	// counts its bytes and MaxQueuedBytes/MaxQueuedRecords on top. One poll's bytes may go over. Defaults 20,000 and
+	// 64 MiB. The franz-go client holds at most one more fetch per broker (fetch.max.bytes, 16 MiB compressed).
+	MaxQueuedRecords int
+	MaxQueuedBytes   int64
+	// CommitInterval is how often offsets of finished records are committed, and so about how much is redelivered
+	// after a crash. Clean handovers and shutdowns commit at once. Default 1s. Kafka: auto.commit.interval.ms.
+	CommitInterval time.Duration
+	// SessionTimeout is how long the group waits for a silent member. Default 45s. Kafka: session.timeout.ms.
+	SessionTimeout time.Duration
+	// RebalanceTimeout is how long the group waits for members to hand partitions over. Default 60s. Kafka:
+	// rebalance.timeout.ms.
+	RebalanceTimeout time.Duration
+	// GroupProtocol is classic (cooperative rebalancing, the default) or consumer (KIP-848: the brokers assign; Kafka
+	// 4.3 or later recommended). Kafka: group.protocol.
+	GroupProtocol string
+	// InstanceID makes a static member: the group keeps its partitions for it over a restart shorter than
+	// SessionTimeout. It must be unique in the group. Default none. Kafka: group.instance.id.
+	InstanceID string
+	// AuthFailureTimeout is how long the brokers may refuse the credentials of a running consumer before Start returns
+	// ErrAuthentication or ErrAuthorization. Default 30s.
+	AuthFailureTimeout time.Duration
+	// DisableMiddleware bypasses everything added with Use.
+	DisableMiddleware bool
+}
+
+// NewConsumerConfig returns a config with the defaults: dead letters to dlq-<topic>, 3 retries.
+func NewConsumerConfig(topic, group string, brokers ...string) ConsumerConfig {
+	return ConsumerConfig{
+		ClientConfig: ClientConfig{Brokers: brokers},
+		Topic:        topic, Group: group,
+		DLQTopic: "dlq-" + topic, MaxRetries: defaultMaxRetries,
+	}
+}
+
+// NewProducerConfig returns a config with the defaults.
+func NewProducerConfig(topic string, brokers ...string) ProducerConfig {
+	return ProducerConfig{ClientConfig: ClientConfig{Brokers: brokers}, Topic: topic}
+}
+
+// The configs print without their secrets, and only what tells where and as whom they connect.
+
+// LogValue groups what tells one config from another, without secrets.
+func (c ClientConfig) LogValue() slog.Value { return slog.GroupValue(c.attrs()...) }
+
+// String is LogValue as text.
+func (c ClientConfig) String() string { return printAttrs(c.attrs()) }
+
+// LogValue groups what tells one config from another, without secrets.
+func (c ProducerConfig) LogValue() slog.Value { return slog.GroupValue(c.attrs()...) }
+
+// String is LogValue as text.
+func (c ProducerConfig) String() string { return printAttrs(c.attrs()) }
+
+// LogValue groups what tells one config from another, without secrets.
+func (c ConsumerConfig) LogValue() slog.Value { return slog.GroupValue(c.attrs()...) }
+
+// String is LogValue as text.
+func (c ConsumerConfig) String() string { return printAttrs(c.attrs()) }
+
+func (c ClientConfig) attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("brokers", strings.Join(c.Brokers, ",")),
+		slog.String("client_id", c.ClientID),
+		slog.Bool("tls", c.TLS.enabled()),
+		slog.String("sasl_mechanism", c.SASL.Mechanism),
+		slog.String("sasl_username", c.SASL.Username),
+		slog.String("sasl_password", c.SASL.Password.String()),
+	}
+}
+
+func (c ProducerConfig) attrs() []slog.Attr {
+	return append([]slog.Attr{
+		slog.String("topic", c.Topic),
+		slog.String("dlq_topic", c.DLQTopic),
+	}, c.ClientConfig.attrs()...)
+}
+
+func (c ConsumerConfig) attrs() []slog.Attr {
+	return append([]slog.Attr{
+		slog.String("topic", c.Topic),
+		slog.String("group", c.Group),
+		slog.String("dlq_topic", c.DLQTopic),
+		slog.Int("max_retries", c.MaxRetries),
+	}, c.ClientConfig.attrs()...)
+}
+
+func printAttrs(attrs []slog.Attr) string {
+	var b strings.Builder
+	for i, attr := range attrs {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		fmt.Fprintf(&b, "%s=%q", attr.Key, attr.Value)
+	}
+	return b.String()
+}

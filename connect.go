@@ -1,0 +1,177 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// ConnectError is a broker that could not be reached or would not have us, with the likely cause. [errors.Is] finds
+// ErrUnreachable or ErrAuthentication in it.
+type ConnectError struct {
+	Broker string
+	Hint   string // the likely cause and what to do
+	Err    error
+	kind   error // ErrUnreachable or ErrAuthentication
+}
+
+func (e *ConnectError) Error() string {
+	return fmt.Sprintf("kafka: connect to %s: %v: %s (%v)", e.Broker, e.kind, e.Hint, e.Err)
+}
+
+func (e *ConnectError) Unwrap() []error { return []error{e.kind, e.Err} }
+
+// ping asks every seed broker at once and is content with the first answer, so that one dead host among them does not
+// use up the time of the others.
+func ping(ctx context.Context, client *kgo.Client, cfg ClientConfig) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	seeds := client.SeedBrokers()
+	answers := make(chan error, len(seeds)) // buffered: late answers have a place to go
+	for i, seed := range seeds {
+		go func() {
+			request := kmsg.NewPtrMetadataRequest()
+			request.Topics = []kmsg.MetadataRequestTopic{}
+			_, err := seed.Request(ctx, request)
+			if err != nil {
+				err = explainConnect(cfg, cfg.Brokers[min(i, len(cfg.Brokers)-1)], err)
+			}
+			answers <- err
+		}()
+	}
+	var failures []error
+	for range seeds {
+		select {
+		case err := <-answers:
+			if err == nil {
+				return nil
+			}
+			failures = append(failures, err)
+		case <-ctx.Done():
+			if len(failures) == 0 {
+				failures = append(failures, explainConnect(cfg, fmt.Sprint(cfg.Brokers), ctx.Err()))
+			}
+			return errors.Join(failures...)
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// explainConnect finds the likely cause of a failed connection.
+func explainConnect(cfg ClientConfig, broker string, err error) *ConnectError {
+	kind, hint := ErrUnreachable, ""
+	switch {
+	case isAuthentication(err):
+		kind = ErrAuthentication
+		hint = fmt.Sprintf("the broker refused user %q with %s: check the user, the password and the mechanism", cfg.SASL.Username, cfg.SASL.Mechanism)
+	case errors.Is(err, kerr.UnsupportedSaslMechanism):
+		kind = ErrAuthentication
+		hint = fmt.Sprintf("this listener does not offer SASL mechanism %s", cfg.SASL.Mechanism)
+	case errors.Is(err, kerr.IllegalSaslState):
+		kind = ErrAuthentication
+		hint = "this listener takes no SASL: unset the mechanism or use its SASL port"
+	case isType[x509.UnknownAuthorityError](err):
+		hint = "the broker's certificate is signed by an authority that is not trusted: set TLS.CAFile (KAFKA_TLS_CA_FILE)"
+	case isType[x509.HostnameError](err):
+		hint = "the broker's certificate is for another name: dial that name or set TLS.ServerName (KAFKA_TLS_SERVER_NAME)"
+	case isType[x509.CertificateInvalidError](err):
+		hint = "the broker's certificate is not valid, expired for example"
+	case isType[tls.AlertError](err):
+		kind = ErrAuthentication
+		hint = "the broker refused the TLS handshake: it may want another client certificate (TLS.CertFile and TLS.KeyFile)"
+	case isType[tls.RecordHeaderError](err):
+		hint = "this port does not speak TLS: use the TLS port, or turn TLS off"
+	case isType[*net.DNSError](err):
+		hint = "the host name is unknown here"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		hint = "nothing listens there: is the address right, is the broker up?"
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+		hint = "no answer in time: is it a Kafka port, does a firewall drop the packets?"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), isType[*kgo.ErrFirstReadEOF](err):
+		hint = "the broker closed the connection at once: this port may expect TLS or SASL, or the credentials are wrong"
+	default:
+		hint = "is it a Kafka port?"
+	}
+	return &ConnectError{Broker: broker, Hint: hint, Err: err, kind: kind}
+}
+
+func isType[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
+}
+
+func isAuthentication(err error) bool {
+	return errors.Is(err, kerr.SaslAuthenticationFailed)
+}
+
+func isAuthorization(err error) bool {
+	return errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.GroupAuthorizationFailed) ||
+		errors.Is(err, kerr.ClusterAuthorizationFailed) || errors.Is(err, kerr.TransactionalIDAuthorizationFailed)
+}
+
+// refusalGap is how long a refusal may not be repeated before the next one counts as a new story. The client tries
+// again at least every 2.5 s.
+const refusalGap = 15 * time.Second
+
+// accessWatch notices credentials that turn bad while the client runs. The client itself goes on trying, without a word,
+// for ever.
+type accessWatch struct {
+	cfg       ClientConfig
+	onRefusal func(err error, lasting time.Duration) // may be nil; called at each refusal, from the client's goroutines
+
+	mu          sync.Mutex
+	err         error // the latest refusal; nil while access is good
+	first, last time.Time
+}
+
+// OnBrokerConnect is franz-go's hook: it sees every connection, TLS and SASL included.
+func (w *accessWatch) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	if err == nil {
+		w.mu.Lock()
+		w.err = nil
+		w.mu.Unlock()
+		return
+	}
+	explained := explainConnect(w.cfg, net.JoinHostPort(broker.Host, fmt.Sprint(broker.Port)), err)
+	if explained.kind == ErrAuthentication {
+		w.refused(explained)
+	}
+}
+
+// refused notes that the brokers refused us.
+func (w *accessWatch) refused(err error) {
+	w.mu.Lock()
+	now := time.Now()
+	if w.err == nil || now.Sub(w.last) > refusalGap {
+		w.first = now
+	}
+	w.err, w.last = err, now
+	lasting := now.Sub(w.first)
+	w.mu.Unlock()
+	if w.onRefusal != nil {
+		w.onRefusal(err, lasting)
+	}
+}
+
+// refusal returns the latest refusal, or nil while access is good.
+func (w *accessWatch) refusal() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}

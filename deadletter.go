@@ -1,0 +1,196 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Names of the headers that a dead letter carries beside those of its record, as UTF-8 text. The first six are those of
+// Kafka's own KIP-1191.
+const (
+	dlqPrefix = "__dlq.errors."
+
+	HeaderDLQTopic         = dlqPrefix + "topic"
+	HeaderDLQPartition     = dlqPrefix + "partition"
+	HeaderDLQOffset        = dlqPrefix + "offset"
+	HeaderDLQGroup         = dlqPrefix + "group"
+	HeaderDLQDeliveryCount = dlqPrefix + "delivery.count"
+	HeaderDLQMessage       = dlqPrefix + "message"
+	HeaderDLQClass         = dlqPrefix + "class"
+	HeaderDLQTimestamp     = dlqPrefix + "timestamp" // the record's own, RFC 3339
+	HeaderDLQFailedAt      = dlqPrefix + "failed.at" // RFC 3339
+	HeaderDLQRedriveCount  = dlqPrefix + "redrive.count"
+)
+
+const (
+	deadLetterMessageBytes = 1024 // of the error's text: enough to read, little beside a record's limit
+	maxRedriveCount        = 1000 // what a header may claim
+	deadLetterTimeFormat   = "2006-01-02T15:04:05.000Z07:00"
+)
+
+// DeadLetter says where a dead letter came from and why it failed.
+type DeadLetter struct {
+	// The record's first place, kept when a letter is sent back and fails again. Partition and Offset are -1 for a
+	// message that a producer could not store.
+	Topic     string
+	Partition int32
+	Offset    int64
+	Timestamp time.Time // the record's own; the letter's timestamp is when it was written
+
+	Group    string // whose handler failed
+	Attempts int    // how often it was tried
+	Class    Class
+	Message  string // the error's text, shortened to 1 KiB
+	FailedAt time.Time
+	Redrives int // how often it was sent back
+}
+
+// letterHeaders says how much of a DeadLetter goes into headers. A record at its topic's size limit may have no room.
+type letterHeaders int
+
+const (
+	allHeaders letterHeaders = iota
+	placeHeaders
+	noHeaders
+)
+
+// newDeadLetter returns the record to write: key, value and headers as they were, and ours in place of older ones. Its
+// timestamp is its own, since retention counts from it.
+func newDeadLetter(dlqTopic string, r *kgo.Record, letter DeadLetter, which letterHeaders) *kgo.Record {
+	if earlier, ok := parseDeadLetter(r.Headers); ok {
+		letter.Topic, letter.Partition, letter.Offset = earlier.Topic, earlier.Partition, earlier.Offset
+		letter.Timestamp, letter.Redrives = earlier.Timestamp, earlier.Redrives
+	}
+	headers := slices.Clone(r.Headers)
+	headers = slices.DeleteFunc(headers, func(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, dlqPrefix) })
+	add := func(name, value string) {
+		headers = append(headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
+	}
+	if which <= placeHeaders {
+		add(HeaderDLQTopic, letter.Topic)
+		if letter.Partition >= 0 {
+			add(HeaderDLQPartition, strconv.Itoa(int(letter.Partition)))
+			add(HeaderDLQOffset, strconv.FormatInt(letter.Offset, 10))
+		}
+		if letter.Redrives > 0 {
+			add(HeaderDLQRedriveCount, strconv.Itoa(letter.Redrives))
+		}
+	}
+	if which == allHeaders {
+		if letter.Group != "" {
+			add(HeaderDLQGroup, letter.Group)
+		}
+		add(HeaderDLQDeliveryCount, strconv.Itoa(letter.Attempts))
+		add(HeaderDLQClass, string(letter.Class))
+		add(HeaderDLQMessage, shorten(letter.Message, deadLetterMessageBytes))
+		if !letter.Timestamp.IsZero() {
+			add(HeaderDLQTimestamp, letter.Timestamp.UTC().Format(deadLetterTimeFormat))
+		}
+		add(HeaderDLQFailedAt, letter.FailedAt.UTC().Format(deadLetterTimeFormat))
+	}
+	return &kgo.Record{Topic: dlqTopic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: headers}
+}
+
+// parseDeadLetter reads the headers of a letter; false if they don't name its place. They may be forged: what does not
+// parse is left out, counts are clamped.
+func parseDeadLetter(headers []kgo.RecordHeader) (DeadLetter, bool) {
+	text := func(name string) string {
+		value, _ := lastHeader(headers, name)
+		return value
+	}
+	number := func(name string, bits int) int64 {
+		n, err := strconv.ParseInt(text(name), 10, bits)
+		if err != nil || n < 0 {
+			return -1
+		}
+		return n
+	}
+	letter := DeadLetter{
+		Topic:     text(HeaderDLQTopic),
+		Partition: int32(number(HeaderDLQPartition, 32)),
+		Offset:    number(HeaderDLQOffset, 64),
+		Group:     text(HeaderDLQGroup),
+		Attempts:  int(max(0, number(HeaderDLQDeliveryCount, 32))),
+		Class:     Class(text(HeaderDLQClass)),
+		Message:   text(HeaderDLQMessage),
+		Redrives:  int(min(max(0, number(HeaderDLQRedriveCount, 32)), maxRedriveCount)),
+	}
+	var faults faults
+	faults.checkTopic("topic", letter.Topic)
+	placeless := text(HeaderDLQPartition) == "" && text(HeaderDLQOffset) == ""
+	if len(faults) > 0 || !placeless && (letter.Partition < 0 || letter.Offset < 0) {
+		return DeadLetter{}, false
+	}
+	if t, err := time.Parse(time.RFC3339, text(HeaderDLQTimestamp)); err == nil {
+		letter.Timestamp = t
+	}
+	if t, err := time.Parse(time.RFC3339, text(HeaderDLQFailedAt)); err == nil {
+		letter.FailedAt = t
+	}
+	return letter, true
+}
+
+// shorten cuts text to at most limit bytes of valid UTF-8.
+func shorten(text string, limit int) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= limit {
+		return text
+	}
+	const mark = "…"
+	cut := limit - len(mark)
+	for !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + mark
+}
+
+// deadLetterTopic writes the letters of one consumer.
+type deadLetterTopic struct {
+	name   string
+	client *Client
+	// One letter at a time per partition of the topic: then a batch holds one letter, and a refusal for its size is
+	// about that letter.
+	slots []chan struct{}
+}
+
+func newDeadLetterTopic(name string, partitions int32, client *Client) *deadLetterTopic {
+	client.limits.Store(name, int32(deadLetterMaxBytes))
+	d := &deadLetterTopic{name: name, client: client, slots: make([]chan struct{}, max(1, partitions))}
+	for i := range d.slots {
+		d.slots[i] = make(chan struct{}, 1)
+	}
+	return d
+}
+
+// write returns nil once the brokers have stored the letter. A letter that is too large with our headers is written with
+// fewer; the value is never touched.
+func (d *deadLetterTopic) write(ctx context.Context, r *kgo.Record, letter DeadLetter) error {
+	slot := d.slots[int(r.Partition)%len(d.slots)]
+	select {
+	case slot <- struct{}{}:
+		defer func() { <-slot }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	for which := allHeaders; ; which++ {
+		stored := make(chan error, 1)
+		d.client.produce(ctx, newDeadLetter(d.name, r, letter, which), func(err error) { stored <- err })
+		var err error
+		select {
+		case err = <-stored:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if which == noHeaders || !errors.Is(err, kerr.MessageTooLarge) {
+			return err
+		}
+	}
+}

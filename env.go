@@ -1,0 +1,134 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// environment is what the process's environment says. The README's table is tested against its tags.
+//
+// Never add KAFKA_PORT, KAFKA_HOST or KAFKA_SERVICE_*: Kubernetes sets those names for a Service called kafka.
+type environment struct {
+	Brokers  string `env:"KAFKA_BROKERS"`
+	ClientID string `env:"KAFKA_CLIENT_ID"`
+
+	TLSEnabled    bool   `env:"KAFKA_TLS_ENABLED"`
+	TLSCAFile     string `env:"KAFKA_TLS_CA_FILE"`
+	TLSCertFile   string `env:"KAFKA_TLS_CERT_FILE"`
+	TLSKeyFile    string `env:"KAFKA_TLS_KEY_FILE"`
+	TLSServerName string `env:"KAFKA_TLS_SERVER_NAME"`
+
+	SASLMechanism      string `env:"KAFKA_SASL_MECHANISM"`
+	SASLUsername       string `env:"KAFKA_SASL_USERNAME"`
+	SASLPassword       string `env:"KAFKA_SASL_PASSWORD"`
+	SASLPasswordFile   string `env:"KAFKA_SASL_PASSWORD_FILE"`
+	SASLAllowPlaintext bool   `env:"KAFKA_SASL_ALLOW_PLAINTEXT"`
+
+	EnableMiddleware bool `env:"KAFKA_ENABLE_MIDDLEWARE" envDefault:"true"`
+
+	ConsumerDLQTopic        string `env:"KAFKA_CONSUMER_DLQ_TOPIC"`
+	ConsumerMaxRetries      int    `env:"KAFKA_CONSUMER_MAX_RETRIES" envDefault:"3"`
+	ConsumerConcurrency     int    `env:"KAFKA_CONSUMER_CONCURRENCY" envDefault:"1"`
+	ConsumerAutoOffsetReset string `env:"KAFKA_CONSUMER_AUTO_OFFSET_RESET" envDefault:"earliest"`
+}
+
+// NewClientConfigFromEnv reads the KAFKA_ variables that say where the cluster is. It reports every mistake at once.
+func NewClientConfigFromEnv() (ClientConfig, error) {
+	e, err := readEnvironment()
+	cfg := e.client()
+	return cfg, errors.Join(err, cfg.Validate())
+}
+
+// NewProducerConfigFromEnv reads the KAFKA_ variables for a producer of topic. It reports every mistake at once.
+func NewProducerConfigFromEnv(topic string) (ProducerConfig, error) {
+	e, err := readEnvironment()
+	cfg := ProducerConfig{ClientConfig: e.client(), Topic: topic, DisableMiddleware: !e.EnableMiddleware}
+	return cfg, errors.Join(err, cfg.Validate())
+}
+
+// NewConsumerConfigFromEnv reads the KAFKA_ variables for a consumer of topic in group. It reports every mistake at once.
+func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
+	e, err := readEnvironment()
+	cfg := NewConsumerConfig(topic, group)
+	cfg.ClientConfig = e.client()
+	if e.ConsumerDLQTopic != "" {
+		cfg.DLQTopic = e.ConsumerDLQTopic
+	}
+	cfg.MaxRetries = e.ConsumerMaxRetries
+	cfg.Concurrency = e.ConsumerConcurrency
+	cfg.AutoOffsetReset = e.ConsumerAutoOffsetReset
+	cfg.DisableMiddleware = !e.EnableMiddleware
+	return cfg, errors.Join(err, cfg.Validate())
+}
+
+func readEnvironment() (environment, error) {
+	var e environment
+	var faults faults
+	if err := env.Parse(&e); err != nil {
+		faults = append(faults, explainParse(err)...)
+	}
+	if e.SASLPasswordFile != "" {
+		if e.SASLPassword != "" {
+			faults.addf("KAFKA_SASL_PASSWORD and KAFKA_SASL_PASSWORD_FILE are both set: keep one")
+		}
+		text, err := os.ReadFile(e.SASLPasswordFile)
+		if err != nil {
+			faults.addf("KAFKA_SASL_PASSWORD_FILE: %w", err)
+		}
+		e.SASLPassword = strings.TrimRight(string(text), "\r\n")
+	}
+	return e, faults.join("environment")
+}
+
+// explainParse names the variable and what it wants; the parser's own text names only our field.
+func explainParse(err error) []error {
+	all, ok := errors.AsType[env.AggregateError](err)
+	if !ok {
+		return []error{err}
+	}
+	faults := make([]error, 0, len(all.Errors))
+	for _, err := range all.Errors {
+		if bad, ok := errors.AsType[env.ParseError](err); ok {
+			field, _ := reflect.TypeFor[environment]().FieldByName(bad.Name)
+			name := field.Tag.Get("env")
+			want := "a whole number"
+			if bad.Type.Kind() == reflect.Bool {
+				want = "true or false"
+			}
+			err = fmt.Errorf("%s is %q: want %s", name, os.Getenv(name), want)
+		}
+		faults = append(faults, err)
+	}
+	return faults
+}
+
+func (e environment) client() ClientConfig {
+	return ClientConfig{
+		Brokers:  splitList(e.Brokers),
+		ClientID: e.ClientID,
+		TLS: TLSConfig{
+			Enabled: e.TLSEnabled, CAFile: e.TLSCAFile, CertFile: e.TLSCertFile, KeyFile: e.TLSKeyFile,
+			ServerName: e.TLSServerName,
+		},
+		SASL: SASLConfig{
+			Mechanism: e.SASLMechanism, Username: e.SASLUsername, Password: NewSecret(e.SASLPassword),
+			AllowPlaintext: e.SASLAllowPlaintext,
+		},
+	}
+}
+
+// splitList splits at commas, trims, and drops what is empty.
+func splitList(text string) []string {
+	var list []string
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			list = append(list, item)
+		}
+	}
+	return list
+}

@@ -1,0 +1,61 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Handler handles one message. nil: the record is done. An error's class decides otherwise: see [Class] and [ClassOf].
+//
+// The context ends when the record must be let go: DrainTimeout ran out at a rebalance or shutdown, or the partition was
+// lost; context.Cause tells which. What the handler returns then counts only if it is nil.
+type Handler[T any] func(ctx context.Context, msg Message[T]) error
+
+// typed is the one place where bytes become T.
+func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFunc {
+	return func(ctx context.Context, r *Record) error {
+		msg := Message[T]{
+			Key: string(r.Key), Headers: r.Headers, Timestamp: r.Timestamp, Tombstone: r.Value == nil,
+			Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Attempt: r.Attempt,
+			raw: r.Value,
+		}
+		if msg.Tombstone {
+			if !tombstones {
+				return &DecodeError{Reason: "nil value (tombstone): set HandleTombstones to receive it", Err: ErrTombstone}
+			}
+		} else if err := codec.Decode(r.Value, &msg.Value); err != nil {
+			if !isType[*DecodeError](err) {
+				// The text of another codec's error may repeat the value.
+				err = &DecodeError{Reason: fmt.Sprintf("%T from the codec, for %d bytes", err, len(r.Value)), Err: err}
+			}
+			return err
+		}
+		return handle(ctx, msg)
+	}
+}
+
+// verdict is what one attempt came to.
+type verdict struct {
+	err   error
+	class Class
+	text  string        // err as text
+	after time.Duration // how long a transient error asks to wait; 0: the backoff
+	stack []byte        // of a panic
+}
+
+// judge asks the error everything that will be needed, where a panic is contained: its methods are the user's.
+func judge(err error) verdict {
+	if err == nil {
+		return verdict{}
+	}
+	v := verdict{err: err, class: ClassOf(err), text: fmt.Sprint(err)}
+	if transient, ok := errors.AsType[*TransientError](err); ok && transient != nil {
+		v.after = transient.RetryAfter
+	}
+	if panicked, ok := errors.AsType[*PanicError](err); ok && panicked != nil {
+		v.stack = panicked.Stack
+	}
+	return v
+}

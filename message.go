@@ -1,0 +1,187 @@
+package kafka
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Names of the headers that carry a message's metadata, as UTF-8 text. The message's time is the record's own timestamp.
+const (
+	HeaderMessageID      = "message-id" // a UUID version 7, set by Build or Publish
+	HeaderCorrelationID  = "correlation-id"
+	HeaderConversationID = "conversation-id"
+	HeaderEventType      = "event-type"
+	HeaderSource         = "source"
+	HeaderContentType    = "content-type" // set from the codec
+)
+
+// Message is a decoded record on its way to a handler, or a value on its way to a topic.
+type Message[T any] struct {
+	// Key decides the partition: messages with one key stay in order. A message without a key ("") goes to any
+	// partition and has no order. An empty key on the wire reads as no key.
+	Key   string
+	Value T
+	// Headers in the order they have on the wire; names may repeat. Unknown ones pass through untouched.
+	Headers []kgo.RecordHeader
+	// Timestamp is the record's time, to the millisecond. Zero when publishing: now.
+	Timestamp time.Time
+	// Tombstone is a record with a nil value, which deletes its key from a compacted topic. Value is then T's zero.
+	// Handlers see one only with ConsumerConfig.HandleTombstones; Publish sends one when it is set.
+	Tombstone bool
+
+	// Where the record is. Publish ignores them: a producer writes to its own topic.
+	Topic     string
+	Partition int32
+	Offset    int64
+	// Attempt is 1 for the first call of the handler with this record, 2 for the first retry, and so on.
+	Attempt int
+
+	raw []byte // the record's value, for DecodeValue
+}
+
+// Header returns the last header with that name, as Kafka's own lastHeader does.
+func (m Message[T]) Header(name string) (value string, ok bool) {
+	return lastHeader(m.Headers, name)
+}
+
+// GetMessageID returns the message-id header, or "".
+func (m Message[T]) GetMessageID() string { return m.text(HeaderMessageID) }
+
+// GetCorrelationID returns the correlation-id header, or "".
+func (m Message[T]) GetCorrelationID() string { return m.text(HeaderCorrelationID) }
+
+// GetConversationID returns the conversation-id header, or "".
+func (m Message[T]) GetConversationID() string { return m.text(HeaderConversationID) }
+
+// GetEventType returns the event-type header, or "".
+func (m Message[T]) GetEventType() string { return m.text(HeaderEventType) }
+
+// GetSource returns the source header, or "".
+func (m Message[T]) GetSource() string { return m.text(HeaderSource) }
+
+func (m Message[T]) text(name string) string {
+	value, _ := m.Header(name)
+	return value
+}
+
+// DeadLetter returns where a dead letter came from and why it failed; false if the message is none.
+func (m Message[T]) DeadLetter() (DeadLetter, bool) { return parseDeadLetter(m.Headers) }
+
+// DecodeValue decodes the message's JSON into v, a pointer. It serves topics that carry several event types: consume
+// Message[json.RawMessage], look at GetEventType, decode. Its error is a [DecodeError], which a handler can return as it is.
+func (m Message[T]) DecodeValue(v any) error {
+	data := m.raw
+	if data == nil { // not consumed but built, in a test for example
+		switch value := any(m.Value).(type) {
+		case json.RawMessage:
+			data = value
+		case []byte:
+			data = value
+		default:
+			encoded, err := json.Marshal(value)
+			if err != nil {
+				return &DecodeError{Reason: describeJSON(err), Err: err}
+			}
+			data = encoded
+		}
+	}
+	return decodeJSON(data, v)
+}
+
+// MessageBuilder builds a [Message] step by step. Make one with [NewMessage].
+type MessageBuilder[T any] struct{ msg Message[T] }
+
+// NewMessage starts a message:
+//
+//	msg := kafka.NewMessage[Booking]().WithKey(id).WithValue(b).WithEventType("booking.create").Build()
+func NewMessage[T any]() *MessageBuilder[T] { return &MessageBuilder[T]{} }
+
+// WithKey sets the key. Messages with one key are handled in the order they were published.
+func (b *MessageBuilder[T]) WithKey(key string) *MessageBuilder[T] {
+	b.msg.Key = key
+	return b
+}
+
+// WithValue sets the value.
+func (b *MessageBuilder[T]) WithValue(value T) *MessageBuilder[T] {
+	b.msg.Value, b.msg.Tombstone = value, false
+	return b
+}
+
+// WithTombstone makes the message a tombstone: a nil value, which deletes its key from a compacted topic.
+func (b *MessageBuilder[T]) WithTombstone() *MessageBuilder[T] {
+	var none T
+	b.msg.Value, b.msg.Tombstone = none, true
+	return b
+}
+
+// WithHeader sets a header, in place of any other with that name.
+func (b *MessageBuilder[T]) WithHeader(name, value string) *MessageBuilder[T] {
+	b.msg.Headers = setHeader(b.msg.Headers, name, value)
+	return b
+}
+
+// WithMessageID sets the message id, in place of the UUID that Build makes.
+func (b *MessageBuilder[T]) WithMessageID(id string) *MessageBuilder[T] {
+	return b.WithHeader(HeaderMessageID, id)
+}
+
+// WithCorrelationID sets the id that a request, its replies and all that follows from it share.
+func (b *MessageBuilder[T]) WithCorrelationID(id string) *MessageBuilder[T] {
+	return b.WithHeader(HeaderCorrelationID, id)
+}
+
+// WithConversationID sets the id of the longer exchange that the message belongs to.
+func (b *MessageBuilder[T]) WithConversationID(id string) *MessageBuilder[T] {
+	return b.WithHeader(HeaderConversationID, id)
+}
+
+// WithEventType sets what happened or is asked for, such as "booking.create".
+func (b *MessageBuilder[T]) WithEventType(eventType string) *MessageBuilder[T] {
+	return b.WithHeader(HeaderEventType, eventType)
+}
+
+// WithSource sets the service that sends the message.
+func (b *MessageBuilder[T]) WithSource(source string) *MessageBuilder[T] {
+	return b.WithHeader(HeaderSource, source)
+}
+
+// WithTimestamp sets the message's time, kept to the millisecond. Default: when it is published.
+func (b *MessageBuilder[T]) WithTimestamp(t time.Time) *MessageBuilder[T] {
+	b.msg.Timestamp = t
+	return b
+}
+
+// Build returns the message, with a message id. The builder can go on to build others; each Build makes a new id unless
+// one was set.
+func (b *MessageBuilder[T]) Build() Message[T] {
+	msg := b.msg
+	msg.Headers = withMessageID(slices.Clone(msg.Headers))
+	return msg
+}
+
+func withMessageID(headers []kgo.RecordHeader) []kgo.RecordHeader {
+	if id, _ := lastHeader(headers, HeaderMessageID); id != "" {
+		return headers
+	}
+	return setHeader(headers, HeaderMessageID, uuid.Must(uuid.NewV7()).String())
+}
+
+func lastHeader(headers []kgo.RecordHeader, name string) (value string, ok bool) {
+	for i := len(headers) - 1; i >= 0; i-- {
+		if headers[i].Key == name {
+			return string(headers[i].Value), true
+		}
+	}
+	return "", false
+}
+
+// setHeader replaces every header of that name by one. It may change the slice it is given.
+func setHeader(headers []kgo.RecordHeader, name, value string) []kgo.RecordHeader {
+	headers = slices.DeleteFunc(headers, func(h kgo.RecordHeader) bool { return h.Key == name })
+	return append(headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
+}

@@ -1,0 +1,36 @@
+package kafka
+
+import (
+	"context"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Record is a message before decoding or after encoding, as middleware sees it, with what the consumer knows of it.
+type Record struct {
+	*kgo.Record
+	Group   string // the consumer group; "" when publishing
+	Attempt int    // 1 for the first call of the handler with this record; 0 when publishing
+}
+
+// HandlerFunc handles one record. It is what every typed handler becomes, decoding included.
+type HandlerFunc func(ctx context.Context, r *Record) error
+
+// ConsumerMiddleware wraps the handling of each attempt at a record, whatever its type. It sees records that can't be
+// decoded, too: next returns their [DecodeError]. What it returns decides what becomes of the record.
+type ConsumerMiddleware func(next HandlerFunc) HandlerFunc
+
+// PublishFunc sends one record and calls done exactly once with the outcome, from any goroutine. done must not block.
+type PublishFunc func(ctx context.Context, r *Record, done func(error))
+
+// ProducerMiddleware wraps the sending of each message, whichever Publish method sent it.
+type ProducerMiddleware func(next PublishFunc) PublishFunc
+
+// chain wraps inner so that the first middleware is the outermost.
+func chain[F any, M ~func(F) F](inner F, middleware []M) F {
+	for _, wrap := range slices.Backward(middleware) {
+		inner = wrap(inner)
+	}
+	return inner
+}

@@ -1,0 +1,213 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+)
+
+// This file alone turns configs into franz-go options. Each list is: what can be tuned, the user's own options, what the
+// guarantees rest on. Later options win.
+
+const (
+	fetchMaxWait  = 500 * time.Millisecond // Kafka's default; a resumed partition waits this long for its first fetch
+	fetchMaxBytes = 16 << 20               // per broker; kgo's 50 MiB would outweigh the queue's bound
+	// A broker answers NOT_ENOUGH_REPLICAS or a moved leader with an error that needs new metadata: kgo's 5 s between
+	// two metadata requests would make the retry that slow.
+	metadataMinAge = 250 * time.Millisecond
+	// The franz-go client must never be the one to block or refuse: our own budget does, and heeds the caller's context.
+	unboundedRecords = math.MaxInt32
+	// deadLetterMaxBytes bounds a dead letter before compression: a record that fitted its topic compressed may be many
+	// times larger. What the dead letter topic takes is for its broker to judge.
+	deadLetterMaxBytes = 64 << 20
+)
+
+// connectOptions says where the brokers are and how to speak to them.
+func connectOptions(cfg ClientConfig, hooks ...kgo.Hook) ([]kgo.Opt, error) {
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(cfg.Brokers...),
+		kgo.ClientID(cfg.ClientID),
+		kgo.SoftwareNameAndVersion("skeji-kafka", version),
+		kgo.MetadataMinAge(metadataMinAge),
+		kgo.WithHooks(hooks...),
+	}
+	if cfg.TLS.enabled() {
+		config, err := tlsConfig(cfg.TLS)
+		if err != nil {
+			return nil, fmt.Errorf("kafka: %w", err)
+		}
+		opts = append(opts, kgo.DialTLSConfig(config))
+	}
+	if mechanism := saslMechanism(cfg.SASL); mechanism != nil {
+		opts = append(opts, kgo.SASL(mechanism))
+	}
+	return opts, nil
+}
+
+// producingOptions is for a client that publishes. batchLimit is the most bytes a batch to a topic may have.
+func producingOptions(cfg ClientConfig, batchLimit func(topic string) int32, hooks ...kgo.Hook) ([]kgo.Opt, error) {
+	opts, err := connectOptions(cfg, hooks...)
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts,
+		kgo.RecordDeliveryTimeout(cfg.DeliveryTimeout),
+		kgo.ProducerBatchCompression(compression(cfg.Compression)),
+		kgo.ProducerLinger(cfg.Linger),
+	)
+	opts = append(opts, cfg.Options...)
+	opts = append(opts,
+		kgo.RequiredAcks(kgo.AllISRAcks()), // and idempotent, which is kgo's default
+		kgo.MaxBufferedRecords(unboundedRecords),
+		kgo.MaxBufferedBytes(0),
+		kgo.ProducerBatchMaxBytesFn(batchLimit),
+	)
+	return opts, nil
+}
+
+// groupCallbacks are what the consumer's loop does when the group moves partitions.
+type groupCallbacks struct {
+	assigned, revoked, lost func(context.Context, *kgo.Client, map[string][]int32)
+}
+
+func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommitError func(error), hooks ...kgo.Hook) ([]kgo.Opt, error) {
+	opts, err := connectOptions(cfg.ClientConfig, hooks...)
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts,
+		kgo.FetchMaxWait(fetchMaxWait),
+		kgo.FetchMaxBytes(fetchMaxBytes),
+		kgo.AutoCommitInterval(cfg.CommitInterval),
+		kgo.SessionTimeout(cfg.SessionTimeout),
+		kgo.RebalanceTimeout(cfg.RebalanceTimeout),
+		kgo.HeartbeatInterval(min(3*time.Second, cfg.SessionTimeout/3)), // kgo's and Kafka's defaults
+	)
+	if cfg.InstanceID != "" {
+		opts = append(opts, kgo.InstanceID(cfg.InstanceID))
+	}
+	opts = append(opts, cfg.Options...)
+	opts = append(opts,
+		kgo.ConsumerGroup(cfg.Group),
+		kgo.ConsumeTopics(cfg.Topic),
+		// Only marked offsets are committed, and only finished records are marked.
+		kgo.AutoCommitMarks(),
+		kgo.AutoCommitCallback(commitCallback(onCommitError)),
+		// A poll and a callback exclude each other, which is the lock of the consumer's partition map.
+		kgo.BlockRebalanceOnPoll(),
+		kgo.OnPartitionsAssigned(on.assigned),
+		kgo.OnPartitionsRevoked(on.revoked),
+		kgo.OnPartitionsLost(on.lost),
+	)
+	opts = append(opts, offsetReset(cfg.AutoOffsetReset)...)
+	if cfg.GroupProtocol == "consumer" {
+		opts = append(opts, kgo.Balancers(kgo.StickyBalancer()), kgo.ServerSideBalancer())
+	}
+	return opts, nil
+}
+
+// offsetReset sets both of kgo's settings: its own default rewinds by a minute where Kafka resets.
+func offsetReset(policy string) []kgo.Opt {
+	switch policy {
+	case "latest":
+		end := kgo.NewOffset().AtEnd()
+		return []kgo.Opt{kgo.ConsumeStartOffset(end), kgo.ConsumeResetOffset(end)}
+	case "none":
+		return []kgo.Opt{kgo.ConsumeStartOffset(kgo.NewOffset().AtCommitted()), kgo.ConsumeResetOffset(kgo.NoResetOffset())}
+	}
+	start := kgo.NewOffset().AtStart()
+	return []kgo.Opt{kgo.ConsumeStartOffset(start), kgo.ConsumeResetOffset(start)}
+}
+
+func compression(name string) kgo.CompressionCodec {
+	switch name {
+	case "gzip":
+		return kgo.GzipCompression()
+	case "snappy":
+		return kgo.SnappyCompression()
+	case "lz4":
+		return kgo.Lz4Compression()
+	case "zstd":
+		return kgo.ZstdCompression()
+	}
+	return kgo.NoCompression()
+}
+
+func tlsConfig(cfg TLSConfig) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName}
+	if cfg.CAFile != "" {
+		pem, err := os.ReadFile(cfg.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("TLS: CAFile: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("TLS: CAFile %s holds no PEM certificate", cfg.CAFile)
+		}
+	}
+	if cfg.CertFile != "" {
+		load := func() (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
+			if err != nil {
+				return nil, fmt.Errorf("TLS: client certificate: %w", err)
+			}
+			return &pair, nil
+		}
+		if _, err := load(); err != nil {
+			return nil, err
+		}
+		// Read again at each connection, so that a renewed certificate needs no restart.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	}
+	return config, nil
+}
+
+// saslMechanism keeps the password out of any struct that could be printed.
+func saslMechanism(cfg SASLConfig) sasl.Mechanism {
+	user, password := cfg.Username, cfg.Password
+	scramAuth := func(context.Context) (scram.Auth, error) {
+		return scram.Auth{User: user, Pass: password.Reveal()}, nil
+	}
+	switch cfg.Mechanism {
+	case "PLAIN":
+		return plain.Plain(func(context.Context) (plain.Auth, error) {
+			return plain.Auth{User: user, Pass: password.Reveal()}, nil
+		})
+	case "SCRAM-SHA-256":
+		return scram.Sha256(scramAuth)
+	case "SCRAM-SHA-512":
+		return scram.Sha512(scramAuth)
+	}
+	return nil
+}
+
+// samePartition puts a record into the partition that its Partition field names, modulo the topic's partitions, so that
+// a source partition's order survives in the dead letter topic.
+type samePartition struct{}
+
+func (samePartition) ForTopic(string) kgo.TopicPartitioner { return samePartition{} }
+func (samePartition) RequiresConsistency(*kgo.Record) bool { return true }
+func (samePartition) Partition(r *kgo.Record, n int) int   { return int(r.Partition) % n }
+
+// validateGroupOptions finds mistakes in the user's options before Start joins the group.
+func validateGroupOptions(cfg ConsumerConfig) error {
+	nop := func(context.Context, *kgo.Client, map[string][]int32) {}
+	opts, err := consumingOptions(cfg, groupCallbacks{nop, nop, nop}, func(error) {})
+	if err != nil {
+		return err
+	}
+	if err := kgo.ValidateOpts(slices.Clip(opts)...); err != nil {
+		return fmt.Errorf("kafka: consumer config: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,293 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// partition is one assigned partition: a queue and the one goroutine that works it off in order, a record at a time.
+//
+// The poll loop puts records in. The worker takes them out, and ends when stop is closed, when a record could not be
+// settled, and never in the middle of a record. Whoever closed stop waits for done, then fences.
+type partition struct {
+	c        *consumer
+	client   *kgo.Client
+	topic    string
+	id       int32
+	previous <-chan struct{} // done of this partition's last worker here, if it ignored its context; else nil
+
+	ctx    context.Context // the handlers'
+	cancel context.CancelCauseFunc
+	stop   chan struct{} // closed: start nothing new
+	done   chan struct{} // closed by the worker at its end
+
+	// The worker's own, which no one else touches.
+	inHand  *kgo.Record
+	attempt int
+	exited  *verdict // of an attempt that took its goroutine with it
+
+	mu      sync.Mutex
+	ready   sync.Cond // the queue is not empty, or stopped
+	queue   []*kgo.Record
+	queued  int64 // the cost of the queue and of the record in hand
+	stopped bool
+	fenced  bool  // commit nothing more: the partition may be another member's
+	parked  int64 // the queue's cost when fetching was paused; 0 while it is not
+}
+
+func newPartition(c *consumer, client *kgo.Client, topic string, id int32, previous <-chan struct{}) *partition {
+	p := &partition{
+		c: c, client: client, topic: topic, id: id, previous: previous,
+		stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	p.ctx, p.cancel = context.WithCancelCause(c.handlerCtx)
+	p.ready.L = &p.mu
+	return p
+}
+
+// enqueue takes polled records. It never waits: the poll loop holds up rebalances while it runs.
+func (p *partition) enqueue(records []*kgo.Record) {
+	var cost int64
+	for _, r := range records {
+		cost += p.c.queued.cost(r)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped {
+		return // fetched again by the next owner
+	}
+	p.queue = append(p.queue, records...)
+	p.queued += cost
+	p.c.queued.take(cost)
+	p.ready.Signal()
+}
+
+// next returns the next record to handle, or nil when the worker is to end.
+func (p *partition) next() *kgo.Record {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.queue) == 0 && !p.stopped {
+		p.ready.Wait()
+	}
+	if p.stopped {
+		return nil
+	}
+	r := p.queue[0]
+	p.queue[0] = nil
+	p.queue = p.queue[1:]
+	return r
+}
+
+// work is the worker. consumer.assigned starts it.
+func (p *partition) work() {
+	ended := false
+	defer func() {
+		if !ended {
+			go p.work() // a handler called runtime.Goexit, which took the goroutine with it
+			return
+		}
+		p.cancel(nil)
+		close(p.done)
+	}()
+	if p.previous != nil { // two handlers must not have one key in hand
+		select {
+		case <-p.previous:
+		case <-p.stop:
+		}
+	}
+	for p.step() {
+	}
+	ended = true
+}
+
+// step settles one record; false ends the worker.
+func (p *partition) step() bool {
+	if p.inHand == nil {
+		if p.inHand = p.next(); p.inHand == nil {
+			return false
+		}
+		p.attempt = 0
+	}
+	settled := p.settle(p.inHand)
+	p.finish(p.inHand, settled)
+	p.inHand = nil
+	return settled
+}
+
+// finish gives the record's memory back and, once it is settled, lets its offset be committed. The lock keeps a late
+// completion from marking a partition that was taken away: the mark would rewind the new owner's commits.
+func (p *partition) finish(r *kgo.Record, settled bool) {
+	cost := p.c.queued.cost(r)
+	p.c.queued.give(cost)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queued -= cost
+	if p.parked > 0 && p.queued <= p.parked/2 {
+		p.resume()
+	}
+	if settled && !p.fenced {
+		p.client.MarkCommitRecords(r)
+	}
+}
+
+// settle handles the record until it is done: handled, rejected by the business, or in the dead letter topic. false
+// means that it is not, and that its offset must not be passed.
+func (p *partition) settle(r *kgo.Record) bool {
+	for {
+		v := p.try(r)
+		switch {
+		case v.err == nil:
+			return true
+		case p.ctx.Err() != nil:
+			return false // we took the context away: whatever the handler made of that is no verdict
+		case v.class == ClassBusiness:
+			return true
+		case v.class == ClassTransient && p.attempt <= p.c.cfg.MaxRetries:
+			if !wait(p.delay(v), p.stop) {
+				return false
+			}
+		default:
+			return p.giveUp(r, v)
+		}
+	}
+}
+
+// try runs the handler once and contains its panics.
+func (p *partition) try(r *kgo.Record) (v verdict) {
+	if p.exited != nil {
+		v, p.exited = *p.exited, nil
+		return v
+	}
+	p.attempt++
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		err := &PanicError{Value: recover(), Stack: debug.Stack()}
+		v = verdict{err: err, class: ClassPermanent, text: fmt.Sprint(err), stack: err.Stack}
+		if err.Value == nil {
+			p.exited = &v // the goroutine is ending: work starts another, which comes back here
+		}
+	}()
+	v = judge(p.c.handle(p.ctx, &Record{Record: r, Group: p.c.cfg.Group, Attempt: p.attempt}))
+	returned = true
+	return v
+}
+
+func (p *partition) delay(v verdict) time.Duration {
+	if v.after > 0 {
+		return v.after
+	}
+	return backoff(p.attempt, p.c.cfg.RetryBackoff, p.c.cfg.RetryBackoffMax)
+}
+
+// giveUp puts the record into the dead letter topic. While that fails, the verdict is kept and only the write is
+// repeated, until the brokers take it or the partition stops.
+func (p *partition) giveUp(r *kgo.Record, v verdict) bool {
+	dlq := p.c.deadLetters
+	if dlq == nil {
+		p.c.fail(&RecordError{Topic: p.topic, Partition: p.id, Offset: r.Offset, Attempts: p.attempt, Err: v.err})
+		return false
+	}
+	letter := DeadLetter{
+		Topic: p.topic, Partition: p.id, Offset: r.Offset, Timestamp: r.Timestamp, Group: p.c.cfg.Group,
+		Attempts: p.attempt, Class: v.class, Message: v.text, FailedAt: time.Now(),
+	}
+	for attempt := 1; ; attempt++ {
+		err := dlq.write(p.ctx, r, letter)
+		if err == nil {
+			p.logDeadLetter(r, v)
+			return true
+		}
+		if p.ctx.Err() != nil {
+			return false
+		}
+		p.log(slog.LevelError, "dead letter topic refuses a record; its partition waits", r,
+			slog.String("dlq_topic", dlq.name), slog.Int("attempt", attempt), slog.Any("error", err))
+		if !wait(backoff(attempt, p.c.cfg.RetryBackoff, p.c.cfg.RetryBackoffMax), p.stop) {
+			return false
+		}
+	}
+}
+
+func (p *partition) logDeadLetter(r *kgo.Record, v verdict) {
+	attrs := []slog.Attr{
+		slog.String("dlq_topic", p.c.deadLetters.name), slog.String("class", string(v.class)),
+		slog.Int("attempts", p.attempt), slog.String("error", v.text),
+	}
+	if v.stack != nil {
+		attrs = append(attrs, slog.String("stack", string(v.stack)))
+	}
+	p.log(slog.LevelError, "record sent to dead letter topic", r, attrs...)
+}
+
+func (p *partition) log(level slog.Level, text string, r *kgo.Record, attrs ...slog.Attr) {
+	p.c.log.LogAttrs(p.ctx, level, text, append([]slog.Attr{
+		slog.String("topic", p.topic), slog.Int("partition", int(p.id)), slog.Int64("offset", r.Offset),
+		slog.String("group", p.c.cfg.Group),
+	}, attrs...)...)
+}
+
+// halt closes stop and drops the queue. The record in hand goes on.
+func (p *partition) halt() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped {
+		return
+	}
+	p.stopped = true
+	var dropped int64
+	for _, r := range p.queue {
+		dropped += p.c.queued.cost(r)
+	}
+	p.queue = nil
+	p.queued -= dropped
+	p.c.queued.give(dropped)
+	p.resume() // a pause outlives the assignment
+	close(p.stop)
+	p.ready.Signal()
+}
+
+// fence makes late completions count for nothing.
+func (p *partition) fence() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fenced = true
+}
+
+// load returns what the queue holds, and whether fetching is paused.
+func (p *partition) load() (queued int64, paused bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.queued, p.parked > 0
+}
+
+// park pauses fetching if the queue holds at least share, and moves half of what it holds out of the others' way: the
+// budget's limit grows by it until the partition resumes.
+func (p *partition) park(share int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped || p.parked > 0 || p.queued < max(1, share) {
+		return
+	}
+	p.parked = p.queued
+	p.c.queued.raise(p.parked / 2)
+	p.client.PauseFetchPartitions(map[string][]int32{p.topic: {p.id}})
+}
+
+// resume undoes park. The caller holds p.mu, so that a pause can't come after the resume that should have ended it.
+func (p *partition) resume() {
+	if p.parked == 0 {
+		return
+	}
+	p.c.queued.raise(-p.parked / 2)
+	p.parked = 0
+	p.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.id}})
+}

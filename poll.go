@@ -1,0 +1,212 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const (
+	maxPollRecords = 1000 // few enough to spread over partitions, enough to make a poll's cost vanish
+	// reliefAfter is how long the queues may be full before partitions that stand still are looked for. Handlers that
+	// merely work hard make room sooner, and pausing throws away what franz-go has fetched.
+	reliefAfter = 100 * time.Millisecond
+)
+
+// poll moves records from the client to the partitions' queues until ctx ends.
+func (c *consumer) poll(ctx context.Context, client *kgo.Client, access *accessWatch) {
+	for c.awaitRoom(ctx) {
+		fetches := client.PollRecords(ctx, maxPollRecords)
+		// From here to AllowRebalance no callback runs, and nothing may wait.
+		fetches.EachError(func(topic string, partition int32, err error) {
+			if fatal := c.pollError(ctx, topic, partition, err, access); fatal != nil {
+				c.fail(fatal)
+			}
+		})
+		c.dispatch(fetches)
+		client.AllowRebalance() // after every poll, or Close hangs
+	}
+}
+
+func (c *consumer) dispatch(fetches kgo.Fetches) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fetches.EachPartition(func(fetched kgo.FetchTopicPartition) {
+		if p := c.partitions[fetched.Partition]; p != nil && len(fetched.Records) > 0 {
+			p.enqueue(fetched.Records)
+		}
+	})
+}
+
+// awaitRoom waits until the queues have room; false means that ctx ended.
+func (c *consumer) awaitRoom(ctx context.Context) bool {
+	for c.queued.room() <= 0 {
+		patience, cancel := context.WithTimeout(ctx, reliefAfter)
+		_ = c.queued.acquire(patience, 0)
+		cancel()
+		if ctx.Err() != nil {
+			return false
+		}
+		if c.queued.room() <= 0 {
+			c.relieve()
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// relieve keeps partitions that stand still from stopping the others. The queues are full; if some partition has
+// nothing to do, fetching pauses for those that hold more than their share, and half of what they hold is added to
+// the limit. So whatever stands still takes at most half of what is left, and there is always something left. The sum
+// never passes the whole budget.
+func (c *consumer) relieve() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	running, held, idle := 0, int64(0), false
+	for _, p := range c.partitions {
+		queued, paused := p.load()
+		if paused {
+			continue
+		}
+		running++
+		held += queued
+		idle = idle || queued == 0
+	}
+	if !idle {
+		return // everyone has work: nothing to relieve
+	}
+	for _, p := range c.partitions {
+		p.park(held / int64(running)) // at least one holds the mean or more
+	}
+}
+
+// pollError returns err if it ends the consumer.
+func (c *consumer) pollError(ctx context.Context, topic string, partition int32, err error, access *accessWatch) error {
+	if ctx.Err() != nil || errors.Is(err, kgo.ErrClientClosed) {
+		return nil
+	}
+	where := slog.String("topic", topic)
+	if session, ok := errors.AsType[*kgo.ErrGroupSession](err); ok {
+		return c.groupError(ctx, session.Err, access)
+	}
+	protocol, isProtocol := errors.AsType[*kerr.Error](err)
+	switch {
+	case isAuthorization(err):
+		access.refused(fmt.Errorf("kafka: consume %s: %w: %w", topic, ErrAuthorization, err))
+		return nil
+	case isAuthentication(err):
+		return nil // the connection's hook has seen it
+	case isType[*kgo.ErrDataLoss](err):
+		c.log.LogAttrs(ctx, slog.LevelError, "records were lost by the brokers; consuming goes on at another offset", where,
+			slog.Int("partition", int(partition)), slog.Any("error", err))
+		return nil
+	case isType[*kgo.ErrDecompressTooLarge](err), // franz-go stops the partition for good
+		isProtocol && !protocol.Retriable,
+		!isProtocol && c.cfg.AutoOffsetReset == "none": // such as a group without a committed offset
+		return fmt.Errorf("kafka: consume %s-%d: %w", topic, partition, err)
+	}
+	if c.quiet.allow(err.Error()) {
+		c.log.LogAttrs(ctx, slog.LevelWarn, "fetching failed; it is tried again", where,
+			slog.Int("partition", int(partition)), slog.Any("error", err))
+	}
+	return nil
+}
+
+// passing are the errors by which a group tells a member to join again.
+var passing = []error{
+	kerr.UnknownMemberID, kerr.IllegalGeneration, kerr.RebalanceInProgress, kerr.MemberIDRequired,
+	kerr.FencedMemberEpoch, kerr.StaleMemberEpoch, kerr.UnreleasedInstanceID,
+}
+
+// groupError returns err if the group will never have this member.
+func (c *consumer) groupError(ctx context.Context, err error, access *accessWatch) error {
+	err = fmt.Errorf("kafka: group %s: %w", c.cfg.Group, err)
+	if isAuthorization(err) {
+		access.refused(fmt.Errorf("%w: %w", ErrAuthorization, err))
+		return nil
+	}
+	protocol, ok := errors.AsType[*kerr.Error](err)
+	if ok && !protocol.Retriable && !isAuthentication(err) && !slices.ContainsFunc(passing, func(e error) bool { return errors.Is(err, e) }) {
+		return err
+	}
+	if c.quiet.allow(err.Error()) {
+		c.log.LogAttrs(ctx, slog.LevelWarn, "group membership interrupted; joining again", slog.Any("error", err))
+	}
+	return nil
+}
+
+// refused ends the consumer when the brokers refuse it for too long, or before it ever had a partition.
+func (c *consumer) refused(err error, lasting time.Duration) {
+	if c.quiet.allow("refused") {
+		c.log.LogAttrs(context.Background(), slog.LevelError, "brokers refuse access", slog.String("topic", c.cfg.Topic),
+			slog.String("group", c.cfg.Group), slog.Duration("lasting", lasting), slog.Any("error", err))
+	}
+	if lasting >= c.cfg.AuthFailureTimeout || !c.assignedOnce.Load() {
+		c.fail(err)
+	}
+}
+
+func (c *consumer) commitFailed(err error) {
+	if c.quiet.allow("commit: " + err.Error()) {
+		c.log.LogAttrs(context.Background(), slog.LevelWarn, "offset commit failed; finished records may be redelivered",
+			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Any("error", err))
+	}
+}
+
+// commitCallback reports the errors of franz-go's periodic commits.
+func commitCallback(report func(error)) func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) {
+	return func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, response *kmsg.OffsetCommitResponse, err error) {
+		if err != nil {
+			if !errors.Is(err, context.Canceled) { // by a later commit or the end of the session
+				report(err)
+			}
+			return
+		}
+		for _, topic := range response.Topics {
+			for _, partition := range topic.Partitions {
+				if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
+					report(fmt.Errorf("%s-%d: %w", topic.Topic, partition.Partition, err))
+				}
+			}
+		}
+	}
+}
+
+// logPartitions is one line for each rebalance.
+func (c *consumer) logPartitions(text string, partitions map[string][]int32) {
+	for topic, ids := range partitions {
+		if len(ids) > 0 {
+			slices.Sort(ids)
+			c.log.LogAttrs(context.Background(), slog.LevelInfo, text, slog.String("topic", topic),
+				slog.String("group", c.cfg.Group), slog.Any("partitions", ids))
+		}
+	}
+}
+
+// quiet lets one of many equal log lines through every ten seconds.
+type quiet struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+func (q *quiet) allow(line string) bool {
+	const every, most = 10 * time.Second, 100 // lines remembered
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	if last, ok := q.last[line]; ok && now.Sub(last) < every {
+		return false
+	}
+	if q.last == nil || len(q.last) >= most {
+		q.last = map[string]time.Time{}
+	}
+	q.last[line] = now
+	return true
+}

@@ -1,0 +1,268 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Producer publishes messages of one type to one topic. It is idempotent, waits for all in-sync replicas, and places
+// keys as Java clients do. It is safe for concurrent use.
+type Producer[T any] struct {
+	codec Codec[T]
+	core  *publisher
+}
+
+// NewProducer makes a producer of JSON. It fails if the config is wrong, if no broker answers or takes the credentials,
+// or if a topic is missing; see [ConnectError] and [ErrTopicMissing].
+func NewProducer[T any](cfg ProducerConfig) (*Producer[T], error) {
+	return NewProducerWithCodec(cfg, JSON[T]())
+}
+
+// NewProducerWithCodec is [NewProducer] with another codec.
+func NewProducerWithCodec[T any](cfg ProducerConfig, codec Codec[T]) (*Producer[T], error) {
+	core, err := newPublisher(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Producer[T]{codec, core}, nil
+}
+
+// Use adds middleware; the first is the outermost. It panics after the first Publish.
+func (p *Producer[T]) Use(middleware ...ProducerMiddleware) { p.core.use(middleware) }
+
+// Publish returns nil once the brokers have stored the message. Its error is a [PublishError]. When ctx ends while the
+// message is on its way, Publish returns at once with [ErrOutcomeUnknown]; when it ends before that, with ctx's error
+// alone, and nothing was sent. Everything that may go away is retried for up to DeliveryTimeout.
+func (p *Producer[T]) Publish(ctx context.Context, msg Message[T]) error {
+	result := make(chan error, 1)
+	r := p.publish(ctx, msg, func(_ *kgo.Record, err error) { result <- err })
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+	}
+	select { // a verdict that is there wins over the context
+	case err := <-result:
+		return err
+	default:
+		return publishError(r, fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.Cause(ctx)))
+	}
+}
+
+// PublishAsync returns once the message is buffered, and calls done exactly once with the message, its partition and
+// offset filled in, and the outcome. It waits for room in the buffer; ctx bounds that wait and nothing after it.
+// Messages of one key are stored in the order of the calls. done may be nil. It runs on the client's goroutine and must
+// not block; it may be called before PublishAsync returns.
+func (p *Producer[T]) PublishAsync(ctx context.Context, msg Message[T], done func(msg Message[T], err error)) {
+	p.publish(ctx, msg, func(r *kgo.Record, err error) {
+		if done == nil {
+			return
+		}
+		msg.Topic, msg.Partition, msg.Offset = r.Topic, r.Partition, r.Offset
+		msg.Headers, msg.Timestamp = r.Headers, r.Timestamp
+		done(msg, err)
+	})
+}
+
+// PublishBatch publishes messages in order and returns nil once all are stored. Otherwise the error joins one
+// [PublishError] for each message that was not; the others were.
+func (p *Producer[T]) PublishBatch(ctx context.Context, msgs ...Message[T]) error {
+	results := make([]chan error, len(msgs))
+	records := make([]*kgo.Record, len(msgs))
+	for i, msg := range msgs {
+		result := make(chan error, 1)
+		results[i] = result
+		records[i] = p.publish(ctx, msg, func(_ *kgo.Record, err error) { result <- err })
+	}
+	var failures []error
+	for i, result := range results {
+		select {
+		case err := <-result:
+			failures = append(failures, err)
+			continue
+		default:
+		}
+		select {
+		case err := <-result:
+			failures = append(failures, err)
+		case <-ctx.Done():
+			failures = append(failures, publishError(records[i], fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.Cause(ctx))))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// Flush waits until everything published so far is stored or failed, or ctx ends.
+func (p *Producer[T]) Flush(ctx context.Context) error { return p.core.client.Flush(ctx) }
+
+// Close flushes for up to DeliveryTimeout and, unless the client is shared, closes the connections. Messages published
+// after it fail with [ErrClosed]. Only the first call does anything.
+func (p *Producer[T]) Close() error { return p.core.close() }
+
+// publish encodes the message and sends it through the middleware. done is called exactly once.
+func (p *Producer[T]) publish(ctx context.Context, msg Message[T], done func(*kgo.Record, error)) *kgo.Record {
+	r := &kgo.Record{
+		Topic:     p.core.cfg.Topic,
+		Headers:   withMessageID(slices.Clone(msg.Headers)),
+		Timestamp: msg.Timestamp,
+	}
+	if msg.Key != "" {
+		r.Key = []byte(msg.Key)
+	}
+	finish := func(err error) {
+		if err != nil {
+			err = publishError(r, err)
+		}
+		done(r, err)
+	}
+	if msg.Tombstone {
+		if msg.Key == "" {
+			finish(errors.New("a tombstone needs a key"))
+			return r
+		}
+	} else {
+		value, err := p.codec.Encode(msg.Value)
+		if err != nil {
+			finish(err)
+			return r
+		}
+		r.Value = value
+		r.Headers = setHeader(r.Headers, HeaderContentType, p.codec.ContentType())
+	}
+	p.core.publish(ctx, &Record{Record: r}, finish)
+	return r
+}
+
+func publishError(r *kgo.Record, err error) *PublishError {
+	id, _ := lastHeader(r.Headers, HeaderMessageID)
+	return &PublishError{Topic: r.Topic, MessageID: id, Err: err}
+}
+
+// publisher is the part of a producer that knows no types.
+type publisher struct {
+	cfg    ProducerConfig
+	client *Client
+	shared bool
+
+	mu         sync.Mutex // guards closed and, until started, middleware
+	closed     bool
+	middleware []ProducerMiddleware
+	started    sync.Once
+	send       PublishFunc // written once, in started
+}
+
+func newPublisher(cfg ProducerConfig) (*publisher, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	p := &publisher{cfg: cfg, client: cfg.Client, shared: cfg.Client != nil}
+	if !p.shared {
+		client, err := newClient(cfg.ClientConfig.withDefaults())
+		if err != nil {
+			return nil, err
+		}
+		p.client = client
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), p.client.cfg.ConnectTimeout)
+	defer cancel()
+	if err := p.checkTopics(ctx); err != nil {
+		_ = p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *publisher) checkTopics(ctx context.Context) error {
+	topics := []string{p.cfg.Topic}
+	if p.cfg.DLQTopic != "" {
+		topics = append(topics, p.cfg.DLQTopic)
+		p.client.limits.Store(p.cfg.DLQTopic, int32(deadLetterMaxBytes))
+	}
+	if _, err := p.client.partitionCounts(ctx, topics...); err != nil {
+		return err
+	}
+	// A batch above the topic's limit would be refused whole, the good messages in it too.
+	if p.client.cfg.MaxMessageBytes == 0 {
+		for topic, limit := range p.client.maxMessageBytes(ctx, p.cfg.Topic) {
+			p.client.limits.Store(topic, limit)
+		}
+	}
+	return nil
+}
+
+func (p *publisher) use(middleware []ProducerMiddleware) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.send != nil {
+		panic("kafka: Producer.Use after the first Publish")
+	}
+	p.middleware = append(p.middleware, middleware...)
+}
+
+func (p *publisher) publish(ctx context.Context, r *Record, done func(error)) {
+	p.started.Do(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.send = p.deliver
+		if !p.cfg.DisableMiddleware {
+			p.send = chain(p.send, p.middleware)
+		}
+	})
+	p.send(ctx, r, done)
+}
+
+// deliver is the innermost PublishFunc.
+func (p *publisher) deliver(ctx context.Context, r *Record, done func(error)) {
+	p.mu.Lock()
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		done(ErrClosed)
+		return
+	}
+	p.client.produce(ctx, r.Record, func(err error) {
+		if p.cfg.DLQTopic == "" || !isRefusal(err) {
+			done(err)
+			return
+		}
+		letter := newDeadLetter(p.cfg.DLQTopic, r.Record, DeadLetter{
+			Topic: r.Topic, Partition: -1, Offset: -1, // it has no place: it was never stored
+			Attempts: 1, Class: ClassPermanent, Message: fmt.Sprint(err), FailedAt: time.Now(),
+		}, allHeaders)
+		p.client.produceLetter(letter, func(letterErr error) {
+			if letterErr != nil {
+				err = fmt.Errorf("%w; and dead letter topic %s: %w", err, p.cfg.DLQTopic, letterErr)
+			}
+			done(err)
+		})
+	})
+}
+
+// isRefusal tells errors by which brokers refuse a message for what it is: sent again, it would be refused again.
+func isRefusal(err error) bool {
+	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge) ||
+		errors.Is(err, kerr.InvalidRecord) || errors.Is(err, kerr.InvalidTimestamp)
+}
+
+func (p *publisher) close() error {
+	p.mu.Lock()
+	already := p.closed
+	p.closed = true
+	p.mu.Unlock()
+	if already {
+		return nil
+	}
+	if !p.shared {
+		return p.client.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), p.client.cfg.DeliveryTimeout)
+	defer cancel()
+	return p.client.Flush(ctx)
+}

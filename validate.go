@@ -1,0 +1,195 @@
+package kafka
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Validate reports every mistake at once. Constructors call it.
+func (c ClientConfig) Validate() error {
+	var faults faults
+	faults.checkClient(c)
+	return faults.join("client config")
+}
+
+// Validate reports every mistake at once. Constructors call it.
+func (c ProducerConfig) Validate() error {
+	var faults faults
+	if c.Client == nil {
+		faults.checkClient(c.ClientConfig)
+	}
+	faults.checkTopic("Topic", c.Topic)
+	faults.checkDLQ(c.Topic, c.DLQTopic)
+	return faults.join("producer config")
+}
+
+// Validate reports every mistake at once. Constructors call it.
+func (c ConsumerConfig) Validate() error {
+	var faults faults
+	faults.checkClient(c.ClientConfig)
+	faults.checkTopic("Topic", c.Topic)
+	faults.checkDLQ(c.Topic, c.DLQTopic)
+	if c.Group == "" {
+		faults.addf("Group is empty")
+	}
+	if c.MaxRetries < 0 {
+		faults.addf("MaxRetries is %d: want 0 or more", c.MaxRetries)
+	}
+	if c.Concurrency < 0 || c.Concurrency > 1 {
+		faults.addf("Concurrency is %d: only 1 is supported yet; use more partitions", c.Concurrency)
+	}
+	faults.checkOneOf("AutoOffsetReset", c.AutoOffsetReset, "earliest", "latest", "none")
+	faults.checkOneOf("GroupProtocol", c.GroupProtocol, "classic", "consumer")
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"RetryBackoff", c.RetryBackoff}, {"RetryBackoffMax", c.RetryBackoffMax}, {"DrainTimeout", c.DrainTimeout},
+		{"CommitInterval", c.CommitInterval}, {"SessionTimeout", c.SessionTimeout},
+		{"RebalanceTimeout", c.RebalanceTimeout}, {"AuthFailureTimeout", c.AuthFailureTimeout},
+	} {
+		faults.checkNotNegative(d.name, int64(d.value))
+	}
+	faults.checkNotNegative("MaxQueuedRecords", int64(c.MaxQueuedRecords))
+	faults.checkNotNegative("MaxQueuedBytes", c.MaxQueuedBytes)
+	d := c.withDefaults()
+	if limit := min(d.SessionTimeout, d.RebalanceTimeout); d.DrainTimeout >= limit {
+		faults.addf("DrainTimeout is %v: it must be below SessionTimeout and RebalanceTimeout (%v)", d.DrainTimeout, limit)
+	}
+	if d.RetryBackoff > d.RetryBackoffMax {
+		faults.addf("RetryBackoff is %v: it must not be above RetryBackoffMax (%v)", d.RetryBackoff, d.RetryBackoffMax)
+	}
+	return faults.join("consumer config")
+}
+
+// faults collects what is wrong with a config.
+type faults []error
+
+func (f *faults) addf(format string, args ...any) { *f = append(*f, fmt.Errorf(format, args...)) }
+
+func (f faults) join(what string) error {
+	if len(f) == 0 {
+		return nil
+	}
+	return fmt.Errorf("kafka: %s: %w", what, errors.Join(f...))
+}
+
+func (f *faults) checkClient(c ClientConfig) {
+	if len(c.Brokers) == 0 {
+		f.addf("no brokers: set Brokers or KAFKA_BROKERS, such as kafka-1:9092,kafka-2:9092")
+	}
+	for _, broker := range c.Brokers {
+		if broker == "" || strings.ContainsAny(broker, "/ \t\r\n,") {
+			f.addf("broker %q: want host:port", broker)
+		}
+	}
+	f.checkOneOf("Compression", c.Compression, "none", "gzip", "snappy", "lz4", "zstd")
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"ConnectTimeout", c.ConnectTimeout}, {"DeliveryTimeout", c.DeliveryTimeout}, {"Linger", c.Linger}} {
+		f.checkNotNegative(d.name, int64(d.value))
+	}
+	f.checkNotNegative("MaxBufferedRecords", int64(c.MaxBufferedRecords))
+	f.checkNotNegative("MaxBufferedBytes", c.MaxBufferedBytes)
+	f.checkNotNegative("MaxMessageBytes", int64(c.MaxMessageBytes))
+
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		f.addf("TLS: CertFile and KeyFile go together; one is empty")
+	}
+	s := c.SASL
+	f.checkOneOf("SASL: Mechanism", s.Mechanism, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+	if s.Mechanism == "" && (s.Username != "" || s.Password.Reveal() != "") {
+		f.addf("SASL: a user or password is set but no Mechanism: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+	}
+	if s.Mechanism != "" && (s.Username == "" || s.Password.Reveal() == "") {
+		f.addf("SASL: %s needs a Username and a Password", s.Mechanism)
+	}
+	if s.Mechanism == "PLAIN" && !c.TLS.enabled() && !s.AllowPlaintext {
+		if i := slices.IndexFunc(c.Brokers, func(b string) bool { return !isLoopback(b) }); i >= 0 {
+			f.addf("SASL: PLAIN would send the password unencrypted to %s: turn TLS on, use SCRAM, or set AllowPlaintext", c.Brokers[i])
+		}
+	}
+}
+
+func (f *faults) checkOneOf(name, value string, allowed ...string) {
+	if value != "" && !slices.Contains(allowed, value) {
+		f.addf("%s is %q: want one of %s", name, value, strings.Join(allowed, ", "))
+	}
+}
+
+func (f *faults) checkNotNegative(name string, value int64) {
+	if value < 0 {
+		f.addf("%s is negative", name)
+	}
+}
+
+// checkTopic holds names to what brokers accept.
+func (f *faults) checkTopic(field, topic string) {
+	legal := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-'
+	}
+	switch {
+	case topic == "":
+		f.addf("%s is empty", field)
+	case topic == "." || topic == ".." || len(topic) > 249 || strings.ContainsFunc(topic, func(r rune) bool { return !legal(r) }):
+		f.addf("%s is %q: want 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'", field, topic)
+	}
+}
+
+func (f *faults) checkDLQ(topic, dlq string) {
+	if dlq == "" {
+		return
+	}
+	f.checkTopic("DLQTopic", dlq)
+	if dlq == topic {
+		f.addf("DLQTopic is the topic itself, %q: its dead letters would come back for ever", topic)
+	}
+}
+
+func isLoopback(broker string) bool {
+	host, _, err := net.SplitHostPort(broker)
+	if err != nil {
+		host = broker
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (t TLSConfig) enabled() bool {
+	return t.Enabled || t.CAFile != "" || t.CertFile != "" || t.KeyFile != "" || t.ServerName != ""
+}
+
+func (c ClientConfig) withDefaults() ClientConfig {
+	c.ClientID = cmp.Or(c.ClientID, filepath.Base(os.Args[0]))
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, defaultConnectTimeout)
+	c.DeliveryTimeout = cmp.Or(c.DeliveryTimeout, defaultDeliveryTimeout)
+	c.Compression = cmp.Or(c.Compression, defaultCompression)
+	c.MaxBufferedRecords = cmp.Or(c.MaxBufferedRecords, defaultMaxBufferedRecords)
+	c.MaxBufferedBytes = cmp.Or(c.MaxBufferedBytes, defaultMaxBufferedBytes)
+	return c
+}
+
+func (c ConsumerConfig) withDefaults() ConsumerConfig {
+	c.Compression = cmp.Or(c.Compression, "zstd")
+	c.ClientConfig = c.ClientConfig.withDefaults()
+	c.RetryBackoffMax = cmp.Or(c.RetryBackoffMax, defaultRetryBackoffMax)
+	c.RetryBackoff = cmp.Or(c.RetryBackoff, min(defaultRetryBackoff, c.RetryBackoffMax))
+	c.AutoOffsetReset = cmp.Or(c.AutoOffsetReset, "earliest")
+	c.GroupProtocol = cmp.Or(c.GroupProtocol, "classic")
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, defaultDrainTimeout)
+	c.MaxQueuedRecords = cmp.Or(c.MaxQueuedRecords, defaultMaxQueuedRecords)
+	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, defaultMaxQueuedBytes)
+	c.CommitInterval = cmp.Or(c.CommitInterval, defaultCommitInterval)
+	c.SessionTimeout = cmp.Or(c.SessionTimeout, defaultSessionTimeout)
+	c.RebalanceTimeout = cmp.Or(c.RebalanceTimeout, defaultRebalanceTimeout)
+	c.AuthFailureTimeout = cmp.Or(c.AuthFailureTimeout, defaultAuthFailureTimeout)
+	return c
+}
