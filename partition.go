@@ -51,21 +51,22 @@ func newPartition(c *consumer, client *kgo.Client, topic string, id int32, previ
 	return p
 }
 
-// enqueue takes polled records. It never waits: the poll loop holds up rebalances while it runs.
-func (p *partition) enqueue(records []*kgo.Record) {
-	var cost int64
+// enqueue takes polled records and returns what they cost. It never waits: the poll loop holds up rebalances while it
+// runs.
+func (p *partition) enqueue(records []*kgo.Record) (cost int64) {
 	for _, r := range records {
 		cost += p.c.queued.cost(r)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
-		return // fetched again by the next owner
+		return cost // fetched again by the next owner
 	}
 	p.queue = append(p.queue, records...)
 	p.queued += cost
 	p.c.queued.take(cost)
 	p.ready.Signal()
+	return cost
 }
 
 // next returns the next record to handle, or nil when the worker is to end.

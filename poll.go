@@ -23,27 +23,33 @@ const (
 
 // poll moves records from the client to the partitions' queues until ctx ends.
 func (c *consumer) poll(ctx context.Context, client *kgo.Client, access *accessWatch) {
+	recordCost := c.queued.perRecord // of the latest records, to poll no more than there is room for
 	for c.awaitRoom(ctx) {
-		fetches := client.PollRecords(ctx, maxPollRecords)
+		fetches := client.PollRecords(ctx, int(min(maxPollRecords, max(1, c.queued.room()/recordCost))))
 		// From here to AllowRebalance no callback runs, and nothing may wait.
 		fetches.EachError(func(topic string, partition int32, err error) {
 			if fatal := c.pollError(ctx, topic, partition, err, access); fatal != nil {
 				c.fail(fatal)
 			}
 		})
-		c.dispatch(fetches)
+		if cost, n := c.dispatch(fetches); n > 0 {
+			recordCost = cost / n
+		}
 		client.AllowRebalance() // after every poll, or Close hangs
 	}
 }
 
-func (c *consumer) dispatch(fetches kgo.Fetches) {
+// dispatch hands the records to their partitions' queues and returns their cost and count.
+func (c *consumer) dispatch(fetches kgo.Fetches) (cost, n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	fetches.EachPartition(func(fetched kgo.FetchTopicPartition) {
 		if p := c.partitions[fetched.Partition]; p != nil && len(fetched.Records) > 0 {
-			p.enqueue(fetched.Records)
+			cost += p.enqueue(fetched.Records)
+			n += int64(len(fetched.Records))
 		}
 	})
+	return cost, n
 }
 
 // awaitRoom waits until the queues have room; false means that ctx ended.

@@ -1,0 +1,538 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/topics"
+)
+
+// Promise 1: an offset is committed only when every record before it is done.
+func (s Suite) atLeastOnce(t *testing.T) {
+	const records, blockedAt = 50, 20
+	topic := s.topic(t, 1, nil)
+	s.seed(t, topic, records, 1)
+	cfg := s.config(topic, topic)
+	cfg.DrainTimeout = 100 * time.Millisecond
+	blocked := make(chan struct{})
+	first := start(t, cfg, func(ctx context.Context, msg kafka.Message[event]) error {
+		if msg.Offset == blockedAt {
+			close(blocked)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return nil
+	})
+	within(t, "the handler meets the record it blocks at", blocked)
+	eventually(t, "what was finished is committed", func() bool { return s.committed(t, topic, topic)[0] == blockedAt })
+	if err := first.stop(); !errors.Is(err, kafka.ErrDrainTimeout) {
+		t.Errorf("Start returned %v, want ErrDrainTimeout", err)
+	}
+	if at := s.committed(t, topic, topic)[0]; at != blockedAt {
+		t.Errorf("committed %d after shutdown, want %d: the record there was never finished", at, blockedAt)
+	}
+
+	handled := newLedger()
+	second := start(t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
+		handled.add(msg)
+		return nil
+	})
+	handled.await(t, records-blockedAt)
+	second.mustStop()
+	if got := handled.all()[0].offset; got != blockedAt {
+		t.Errorf("the next member started at offset %d, want %d", got, blockedAt)
+	}
+}
+
+// Promise 2: records with one key are handled one after another, in offset order, retries included.
+func (s Suite) order(t *testing.T) {
+	const records, keys = 2000, 40
+	topic := s.topic(t, 4, nil)
+	s.seed(t, topic, records, keys)
+	handled := newLedger()
+	var mu sync.Mutex
+	inHand, overlaps, retries := map[string]bool{}, 0, 0
+	cfg := s.config(topic, topic)
+	cfg.MaxRetries = 5
+	m := start(t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
+		mu.Lock()
+		if inHand[msg.Key] {
+			overlaps++
+		}
+		inHand[msg.Key] = true
+		fails := msg.Attempt <= (msg.Value.Seq*7+len(msg.Key))%4 && msg.Value.Seq%5 == 0
+		if fails {
+			retries++
+		}
+		mu.Unlock()
+		runtime.Gosched()
+		mu.Lock()
+		inHand[msg.Key] = false
+		mu.Unlock()
+		if fails {
+			return errors.New("not yet")
+		}
+		handled.add(msg)
+		return nil
+	})
+	handled.await(t, records)
+	m.mustStop()
+	handled.judge(t, records)
+	if overlaps > 0 {
+		t.Errorf("%d handlers had a key in hand that another had", overlaps)
+	}
+	if retries == 0 {
+		t.Error("the test retried nothing")
+	}
+	if n := s.count(t, "dlq-"+topic); n != 0 {
+		t.Errorf("%d dead letters, want none", n)
+	}
+}
+
+// Promise 3: what can't be handled is in the dead letter topic, byte for byte, or Start ends with an error; never skipped.
+func (s Suite) nothingVanishes(t *testing.T) {
+	t.Run("ExhaustedAndPermanentAreDeadLettered", func(t *testing.T) {
+		const records = 60
+		topic := s.topic(t, 3, nil)
+		s.seed(t, topic, records, 12)
+		cfg := s.config(topic, topic)
+		cfg.MaxRetries = 2
+		var attempts atomic.Int32
+		m := start(t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
+			switch msg.Value.Seq {
+			case 1:
+				attempts.Add(1)
+				return kafka.NewTransientError("save", errors.New("down"))
+			case 2:
+				return fmt.Errorf("wrapped: %w", kafka.NewPermanentError("save", errors.New("never")))
+			case 3:
+				return kafka.NewBusinessError("declined", nil)
+			}
+			return nil
+		})
+		letters := s.read(t, "dlq-"+topic, 24)
+		eventually(t, "everything is committed", func() bool { return sum(s.committed(t, topic, topic)) == records })
+		m.mustStop()
+		if n := s.count(t, "dlq-"+topic); n != 24 {
+			t.Errorf("%d dead letters, want 24: 12 exhausted, 12 permanent", n)
+		}
+		if n := attempts.Load(); n != 12*3 {
+			t.Errorf("%d attempts at transient failures, want 36: one and two retries for each of 12", n)
+		}
+		source := map[place]*kgo.Record{}
+		for _, r := range s.read(t, topic, records) {
+			source[place{r.Partition, r.Offset}] = r
+		}
+		for _, letter := range letters {
+			info, ok := kafka.Message[event]{Headers: letter.Headers}.DeadLetter()
+			if !ok {
+				t.Fatalf("letter without its place: %v", letter.Headers)
+			}
+			origin := source[place{info.Partition, info.Offset}]
+			if origin == nil || !bytes.Equal(origin.Value, letter.Value) || !bytes.Equal(origin.Key, letter.Key) {
+				t.Errorf("letter of %s-%d offset %d is not its record", info.Topic, info.Partition, info.Offset)
+			}
+			if letter.Partition != info.Partition {
+				t.Errorf("letter from partition %d is in partition %d", info.Partition, letter.Partition)
+			}
+			wantAttempts := map[kafka.Class]int{kafka.ClassTransient: 3, kafka.ClassPermanent: 1}[info.Class]
+			if info.Group != topic || info.Attempts != wantAttempts || info.Message == "" || info.FailedAt.IsZero() || !info.Timestamp.Equal(origin.Timestamp) {
+				t.Errorf("letter says %+v", info)
+			}
+		}
+	})
+
+	t.Run("WithoutDLQStartEndsAndTheRecordStays", func(t *testing.T) {
+		const records, bad = 10, 4
+		topic := s.topic(t, 1, nil)
+		s.seed(t, topic, records, 1)
+		cfg := s.config(topic, topic)
+		cfg.DLQTopic, cfg.MaxRetries = "", 1
+		cause := errors.New("card declined")
+		m := start(t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
+			if msg.Offset == bad {
+				return cause
+			}
+			return nil
+		})
+		err := m.wait()
+		want := fmt.Sprintf("kafka: handle %s-0 offset %d: gave up after 2 attempts: card declined", topic, bad)
+		if err == nil || err.Error() != want || !errors.Is(err, cause) {
+			t.Errorf("Start returned %v, want %s", err, want)
+		}
+		if at := s.committed(t, topic, topic)[0]; at != bad {
+			t.Errorf("committed %d, want %d", at, bad)
+		}
+	})
+
+	t.Run("ARecordAtTheSizeLimitIsDeadLettered", func(t *testing.T) {
+		const limit = 100_000
+		config := map[string]string{"max.message.bytes": fmt.Sprint(limit)}
+		topic := fmt.Sprintf("conformance-%08x", rand.Uint32())
+		s.makeTopics(t, topics.Topic{Name: topic, Partitions: 1, Config: config},
+			topics.Topic{Name: "dlq-" + topic, Partitions: 1, Config: config})
+		random := rand.NewChaCha8([32]byte{}) // does not compress
+		size := limit
+		for { // the largest record that the broker takes
+			value := make([]byte, size)
+			_, _ = random.Read(value)
+			client := s.client(t, kgo.ProducerBatchMaxBytes(1<<20), kgo.ProducerBatchCompression(kgo.NoCompression()))
+			err := client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: value}).FirstErr()
+			if err == nil {
+				break
+			}
+			if size -= 1; size < limit-1000 {
+				t.Fatal(err)
+			}
+		}
+		m := start(t, s.config(topic, topic), func(context.Context, kafka.Message[event]) error { return nil })
+		letter := s.read(t, "dlq-"+topic, 1)[0]
+		m.mustStop()
+		if len(letter.Value) != size {
+			t.Errorf("letter of %d bytes, want %d", len(letter.Value), size)
+		}
+		if at := s.committed(t, topic, topic)[0]; at != 1 {
+			t.Errorf("committed %d, want 1", at)
+		}
+	})
+}
+
+// Promise 4: a value that can't be decoded, and a panic, are permanent; a tombstone is told apart.
+func (s Suite) poison(t *testing.T) {
+	topic := s.topic(t, 1, nil)
+	good := []byte(`{"key":"k","seq":0}`)
+	s.produce(t,
+		&kgo.Record{Topic: topic, Value: []byte(`{"key":`)},
+		&kgo.Record{Topic: topic, Value: nil},
+		&kgo.Record{Topic: topic, Value: good, Headers: []kgo.RecordHeader{{Key: "do", Value: []byte("panic")}}},
+		&kgo.Record{Topic: topic, Value: good, Headers: []kgo.RecordHeader{{Key: "do", Value: []byte("goexit")}}},
+		&kgo.Record{Topic: topic, Value: good},
+	)
+	handled := newLedger()
+	m := start(t, s.config(topic, topic), func(_ context.Context, msg kafka.Message[event]) error {
+		switch do, _ := msg.Header("do"); do {
+		case "panic":
+			var nothing *event
+			nothing.Seq = 1
+		case "goexit":
+			runtime.Goexit()
+		}
+		handled.add(msg)
+		return nil
+	})
+	handled.await(t, 1)
+	letters := s.read(t, "dlq-"+topic, 4)
+	eventually(t, "everything is committed", func() bool { return s.committed(t, topic, topic)[0] == 5 })
+	m.mustStop()
+	for i, want := range []string{"decode value: invalid JSON", "nil value (tombstone)", "handler panicked", "runtime.Goexit"} {
+		info, _ := kafka.Message[event]{Headers: letters[i].Headers}.DeadLetter()
+		if info.Class != kafka.ClassPermanent || info.Attempts != 1 || !strings.Contains(info.Message, want) {
+			t.Errorf("letter %d is %s after %d attempts: %q; want permanent after 1: %q", i, info.Class, info.Attempts, info.Message, want)
+		}
+	}
+	if letters[1].Value != nil {
+		t.Errorf("the tombstone's letter has the value %q, want nil", letters[1].Value)
+	}
+
+	t.Run("TombstonesAreHandledWhenAskedFor", func(t *testing.T) {
+		cfg := s.config(topic, topic+"-tombstones")
+		cfg.HandleTombstones = true
+		seen := make(chan kafka.Message[event], 5)
+		m := start(t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
+			if msg.Tombstone {
+				seen <- msg
+			}
+			return nil
+		})
+		if msg := within(t, "the tombstone is handled", seen); msg.Offset != 1 || msg.Value != (event{}) {
+			t.Errorf("got %+v", msg)
+		}
+		m.mustStop()
+	})
+}
+
+// Promise 5: the queues are bounded, and partitions that stand still don't stop the others.
+func (s Suite) boundedMemory(t *testing.T) {
+	const partitions, perPartition, limit = 6, 3000, 1000
+	topic := s.topic(t, partitions, nil)
+	var records []*kgo.Record
+	for i := range partitions * perPartition {
+		value := []byte(fmt.Sprintf(`{"key":"p%d","seq":%d}`, i%partitions, i/partitions))
+		records = append(records, &kgo.Record{Topic: topic, Partition: int32(i % partitions), Value: value})
+	}
+	s.produce(t, records...)
+	cfg := s.config(topic, topic)
+	cfg.MaxQueuedRecords = limit
+	release := make(chan struct{})
+	handled := newLedger()
+	var early atomic.Int64
+	m := start(t, cfg, func(ctx context.Context, msg kafka.Message[event]) error {
+		if msg.Partition < partitions/2 { // half of them stand still
+			early.Add(1)
+			select {
+			case <-release:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		handled.add(msg)
+		return nil
+	})
+	handled.await(t, partitions/2*perPartition)
+	for _, e := range handled.all() {
+		if e.partition < partitions/2 {
+			t.Fatalf("partition %d was to stand still", e.partition)
+		}
+	}
+	if n := early.Load(); n > partitions/2 {
+		t.Errorf("%d records in hand of %d partitions", n, partitions/2)
+	}
+	close(release)
+	handled.await(t, partitions*perPartition)
+	m.mustStop()
+	handled.judge(t, partitions*perPartition)
+}
+
+// Promise 6: members join and leave; a clean handover redelivers nothing.
+func (s Suite) rebalance(t *testing.T) {
+	for _, protocol := range s.Protocols {
+		t.Run(protocol, func(t *testing.T) {
+			const changes = 8
+			topic := s.topic(t, 6, nil)
+			s.seed(t, topic, s.Backlog, 300)
+			handled := newLedger()
+			var letters, pace atomic.Int64
+			allow := func(change int) { pace.Store(int64(s.Backlog * change / (changes + 1))) }
+			allow(1)
+			cfg := s.config(topic, topic)
+			cfg.GroupProtocol = protocol
+			cfg.MaxQueuedRecords = 2000
+			cfg.Options = []kgo.Opt{kgo.HeartbeatInterval(200 * time.Millisecond)} // how soon a member hears of a rebalance
+			join := func() *member {
+				worked := make(chan struct{}, 1)
+				m := start(t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
+					if msg.Value.Seq%10 == 3 && msg.Attempt == 1 { // some are in backoff when partitions move
+						return errors.New("not yet")
+					}
+					select {
+					case worked <- struct{}{}:
+					default:
+					}
+					if handled.len() >= int(pace.Load()) { // no faster than members come and go
+						time.Sleep(2 * time.Millisecond)
+					}
+					handled.add(msg)
+					if msg.Value.Seq%50 == 7 { // and some are on their way to the dead letter topic
+						letters.Add(1)
+						return kafka.NewPermanentError("bad", nil)
+					}
+					return nil
+				})
+				within(t, "the new member gets records", worked)
+				return m
+			}
+			members := []*member{join()}
+			for change := range changes {
+				if left := s.Backlog - handled.len(); left < s.Backlog/20 {
+					t.Fatalf("only %d records left at change %d: the test proves nothing", left, change)
+				}
+				if len(members) < 3 {
+					members = append(members, join())
+				} else {
+					members[0].mustStop()
+					members = members[1:]
+				}
+				allow(change + 2)
+				handled.await(t, handled.len()+s.Backlog/50)
+			}
+			handled.await(t, s.Backlog)
+			for _, m := range members {
+				m.mustStop()
+			}
+			handled.judge(t, s.Backlog)
+			if at := sum(s.committed(t, topic, topic)); at != int64(s.Backlog) {
+				t.Errorf("committed %d of %d", at, s.Backlog)
+			}
+			if n := s.count(t, "dlq-"+topic); n != letters.Load() {
+				t.Errorf("%d dead letters, want %d", n, letters.Load())
+			}
+		})
+	}
+
+	t.Run("StaticMemberKeepsItsPartitions", func(t *testing.T) {
+		const records = 200
+		topic := s.topic(t, 2, nil)
+		s.seed(t, topic, records, 10)
+		handled := newLedger()
+		cfg := s.config(topic, topic)
+		cfg.InstanceID = "instance-1"
+		cfg.SessionTimeout, cfg.DrainTimeout = 6*time.Second, 2*time.Second
+		handle := func(_ context.Context, msg kafka.Message[event]) error {
+			handled.add(msg)
+			return nil
+		}
+		first := start(t, cfg, handle)
+		handled.await(t, records/2)
+		first.mustStop()
+		second := start(t, cfg, handle)
+		handled.await(t, records)
+		second.mustStop()
+		handled.judge(t, records)
+	})
+}
+
+// Promise 7: shutdown finishes what is in hand, commits it, and leaves the group.
+func (s Suite) shutdown(t *testing.T) {
+	t.Run("FinishesWhatIsInHand", func(t *testing.T) {
+		const records = 500
+		topic := s.topic(t, 2, nil)
+		s.seed(t, topic, records, 10)
+		type key struct{}
+		handled := newLedger()
+		busy, release := make(chan struct{}, records), make(chan struct{})
+		consumer, err := kafka.NewConsumer(s.config(topic, topic), func(ctx context.Context, msg kafka.Message[event]) error {
+			busy <- struct{}{}
+			<-release
+			time.Sleep(2 * time.Millisecond) // the work, so that the shutdown meets a backlog
+			if ctx.Err() != nil {
+				t.Errorf("the handler's context ended with Start's: %v", context.Cause(ctx))
+			}
+			if ctx.Value(key{}) != "value" {
+				t.Error("the handler's context has lost the values of Start's")
+			}
+			handled.add(msg)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.WithValue(context.Background(), key{}, "value"))
+		result := make(chan error, 1)
+		go func() { result <- consumer.Start(ctx) }()
+		within(t, "a handler is busy", busy)
+		within(t, "another handler is busy", busy)
+		cancel()
+		close(release)
+		if err := within(t, "Start returns", result); err != nil {
+			t.Errorf("Start returned %v", err)
+		}
+		n := int64(len(handled.all()))
+		if n == records {
+			t.Error("there was no backlog left: the test proves nothing")
+		}
+		if at := sum(s.committed(t, topic, topic)); at != n {
+			t.Errorf("committed %d, want the %d that were handled", at, n)
+		}
+		for range 2 {
+			if err := consumer.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		}
+		if err := consumer.Start(context.Background()); !errors.Is(err, kafka.ErrClosed) {
+			t.Errorf("Start after Close returned %v, want ErrClosed", err)
+		}
+
+		// The group was left: the next member does not wait for a session to time out.
+		rest := start(t, s.config(topic, topic), func(_ context.Context, msg kafka.Message[event]) error {
+			handled.add(msg)
+			return nil
+		})
+		handled.await(t, records)
+		rest.mustStop()
+		handled.judge(t, records)
+	})
+
+	t.Run("CloseFromAnotherGoroutine", func(t *testing.T) {
+		topic := s.topic(t, 1, nil)
+		s.seed(t, topic, 5000, 10)
+		busy := make(chan struct{}, 5000)
+		m := start(t, s.config(topic, topic), func(context.Context, kafka.Message[event]) error {
+			busy <- struct{}{}
+			return nil
+		})
+		within(t, "it consumes", busy)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() { _ = m.close() })
+		}
+		wg.Wait()
+		if err := within(t, "Start returns", m.result); err != nil {
+			t.Errorf("Start returned %v", err)
+		}
+	})
+
+	t.Run("ABackoffDoesNotHoldItUp", func(t *testing.T) {
+		topic := s.topic(t, 1, nil)
+		s.seed(t, topic, 3, 1)
+		cfg := s.config(topic, topic)
+		failed := make(chan struct{}, 1)
+		m := start(t, cfg, func(context.Context, kafka.Message[event]) error {
+			failed <- struct{}{}
+			return kafka.NewTransientError("busy", nil).WithRetryAfter(24 * time.Hour)
+		})
+		within(t, "an attempt failed", failed)
+		m.mustStop()
+		if at := sum(s.committed(t, topic, topic)); at != 0 {
+			t.Errorf("committed %d, want 0", at)
+		}
+		if n := s.count(t, "dlq-"+topic); n != 0 {
+			t.Errorf("%d dead letters, want none: an interrupted backoff is no failure", n)
+		}
+	})
+}
+
+// Promise 8: what can't work says so at once.
+func (s Suite) failAtTheDoor(t *testing.T) {
+	topic := s.topic(t, 1, nil)
+	nop := func(context.Context, kafka.Message[event]) error { return nil }
+	t.Run("MissingTopic", func(t *testing.T) {
+		cfg := s.config(topic+"-missing", topic)
+		cfg.DLQTopic = "dlq-" + topic
+		err := start(t, cfg, nop).wait()
+		if !errors.Is(err, kafka.ErrTopicMissing) || !strings.Contains(err.Error(), topic+"-missing") {
+			t.Errorf("Start returned %v", err)
+		}
+	})
+	t.Run("MissingDLQTopic", func(t *testing.T) {
+		cfg := s.config(topic, topic)
+		cfg.DLQTopic = topic + "-missing"
+		err := start(t, cfg, nop).wait()
+		if !errors.Is(err, kafka.ErrTopicMissing) || !strings.Contains(err.Error(), cfg.DLQTopic) {
+			t.Errorf("Start returned %v", err)
+		}
+	})
+	t.Run("DLQTopicTakesLessThanTheTopic", func(t *testing.T) {
+		small := topic + "-small"
+		s.makeTopics(t, topics.Topic{Name: small, Partitions: 1, Config: map[string]string{"max.message.bytes": "1000"}})
+		cfg := s.config(topic, topic)
+		cfg.DLQTopic = small
+		if err := start(t, cfg, nop).wait(); err == nil || !strings.Contains(err.Error(), "max.message.bytes") {
+			t.Errorf("Start returned %v", err)
+		}
+	})
+	t.Run("MissingTopicOfAProducer", func(t *testing.T) {
+		_, err := kafka.NewProducer[event](kafka.NewProducerConfig(topic+"-missing", s.Brokers...))
+		if !errors.Is(err, kafka.ErrTopicMissing) {
+			t.Errorf("NewProducer returned %v", err)
+		}
+	})
+	t.Run("NoOffsetWithResetNone", func(t *testing.T) {
+		cfg := s.config(topic, topic+"-none")
+		cfg.AutoOffsetReset = "none"
+		if err := start(t, cfg, nop).wait(); err == nil || !strings.Contains(err.Error(), topic+"-0") {
+			t.Errorf("Start returned %v", err)
+		}
+	})
+}

@@ -1,0 +1,355 @@
+// Package conformance holds the library's promises as tests that any broker can judge: the in-process one in the root
+// package's tests, real Kafka in the integration module.
+package conformance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/topics"
+)
+
+// Suite is the promises against one broker.
+type Suite struct {
+	Brokers []string
+	// Backlog is how many records the rebalance tests start with.
+	Backlog int
+	// Protocols are the group protocols that the broker speaks.
+	Protocols []string
+}
+
+// Run runs every test, one after another: each has topics and groups of its own.
+func (s Suite) Run(t *testing.T) {
+	t.Run("AtLeastOnce", s.atLeastOnce)
+	t.Run("Order", s.order)
+	t.Run("NothingVanishes", s.nothingVanishes)
+	t.Run("Poison", s.poison)
+	t.Run("BoundedMemory", s.boundedMemory)
+	t.Run("Rebalance", s.rebalance)
+	t.Run("Shutdown", s.shutdown)
+	t.Run("FailAtTheDoor", s.failAtTheDoor)
+	t.Run("Publish", s.publish)
+	t.Run("BadInput", s.badInput)
+}
+
+// patience bounds every wait. It is long because the machine may be slow; nothing is judged by it but a hang.
+const patience = 90 * time.Second
+
+// event is what the tests' records say: the seq-th record of its key.
+type event struct {
+	Key string `json:"key"`
+	Seq int    `json:"seq"`
+}
+
+func (s Suite) client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(s.Brokers...)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
+
+// topic makes a topic and its dead letter topic, with as many partitions.
+func (s Suite) topic(t *testing.T, partitions int32, config map[string]string) string {
+	t.Helper()
+	name := fmt.Sprintf("conformance-%08x", rand.Uint32())
+	s.makeTopics(t, topics.Topic{Name: name, Partitions: partitions, Config: config},
+		topics.Topic{Name: "dlq-" + name, Partitions: partitions})
+	return name
+}
+
+func (s Suite) makeTopics(t *testing.T, list ...topics.Topic) {
+	t.Helper()
+	client, err := kafka.NewClient(kafka.ClientConfig{Brokers: s.Brokers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := topics.Ensure(ctx, client, list...); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		client := s.client(t)
+		for _, topic := range list {
+			_, _ = kadm.NewClient(client).DeleteTopic(context.Background(), topic.Name)
+		}
+	})
+}
+
+// config is a consumer's, with short waits and its lines thrown away.
+func (s Suite) config(topic, group string) kafka.ConsumerConfig {
+	cfg := kafka.NewConsumerConfig(topic, group, s.Brokers...)
+	cfg.RetryBackoff, cfg.RetryBackoffMax = time.Millisecond, 10*time.Millisecond
+	cfg.CommitInterval = 100 * time.Millisecond
+	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	return cfg
+}
+
+// seed publishes n events with the given number of keys, in order per key.
+func (s Suite) seed(t *testing.T, topic string, n, keys int) {
+	t.Helper()
+	records := make([]*kgo.Record, n)
+	for i := range records {
+		key := fmt.Sprintf("key-%d", i%keys)
+		value, _ := json.Marshal(event{key, i / keys})
+		records[i] = &kgo.Record{Topic: topic, Key: []byte(key), Value: value}
+	}
+	s.produce(t, records...)
+}
+
+func (s Suite) produce(t *testing.T, records ...*kgo.Record) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	client := s.client(t, kgo.RecordPartitioner(explicitOrKey{kgo.StickyKeyPartitioner(nil)}), kgo.ProducerBatchMaxBytes(8<<20))
+	if err := client.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// explicitOrKey puts keyless records into the partition they name.
+type explicitOrKey struct{ kgo.Partitioner }
+
+func (p explicitOrKey) ForTopic(topic string) kgo.TopicPartitioner {
+	return explicitOrKeyTopic{p.Partitioner.ForTopic(topic)}
+}
+
+type explicitOrKeyTopic struct{ kgo.TopicPartitioner }
+
+func (p explicitOrKeyTopic) RequiresConsistency(*kgo.Record) bool { return true }
+func (p explicitOrKeyTopic) Partition(r *kgo.Record, n int) int {
+	if r.Key == nil {
+		return int(r.Partition) % n
+	}
+	return p.TopicPartitioner.Partition(r, n)
+}
+
+// read returns the records of a topic, n of them at least.
+func (s Suite) read(t *testing.T, topic string, n int) []*kgo.Record {
+	t.Helper()
+	client := s.client(t, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var records []*kgo.Record
+	for len(records) < n {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("%s holds %d records, want %d: %v", topic, len(records), n, err)
+		}
+		records = append(records, fetches.Records()...)
+	}
+	return records
+}
+
+// count returns how many records the topic has ever held.
+func (s Suite) count(t *testing.T, topic string) (n int64) {
+	t.Helper()
+	ends, err := kadm.NewClient(s.client(t)).ListEndOffsets(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
+	return n
+}
+
+// committed returns the group's offsets in the topic, by partition; -1 for none.
+func (s Suite) committed(t *testing.T, topic, group string) map[int32]int64 {
+	t.Helper()
+	offsets, err := kadm.NewClient(s.client(t)).FetchOffsetsForTopics(t.Context(), group, topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := map[int32]int64{}
+	offsets.Each(func(o kadm.OffsetResponse) { at[o.Partition] = o.At })
+	return at
+}
+
+func sum(at map[int32]int64) (n int64) {
+	for _, offset := range at {
+		n += max(0, offset)
+	}
+	return n
+}
+
+// member is a running consumer.
+type member struct {
+	t      *testing.T
+	cancel context.CancelFunc
+	result chan error
+	close  func() error
+}
+
+func start[T any](t *testing.T, cfg kafka.ConsumerConfig, handle kafka.Handler[T]) *member {
+	t.Helper()
+	consumer, err := kafka.NewConsumer(cfg, handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &member{t, cancel, make(chan error, 1), consumer.Close}
+	go func() { m.result <- consumer.Start(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		_ = consumer.Close()
+	})
+	return m
+}
+
+// stop shuts the member down as a signal would, and returns Start's error.
+func (m *member) stop() error {
+	m.t.Helper()
+	m.cancel()
+	return m.wait()
+}
+
+func (m *member) wait() error {
+	m.t.Helper()
+	select {
+	case err := <-m.result:
+		if closing := m.close(); closing != nil {
+			m.t.Errorf("Close: %v", closing)
+		}
+		return err
+	case <-time.After(patience):
+		m.t.Fatal("Start does not return")
+		return nil
+	}
+}
+
+func (m *member) mustStop() {
+	m.t.Helper()
+	if err := m.stop(); err != nil {
+		m.t.Errorf("Start: %v", err)
+	}
+}
+
+// ledger notes what handlers finished, in their order.
+type ledger struct {
+	mu      sync.Mutex
+	entries []entry
+	changed chan struct{} // closed and replaced at each entry
+}
+
+type entry struct {
+	partition int32
+	offset    int64
+	event     event
+}
+
+func newLedger() *ledger { return &ledger{changed: make(chan struct{})} }
+
+func (l *ledger) add(msg kafka.Message[event]) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entries = append(l.entries, entry{msg.Partition, msg.Offset, msg.Value})
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+func (l *ledger) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.entries)
+}
+
+func (l *ledger) all() []entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.entries)
+}
+
+// await waits until n different records are noted.
+func (l *ledger) await(t *testing.T, n int) {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		l.mu.Lock()
+		entries, changed := len(l.entries), l.changed
+		distinct := 0
+		if entries >= n {
+			distinct = len(l.places())
+		}
+		l.mu.Unlock()
+		if distinct >= n {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatalf("%d records handled, want %d", entries, n)
+		}
+	}
+}
+
+type place struct {
+	partition int32
+	offset    int64
+}
+
+func (l *ledger) places() map[place]int {
+	places := make(map[place]int, len(l.entries))
+	for _, e := range l.entries {
+		places[place{e.partition, e.offset}]++
+	}
+	return places
+}
+
+// judge compares with n events that were seeded.
+func (l *ledger) judge(t *testing.T, n int) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	places := l.places()
+	redelivered, reordered := len(l.entries)-len(places), 0
+	last := map[string]int{}
+	for _, e := range l.entries {
+		seq, seen := last[e.event.Key]
+		if seen && e.event.Seq != seq+1 || !seen && e.event.Seq != 0 {
+			reordered++
+		}
+		last[e.event.Key] = e.event.Seq
+	}
+	t.Logf("handled %d: lost %d, redelivered %d, reordered within a key %d", len(l.entries), n-len(places), redelivered, reordered)
+	if len(places) != n || redelivered != 0 || reordered != 0 {
+		t.Errorf("of %d records: lost %d, redelivered %d, reordered within a key %d; want none", n, n-len(places), redelivered, reordered)
+	}
+}
+
+// eventually waits for what no channel tells.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// within waits for a channel.
+func within[T any](t *testing.T, what string, ch <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-ch:
+	case <-time.After(patience):
+		t.Fatalf("never: %s", what)
+	}
+	return value
+}
