@@ -147,7 +147,10 @@ func (c *Client) explain(err error) error {
 	case isAuthorization(err):
 		return fmt.Errorf("%w: %w", ErrAuthorization, err)
 	}
-	if refusal := c.access.refusal(); refusal != nil { // why the record could not be sent in time
+	if errors.Is(err, kgo.ErrRecordTimeout) {
+		err = fmt.Errorf("not stored within the delivery timeout of %v: %w", c.cfg.DeliveryTimeout, err)
+	}
+	if refusal := c.access.refusal(); refusal != nil { // which is likely why
 		return fmt.Errorf("%w; %w", err, refusal)
 	}
 	return err

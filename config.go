@@ -44,8 +44,8 @@ type ClientConfig struct {
 	// ConnectTimeout bounds the constructor's check that a broker answers and takes the credentials. Default 1.9s.
 	ConnectTimeout time.Duration
 
-	// DeliveryTimeout bounds the retries of one message. When it ends, the message fails with the last cause. A message
-	// already on its way waits for the brokers' verdict past it. Default 2m. Kafka: delivery.timeout.ms.
+	// DeliveryTimeout bounds the retries of one message. When it ends, the message fails. A message already on its way
+	// waits for the brokers' verdict past it. Default 2m. Kafka: delivery.timeout.ms.
 	DeliveryTimeout time.Duration
 	// Compression is one of none, gzip, snappy, lz4, zstd. Default snappy; a consumer's dead letters zstd, which keeps a
 	// large record within the topic's limit. Kafka: compression.type.

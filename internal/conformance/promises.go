@@ -106,7 +106,14 @@ func (s Suite) nothingVanishes(t *testing.T) {
 	t.Run("ExhaustedAndPermanentAreDeadLettered", func(t *testing.T) {
 		const records = 60
 		topic := s.topic(t, 3, nil)
-		s.seed(t, topic, records, 12)
+		var seeds []*kgo.Record
+		for i := range records { // in partitions that are not those of their keys
+			key := fmt.Sprintf("key-%d", i%12)
+			seeds = append(seeds, &kgo.Record{Topic: topic, Partition: int32(i % 3), Key: []byte(key), Value: fmt.Appendf(nil, `{"key":%q,"seq":%d}`, key, i/12)})
+		}
+		if err := s.client(t, kgo.RecordPartitioner(kgo.ManualPartitioner())).ProduceSync(t.Context(), seeds...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
 		cfg := s.config(topic, topic)
 		cfg.MaxRetries = 2
 		var attempts atomic.Int32

@@ -1,0 +1,146 @@
+package kafka
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// bubble is a cluster in a synctest bubble: waits cost no time, and its clock is exact.
+type bubble struct {
+	t       *testing.T
+	cluster *kfake.Cluster
+	network kfake.VirtualNetwork
+	log     logBuffer
+}
+
+func inBubble(t *testing.T, test func(t *testing.T, b *bubble), opts ...kfake.Opt) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := &bubble{t: t}
+		opts := append([]kfake.Opt{
+			kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(func(network, address string) (net.Listener, error) {
+				return b.network.Listen(network, address)
+			}),
+			kfake.SeedTopics(2, "orders", "dlq-orders"),
+		}, opts...)
+		cluster, err := kfake.NewCluster(opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.cluster = cluster
+		t.Cleanup(cluster.Close) // after the consumers' cleanups
+		test(t, b)
+	})
+}
+
+func (b *bubble) client() ClientConfig {
+	return ClientConfig{
+		Brokers: []string{"127.0.0.1:9092"}, Options: []kgo.Opt{kgo.Dialer(b.network.DialContext)},
+		Logger: slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+}
+
+func (b *bubble) consumer() ConsumerConfig {
+	cfg := NewConsumerConfig("orders", "group")
+	cfg.ClientConfig = b.client()
+	return cfg
+}
+
+func (b *bubble) producer() ProducerConfig {
+	return ProducerConfig{ClientConfig: b.client(), Topic: "orders"}
+}
+
+// seed puts n records {"n":0}, {"n":1}, … into a partition of orders.
+func (b *bubble) seed(partition int32, n int) {
+	b.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:9092"), kgo.Dialer(b.network.DialContext), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer client.Close()
+	records := make([]*kgo.Record, n)
+	for i := range records {
+		records[i] = &kgo.Record{Topic: "orders", Partition: partition, Value: fmt.Appendf(nil, `{"n":%d}`, i)}
+	}
+	if err := client.ProduceSync(b.t.Context(), records...).FirstErr(); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+type numbered struct {
+	N int `json:"n"`
+}
+
+// start runs a consumer until stop is called, which returns Start's error.
+func (b *bubble) start(cfg ConsumerConfig, handle Handler[numbered]) (consumer *Consumer[numbered], stop func() error) {
+	b.t.Helper()
+	consumer, err := NewConsumer(cfg, handle)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	result := make(chan error, 1)
+	go func() { result <- consumer.Start(ctx) }()
+	stop = sync.OnceValue(func() error {
+		cancel()
+		err := <-result
+		_ = consumer.Close()
+		return err
+	})
+	b.t.Cleanup(func() { _ = stop() })
+	return consumer, stop
+}
+
+// committed returns the group's offset in a partition of orders; -1 for none.
+func (b *bubble) committed(partition int32) int64 {
+	group := b.cluster.GroupInfo("group")
+	if group == nil {
+		return -1
+	}
+	if commit, ok := group.Commits["orders"][partition]; ok {
+		return commit.Offset
+	}
+	return -1
+}
+
+func (b *bubble) letters() int64 {
+	var n int64
+	for _, info := range b.cluster.PartitionInfos("dlq-orders") {
+		n += info.HighWatermark
+	}
+	return n
+}
+
+// logBuffer keeps log lines.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+var _ io.Writer = (*logBuffer)(nil)
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logBuffer) count(part string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), part)
+}
+
+const aLongTime = 10 * time.Minute
