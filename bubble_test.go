@@ -18,6 +18,9 @@ import (
 )
 
 // bubble is a cluster in a synctest bubble: waits cost no time, and its clock is exact.
+//
+// A member that joins or is revoked for longer than CommitInterval must set that high: franz-go's periodic commit then
+// waits on a lock, which stops the bubble's clock.
 type bubble struct {
 	t       *testing.T
 	cluster *kfake.Cluster

@@ -401,3 +401,42 @@ func TestAPauseDoesNotOutliveTheAssignment(t *testing.T) {
 		}
 	})
 }
+
+// Promise 6. A record that its partition's drain interrupts is no failure: its member goes on, the next owner handles it.
+func TestInterruptedAttemptIsNoFailure(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 5)
+		b.seed(1, 5)
+		cfg := b.consumer()
+		cfg.DLQTopic, cfg.MaxRetries = "", 0 // so that a failure would end Start
+		cfg.CommitInterval = time.Hour       // see bubble
+		var interrupted, handled atomic.Int32
+		slow := func(ctx context.Context, msg Message[numbered]) error {
+			if msg.Value.N == 0 {
+				select {
+				case <-ctx.Done():
+					interrupted.Add(1)
+					return ctx.Err()
+				case <-time.After(5 * time.Minute):
+				}
+			}
+			handled.Add(1)
+			return nil
+		}
+		_, stopFirst := b.start(cfg, slow)
+		time.Sleep(10 * time.Second)
+		_, stopSecond := b.start(cfg, func(context.Context, Message[numbered]) error {
+			handled.Add(1)
+			return nil
+		})
+		time.Sleep(aLongTime)
+		if interrupted.Load() != 1 || handled.Load() != 10 {
+			t.Errorf("%d interrupted, %d handled; want 1 and 10", interrupted.Load(), handled.Load())
+		}
+		for _, stop := range []func() error{stopFirst, stopSecond} {
+			if err := stop(); err != nil {
+				t.Errorf("Start returned %v", err)
+			}
+		}
+	})
+}

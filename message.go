@@ -121,7 +121,7 @@ func (b *MessageBuilder[T]) WithTombstone() *MessageBuilder[T] {
 
 // WithHeader sets a header, in place of any other with that name.
 func (b *MessageBuilder[T]) WithHeader(name, value string) *MessageBuilder[T] {
-	b.msg.Headers = setHeader(b.msg.Headers, name, value)
+	b.msg.Headers = setHeader(b.msg.Headers, name, []byte(value))
 	return b
 }
 
@@ -168,7 +168,8 @@ func withMessageID(headers []kgo.RecordHeader) []kgo.RecordHeader {
 	if id, _ := lastHeader(headers, HeaderMessageID); id != "" {
 		return headers
 	}
-	return setHeader(headers, HeaderMessageID, uuid.Must(uuid.NewV7()).String())
+	id, _ := uuid.Must(uuid.NewV7()).MarshalText() // which never fails
+	return setHeader(headers, HeaderMessageID, id)
 }
 
 func lastHeader(headers []kgo.RecordHeader, name string) (value string, ok bool) {
@@ -181,7 +182,7 @@ func lastHeader(headers []kgo.RecordHeader, name string) (value string, ok bool)
 }
 
 // setHeader replaces every header of that name by one. It may change the slice it is given.
-func setHeader(headers []kgo.RecordHeader, name, value string) []kgo.RecordHeader {
+func setHeader(headers []kgo.RecordHeader, name string, value []byte) []kgo.RecordHeader {
 	headers = slices.DeleteFunc(headers, func(h kgo.RecordHeader) bool { return h.Key == name })
-	return append(headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
+	return append(headers, kgo.RecordHeader{Key: name, Value: value})
 }

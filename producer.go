@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,8 +14,9 @@ import (
 // Producer publishes messages of one type to one topic. It is idempotent, waits for all in-sync replicas, and places
 // keys as Java clients do. It is safe for concurrent use.
 type Producer[T any] struct {
-	codec Codec[T]
-	core  *publisher
+	codec       Codec[T]
+	contentType []byte
+	core        *publisher
 }
 
 // NewProducer makes a producer of JSON. It fails if the config is wrong, if no broker answers or takes the credentials,
@@ -31,7 +31,7 @@ func NewProducerWithCodec[T any](cfg ProducerConfig, codec Codec[T]) (*Producer[
 	if err != nil {
 		return nil, err
 	}
-	return &Producer[T]{codec, core}, nil
+	return &Producer[T]{codec, []byte(codec.ContentType()), core}, nil
 }
 
 // Use adds middleware; the first is the outermost. It panics after the first Publish.
@@ -108,11 +108,9 @@ func (p *Producer[T]) Close() error { return p.core.close() }
 
 // publish encodes the message and sends it through the middleware. done is called exactly once.
 func (p *Producer[T]) publish(ctx context.Context, msg Message[T], done func(*kgo.Record, error)) *kgo.Record {
-	r := &kgo.Record{
-		Topic:     p.core.cfg.Topic,
-		Headers:   withMessageID(slices.Clone(msg.Headers)),
-		Timestamp: msg.Timestamp,
-	}
+	const ours = 2 // the message id and the content type
+	headers := append(make([]kgo.RecordHeader, 0, len(msg.Headers)+ours), msg.Headers...)
+	r := &kgo.Record{Topic: p.core.cfg.Topic, Headers: withMessageID(headers), Timestamp: msg.Timestamp}
 	if msg.Key != "" {
 		r.Key = []byte(msg.Key)
 	}
@@ -134,7 +132,7 @@ func (p *Producer[T]) publish(ctx context.Context, msg Message[T], done func(*kg
 			return r
 		}
 		r.Value = value
-		r.Headers = setHeader(r.Headers, HeaderContentType, p.codec.ContentType())
+		r.Headers = setHeader(r.Headers, HeaderContentType, p.contentType)
 	}
 	p.core.publish(ctx, &Record{Record: r}, finish)
 	return r
