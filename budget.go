@@ -30,7 +30,7 @@ func newBudget(records int, bytes int64) *budget {
 
 // halved returns b with half of its limit, at the same cost for each record.
 func (b *budget) halved() *budget {
-	b.limit /= 2
+	b.limit = max(1, b.limit/2) // a limit of 0 would never have room
 	return b
 }
 

@@ -34,10 +34,14 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return newClient(cfg.withDefaults())
+	cfg = cfg.withDefaults()
+	ctx, cancel := context.WithTimeout(context.Background(), cfg.ConnectTimeout)
+	defer cancel()
+	return newClient(ctx, cfg)
 }
 
-func newClient(cfg ClientConfig, extra ...kgo.Opt) (*Client, error) {
+// newClient connects until ctx ends. The config is valid and complete.
+func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client, error) {
 	log := cfg.Logger
 	if log == nil {
 		log = slog.Default()
@@ -53,8 +57,6 @@ func newClient(cfg ClientConfig, extra ...kgo.Opt) (*Client, error) {
 	if c.kgo, err = kgo.NewClient(append(opts, extra...)...); err != nil {
 		return nil, fmt.Errorf("kafka: client config: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), cfg.ConnectTimeout)
-	defer cancel()
 	if err := c.Ping(ctx); err != nil {
 		c.kgo.Close()
 		return nil, err

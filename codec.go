@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -66,11 +67,11 @@ func describeJSON(err error) string {
 	}
 	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		kind, _, _ := strings.Cut(mismatch.Value, " ") // "number 300" holds the value
-		where := ""
-		if mismatch.Field != "" {
-			where = fmt.Sprintf(" in field %q", mismatch.Field)
+		if !slices.Contains([]string{"string", "number", "bool", "object", "array", "null"}, kind) {
+			kind = "value" // from a user's UnmarshalJSON: it may be the value itself
 		}
-		return fmt.Sprintf("JSON %s does not fit %s%s, at byte %d", kind, mismatch.Type, where, mismatch.Offset)
+		// Not mismatch.Field: on json/v2, from Go 1.27 on, it holds map keys, which are part of the value.
+		return fmt.Sprintf("JSON %s does not fit %v, at byte %d", kind, mismatch.Type, mismatch.Offset)
 	}
 	return fmt.Sprintf("JSON refused with %T", err)
 }

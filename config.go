@@ -95,7 +95,7 @@ type SASLConfig struct {
 // ProducerConfig configures a [Producer].
 type ProducerConfig struct {
 	ClientConfig
-	// Client, if set, is shared: the producer uses its connections and ignores ClientConfig, but for Logger.
+	// Client, if set, is shared: the producer uses its connections and ignores ClientConfig.
 	Client *Client
 	// Topic to publish to. Required.
 	Topic string
@@ -119,7 +119,7 @@ type ConsumerConfig struct {
 	// MaxRetries is how many more attempts a record gets after a transient error. 0 is none; NewConsumerConfig sets 3.
 	MaxRetries int
 	// RetryBackoff is the bound of the first wait between attempts; it doubles up to RetryBackoffMax, and each wait is
-	// a random part of the bound ("full jitter"). Defaults 500ms and 30s. Kafka: retry.backoff.ms, retry.backoff.max.ms.
+	// a random part of the bound ("full jitter"). Defaults 500ms and 30s.
 	RetryBackoff    time.Duration
 	RetryBackoffMax time.Duration
 	// Concurrency is how many keys of one partition are handled side by side. Only 1, the default, is supported yet:
@@ -135,7 +135,7 @@ type ConsumerConfig struct {
 	// DrainTimeout bounds how long a revoked or closing partition may take to finish the record it has in hand. A
 	// handler still running when it expires sees a cancelled context, and its record is redelivered to the next owner.
 	// Default 30s. It must be below SessionTimeout and RebalanceTimeout, or the group would give the partition away
-	// while it drains.
+	// while it drains; leave some seconds between them for the commit.
 	DrainTimeout time.Duration
 	// MaxQueuedRecords and MaxQueuedBytes bound what is fetched and not yet handled, over all partitions: each record
 	// counts its bytes and MaxQueuedBytes/MaxQueuedRecords on top. One poll's bytes may go over. Defaults 20,000 and
@@ -147,8 +147,8 @@ type ConsumerConfig struct {
 	CommitInterval time.Duration
 	// SessionTimeout is how long the group waits for a silent member. Default 45s. Kafka: session.timeout.ms.
 	SessionTimeout time.Duration
-	// RebalanceTimeout is how long the group waits for members to hand partitions over. Default 60s. Kafka:
-	// rebalance.timeout.ms.
+	// RebalanceTimeout is how long the group waits for members to hand partitions over. Default 60s. Java clients use
+	// max.poll.interval.ms for it.
 	RebalanceTimeout time.Duration
 	// GroupProtocol is classic (cooperative rebalancing, the default) or consumer (KIP-848: the brokers assign; Kafka
 	// 4.3 or later recommended). Kafka: group.protocol.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -60,7 +61,7 @@ func ping(ctx context.Context, client *kgo.Client, cfg ClientConfig) error {
 			failures = append(failures, err)
 		case <-ctx.Done():
 			if len(failures) == 0 {
-				failures = append(failures, explainConnect(cfg, fmt.Sprint(cfg.Brokers), ctx.Err()))
+				failures = append(failures, explainConnect(cfg, strings.Join(cfg.Brokers, ", "), ctx.Err()))
 			}
 			return errors.Join(failures...)
 		}

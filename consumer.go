@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Consumer hands the messages of one topic to a handler, as a member of a group. Partitions are handled side by side,
@@ -24,6 +26,9 @@ func NewConsumer[T any](cfg ConsumerConfig, handle Handler[T]) (*Consumer[T], er
 
 // NewConsumerWithCodec is [NewConsumer] with another codec.
 func NewConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle Handler[T]) (*Consumer[T], error) {
+	if codec == nil || handle == nil {
+		return nil, fmt.Errorf("kafka: consumer of %s: no codec or no handler", cfg.Topic)
+	}
 	core, err := newConsumer(cfg, typed(codec, handle, cfg.HandleTombstones))
 	if err != nil {
 		return nil, err
@@ -75,8 +80,8 @@ type consumer struct {
 	stop       context.CancelCauseFunc // ends the poll loop; set while start runs
 	ended      chan struct{}           // closed when start has returned
 	partitions map[int32]*partition
-	stragglers map[int32]<-chan struct{} // workers that outlasted their drain
-	unfinished []string                  // records that start leaves behind, as topic-partition
+	stragglers map[int32]<-chan struct{} // done of the last worker that outlasted its drain, closed or not
+	unfinished []string                  // partitions in which start leaves a record unfinished, as topic-partition
 }
 
 func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
@@ -88,7 +93,9 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 		return nil, err
 	}
 	// A dead letter goes to the partition that its record came from.
-	client, err := newClient(cfg.ClientConfig, kgo.RecordPartitioner(samePartition{}))
+	ctx, cancel := context.WithTimeout(context.Background(), cfg.ConnectTimeout)
+	defer cancel()
+	client, err := newClient(ctx, cfg.ClientConfig, kgo.RecordPartitioner(samePartition{}))
 	if err != nil {
 		return nil, err
 	}
@@ -207,6 +214,11 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.ConnectTimeout)
 	defer cancel()
+	if c.cfg.GroupProtocol == "consumer" {
+		if err := c.client.checkSpeaks(ctx, kmsg.ConsumerGroupHeartbeat, "GroupProtocol consumer (KIP-848, Kafka 4.0)"); err != nil {
+			return err
+		}
+	}
 	counts, err := c.client.partitionCounts(ctx, topics...)
 	if err != nil || c.cfg.DLQTopic == "" {
 		return err
@@ -228,8 +240,7 @@ func (c *consumer) assigned(_ context.Context, client *kgo.Client, added map[str
 	defer c.mu.Unlock()
 	for topic, ids := range added {
 		for _, id := range ids {
-			p := newPartition(c, client, topic, id, c.stragglers[id])
-			delete(c.stragglers, id)
+			p := newPartition(c, client, topic, id, c.stragglers[id]) // not forgotten yet: it may be lost again meanwhile
 			c.partitions[id] = p
 			go p.work()
 		}
@@ -300,8 +311,8 @@ func (c *consumer) drain(leaving []*partition) {
 	c.abandon(stuck)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing {
-		for _, p := range late {
+	for _, p := range late {
+		if c.closing && (slices.Contains(stuck, p) || p.leftRecord()) {
 			c.unfinished = append(c.unfinished, fmt.Sprintf("%s-%d", p.topic, p.id))
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -75,8 +76,10 @@ func TestLateCompletionIsFenced(t *testing.T) {
 			return nil
 		})
 		time.Sleep(time.Second)
-		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID})
-		time.Sleep(time.Minute) // lost, and assigned again
+		for range 2 {
+			b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID})
+			time.Sleep(time.Minute) // lost, and assigned again
+		}
 		if n := calls.Load(); n != 1 {
 			t.Errorf("%d handlers, want 1", n)
 		}
@@ -136,7 +139,7 @@ func TestQueuesStayBelowTheirBound(t *testing.T) {
 		}
 		cfg := b.consumer()
 		cfg.Topic, cfg.MaxQueuedRecords, cfg.MaxQueuedBytes = "many", 1000, 1<<20
-		client, err := newClient(cfg.ClientConfig.withDefaults())
+		client, err := NewClient(cfg.ClientConfig)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,14 +156,23 @@ func TestQueuesStayBelowTheirBound(t *testing.T) {
 		}
 
 		var done [partitions]atomic.Int32
-		release := make(chan struct{})
+		var core *consumer
+		started, release := make(chan struct{}), make(chan struct{})
 		consumer, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
-			if msg.Partition != 7 { // all but one stand still
-				<-release
+			<-started
+			// All but one stand still; the odd ones do so again and again, once half of what they held is worked off.
+			for msg.Partition != 7 && !(msg.Partition%2 == 1 && core.paused(msg.Partition)) {
+				select {
+				case <-release:
+					return nil
+				case <-time.After(time.Second):
+				}
 			}
 			done[msg.Partition].Add(1)
 			return nil
 		})
+		core = consumer.core
+		close(started)
 		queued := consumer.core.queued
 		var most int64
 		for range 3000 {
@@ -187,12 +199,12 @@ func TestQueuesStayBelowTheirBound(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Errorf("Start returned %v", err)
 		}
-		var total int32
-		for i := range done {
-			total += done[i].Load()
+		var committed int64
+		for _, commit := range b.cluster.GroupInfo("group").Commits["many"] {
+			committed += commit.Offset
 		}
-		if total != partitions*perPartition {
-			t.Errorf("handled %d, want %d", total, partitions*perPartition)
+		if committed != partitions*perPartition {
+			t.Errorf("committed %d, want %d", committed, partitions*perPartition)
 		}
 		if queued.used != 0 || queued.limit != cfg.MaxQueuedBytes/2 {
 			t.Errorf("at the end %d is held and the limit is %d, want 0 and %d", queued.used, queued.limit, cfg.MaxQueuedBytes/2)
@@ -209,7 +221,7 @@ func TestDrainTimeoutCancelsWithItsCause(t *testing.T) {
 			var once sync.Once
 			cfg := b.consumer()
 			cfg.DLQTopic, cfg.MaxRetries = "", 0 // so that any verdict would end Start with another error
-			_, stop := b.start(cfg, func(ctx context.Context, msg Message[numbered]) error {
+			consumer, stop := b.start(cfg, func(ctx context.Context, msg Message[numbered]) error {
 				once.Do(func() { close(busy) })
 				if !heeds {
 					<-release
@@ -231,6 +243,10 @@ func TestDrainTimeoutCancelsWithItsCause(t *testing.T) {
 				t.Errorf("shutdown took %v", took)
 			}
 			close(release)
+			synctest.Wait()
+			if held := consumer.core.queued.used; held != 0 {
+				t.Errorf("the queue still holds %d", held)
+			}
 			if b.committed(0) > 0 || b.letters() != 0 {
 				t.Errorf("committed %d, %d letters; want nothing", b.committed(0), b.letters())
 			}
@@ -384,10 +400,7 @@ func TestAPauseDoesNotOutliveTheAssignment(t *testing.T) {
 			return nil
 		})
 		time.Sleep(time.Minute)
-		consumer.core.mu.Lock()
-		_, paused := consumer.core.partitions[0].load()
-		consumer.core.mu.Unlock()
-		if !paused {
+		if !consumer.core.paused(0) {
 			t.Fatal("the partition that stands still is not paused: the test proves nothing")
 		}
 		unstuck.Store(true)
@@ -437,6 +450,107 @@ func TestInterruptedAttemptIsNoFailure(t *testing.T) {
 			if err := stop(); err != nil {
 				t.Errorf("Start returned %v", err)
 			}
+		}
+	})
+}
+
+func (c *consumer) paused(id int32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.partitions[id]
+	if p == nil {
+		return false
+	}
+	_, paused := p.load()
+	return paused
+}
+
+// A record that was finished after its context ended, but in time to be committed, was not left behind.
+func TestFinishedInTheGraceIsNotUnfinished(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 5)
+		busy := make(chan struct{}, 5)
+		_, stop := b.start(b.consumer(), func(ctx context.Context, _ Message[numbered]) error {
+			busy <- struct{}{}
+			<-ctx.Done()
+			return nil
+		})
+		<-busy
+		if err := stop(); err != nil {
+			t.Errorf("Start returned %v", err)
+		}
+		if at := b.committed(0); at != 1 {
+			t.Errorf("committed %d, want 1", at)
+		}
+	})
+}
+
+// Promise 3. Letters that fit their topic one by one keep all their headers, however many are written at once.
+func TestLettersDoNotShareABatch(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		limit := "100000"
+		for topic, partitions := range map[string]int32{"large": 8, "dlq-large": 1} {
+			if err := b.cluster.CreateTopic(topic, partitions, map[string]string{"max.message.bytes": limit}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		client, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:9092"), kgo.Dialer(b.network.DialContext), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		for partition := range int32(8) {
+			record := &kgo.Record{Topic: "large", Partition: partition, Value: make([]byte, 60_000)}
+			if err := client.ProduceSync(t.Context(), record).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cfg := b.consumer()
+		cfg.Topic, cfg.DLQTopic, cfg.Compression = "large", "dlq-large", "none"
+		_, stop := b.start(cfg, func(context.Context, Message[numbered]) error { return nil })
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil {
+			t.Errorf("Start returned %v", err)
+		}
+		client.AddConsumeTopics("dlq-large")
+		for letters := 0; letters < 8; {
+			for _, r := range client.PollFetches(t.Context()).Records() {
+				letters++
+				if letter, _ := parseDeadLetter(r.Headers); letter.Message == "" {
+					t.Errorf("the letter of partition %d has lost its message", letter.Partition)
+				}
+			}
+		}
+	})
+}
+
+// What the guarantees rest on can't be undone by raw options.
+func TestOptionsCannotUndoGuarantees(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cfg := b.consumer()
+		cfg.Options = append(cfg.Options, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite(),
+			kgo.ConsumeTopics("dlq-orders"), kgo.ConsumerGroup("another"))
+		client, err := NewClient(cfg.ClientConfig)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if acks := client.KGO().OptValue(kgo.RequiredAcks); acks != kgo.AllISRAcks() {
+			t.Errorf("acks %v, want all", acks)
+		}
+		b.seed(0, 3)
+		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+			if msg.Topic != "orders" {
+				t.Errorf("consumed %s", msg.Topic)
+			}
+			return nil
+		})
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil {
+			t.Errorf("Start returned %v", err)
+		}
+		if at := b.committed(0); at != 3 {
+			t.Errorf("committed %d, want 3", at)
 		}
 	})
 }

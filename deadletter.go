@@ -91,8 +91,8 @@ func newDeadLetter(dlqTopic string, r *kgo.Record, letter DeadLetter, which lett
 		add(HeaderDLQDeliveryCount, strconv.Itoa(letter.Attempts))
 		add(HeaderDLQClass, string(letter.Class))
 		add(HeaderDLQMessage, shorten(letter.Message, deadLetterMessageBytes))
-		if !letter.Timestamp.IsZero() {
-			add(HeaderDLQTimestamp, letter.Timestamp.UTC().Format(deadLetterTimeFormat))
+		if text := formatTime(letter.Timestamp); text != "" {
+			add(HeaderDLQTimestamp, text)
 		}
 		add(HeaderDLQFailedAt, letter.FailedAt.UTC().Format(deadLetterTimeFormat))
 	}
@@ -129,13 +129,25 @@ func parseDeadLetter(headers []kgo.RecordHeader) (DeadLetter, bool) {
 	if len(faults) > 0 || !placeless && (letter.Partition < 0 || letter.Offset < 0) {
 		return DeadLetter{}, false
 	}
-	if t, err := time.Parse(time.RFC3339, text(HeaderDLQTimestamp)); err == nil {
-		letter.Timestamp = t
-	}
-	if t, err := time.Parse(time.RFC3339, text(HeaderDLQFailedAt)); err == nil {
-		letter.FailedAt = t
-	}
+	letter.Timestamp, letter.FailedAt = parseTime(text(HeaderDLQTimestamp)), parseTime(text(HeaderDLQFailedAt))
 	return letter, true
+}
+
+// formatTime returns "" for what RFC 3339 has no text for: a year of more than four digits comes of microseconds taken for
+// milliseconds, for example.
+func formatTime(t time.Time) string {
+	if t = t.UTC(); t.IsZero() || t.Year() < 0 || t.Year() > 9999 {
+		return ""
+	}
+	return t.Format(deadLetterTimeFormat)
+}
+
+func parseTime(text string) time.Time {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil || formatTime(t) == "" {
+		return time.Time{}
+	}
+	return t
 }
 
 // shorten cuts text to at most limit bytes of valid UTF-8.

@@ -52,12 +52,16 @@ func NewProducerConfigFromEnv(topic string) (ProducerConfig, error) {
 }
 
 // NewConsumerConfigFromEnv reads the KAFKA_ variables for a consumer of topic in group. It reports every mistake at once.
+// A consumer of the very topic that KAFKA_CONSUMER_DLQ_TOPIC names has no dead letter topic.
 func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 	e, err := readEnvironment()
 	cfg := NewConsumerConfig(topic, group)
 	cfg.ClientConfig = e.client()
 	if e.ConsumerDLQTopic != "" {
 		cfg.DLQTopic = e.ConsumerDLQTopic
+	}
+	if cfg.DLQTopic == topic {
+		cfg.DLQTopic = "" // a consumer of the dead letters themselves
 	}
 	cfg.MaxRetries = e.ConsumerMaxRetries
 	cfg.Concurrency = e.ConsumerConcurrency

@@ -51,8 +51,12 @@ func judge(err error) verdict {
 		return verdict{}
 	}
 	v := verdict{err: err, class: ClassOf(err), text: fmt.Sprint(err)}
-	if transient, ok := errors.AsType[*TransientError](err); ok && transient != nil {
-		v.after = transient.RetryAfter
+	for cause := err; v.after <= 0; { // the outermost delay, through transient errors that ask for none
+		transient, ok := errors.AsType[*TransientError](cause)
+		if !ok || transient == nil {
+			break
+		}
+		v.after, cause = transient.RetryAfter, transient.Err
 	}
 	if panicked, ok := errors.AsType[*PanicError](err); ok && panicked != nil {
 		v.stack = panicked.Stack

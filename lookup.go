@@ -67,3 +67,17 @@ func (c *Client) maxMessageBytes(ctx context.Context, names ...string) map[strin
 	}
 	return limits
 }
+
+// checkSpeaks returns an error if the brokers don't know a request, where franz-go would fall back to another.
+func (c *Client) checkSpeaks(ctx context.Context, key kmsg.Key, what string) error {
+	response, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, c.kgo)
+	if err != nil {
+		return fmt.Errorf("kafka: ask the brokers for %s: %w", what, c.explain(err))
+	}
+	for _, api := range response.ApiKeys {
+		if api.ApiKey == int16(key) {
+			return nil
+		}
+	}
+	return fmt.Errorf("kafka: the brokers don't speak %s", what)
+}

@@ -74,6 +74,9 @@ func (m Message[T]) DeadLetter() (DeadLetter, bool) { return parseDeadLetter(m.H
 // DecodeValue decodes the message's JSON into v, a pointer. It serves topics that carry several event types: consume
 // Message[json.RawMessage], look at GetEventType, decode. Its error is a [DecodeError], which a handler can return as it is.
 func (m Message[T]) DecodeValue(v any) error {
+	if m.Tombstone {
+		return &DecodeError{Reason: ErrTombstone.Error(), Err: ErrTombstone}
+	}
 	data := m.raw
 	if data == nil { // not consumed but built, in a test for example
 		switch value := any(m.Value).(type) {

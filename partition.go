@@ -38,7 +38,9 @@ type partition struct {
 	queued  int64 // the cost of the queue and of the record in hand
 	stopped bool
 	fenced  bool  // commit nothing more: the partition may be another member's
+	left    bool  // the last record in hand was not settled
 	parked  int64 // the queue's cost when fetching was paused; 0 while it is not
+	lent    int64 // by how much the budget's limit is raised for a paused partition: half of what it holds
 }
 
 func newPartition(c *consumer, client *kgo.Client, topic string, id int32, previous <-chan struct{}) *partition {
@@ -129,8 +131,13 @@ func (p *partition) finish(r *kgo.Record, settled bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.queued -= cost
-	if p.parked > 0 && p.queued <= p.parked/2 {
+	p.left = !settled
+	switch {
+	case p.parked == 0:
+	case p.queued <= p.parked/2:
 		p.resume()
+	default:
+		p.lend()
 	}
 	if settled && !p.fenced {
 		p.client.MarkCommitRecords(r)
@@ -263,6 +270,13 @@ func (p *partition) fence() {
 	p.fenced = true
 }
 
+// leftRecord tells whether the worker ended without settling the record it had in hand.
+func (p *partition) leftRecord() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.left
+}
+
 // load returns what the queue holds, and whether fetching is paused.
 func (p *partition) load() (queued int64, paused bool) {
 	p.mu.Lock()
@@ -270,8 +284,7 @@ func (p *partition) load() (queued int64, paused bool) {
 	return p.queued, p.parked > 0
 }
 
-// park pauses fetching if the queue holds at least share, and moves half of what it holds out of the others' way: the
-// budget's limit grows by it until the partition resumes.
+// park pauses fetching if the queue holds at least share, and lends the others half of what it holds.
 func (p *partition) park(share int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -279,7 +292,7 @@ func (p *partition) park(share int64) {
 		return
 	}
 	p.parked = p.queued
-	p.c.queued.raise(p.parked / 2)
+	p.lend()
 	p.client.PauseFetchPartitions(map[string][]int32{p.topic: {p.id}})
 }
 
@@ -288,7 +301,14 @@ func (p *partition) resume() {
 	if p.parked == 0 {
 		return
 	}
-	p.c.queued.raise(-p.parked / 2)
-	p.parked = 0
+	p.c.queued.raise(-p.lent)
+	p.parked, p.lent = 0, 0
 	p.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.id}})
+}
+
+// lend raises the budget's limit by half of what the paused partition holds now. The caller holds p.mu.
+func (p *partition) lend() {
+	lent := p.queued / 2
+	p.c.queued.raise(lent - p.lent)
+	p.lent = lent
 }

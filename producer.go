@@ -161,15 +161,19 @@ func newPublisher(cfg ProducerConfig) (*publisher, error) {
 		return nil, err
 	}
 	p := &publisher{cfg: cfg, client: cfg.Client, shared: cfg.Client != nil}
+	connection := cfg.ClientConfig.withDefaults()
+	if p.shared {
+		connection = p.client.cfg
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), connection.ConnectTimeout)
+	defer cancel()
 	if !p.shared {
-		client, err := newClient(cfg.ClientConfig.withDefaults())
+		client, err := newClient(ctx, connection)
 		if err != nil {
 			return nil, err
 		}
 		p.client = client
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), p.client.cfg.ConnectTimeout)
-	defer cancel()
 	if err := p.checkTopics(ctx); err != nil {
 		_ = p.close()
 		return nil, err

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -9,10 +10,10 @@ import (
 // from first up to most. Full jitter keeps many consumers that failed together from coming back together.
 func backoff(attempt int, first, most time.Duration) time.Duration {
 	bound := most
-	if shift := attempt - 1; shift < 32 && first<<shift < most && first<<shift > 0 {
+	if shift := attempt - 1; first <= most>>shift { // so that the other shift does not overflow
 		bound = first << shift
 	}
-	return rand.N(bound + 1)
+	return rand.N(min(bound, math.MaxInt64-1) + 1)
 }
 
 // wait sleeps, and returns false if stop closed before the time was over.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -40,13 +41,13 @@ func (c ConsumerConfig) Validate() error {
 		faults.addf("Group is empty")
 	}
 	if c.MaxRetries < 0 {
-		faults.addf("MaxRetries is %d: want 0 or more", c.MaxRetries)
+		faults.addf("MaxRetries is %d: want 0 or more (KAFKA_CONSUMER_MAX_RETRIES)", c.MaxRetries)
 	}
 	if c.Concurrency < 0 || c.Concurrency > 1 {
-		faults.addf("Concurrency is %d: only 1 is supported yet; use more partitions", c.Concurrency)
+		faults.addf("Concurrency is %d: only 1 is supported yet; use more partitions (KAFKA_CONSUMER_CONCURRENCY)", c.Concurrency)
 	}
-	faults.checkOneOf("AutoOffsetReset", c.AutoOffsetReset, "earliest", "latest", "none")
-	faults.checkOneOf("GroupProtocol", c.GroupProtocol, "classic", "consumer")
+	faults.checkOneOf("AutoOffsetReset", "KAFKA_CONSUMER_AUTO_OFFSET_RESET", c.AutoOffsetReset, "earliest", "latest", "none")
+	faults.checkOneOf("GroupProtocol", "", c.GroupProtocol, "classic", "consumer")
 	for _, d := range []struct {
 		name  string
 		value time.Duration
@@ -86,11 +87,11 @@ func (f *faults) checkClient(c ClientConfig) {
 		f.addf("no brokers: set Brokers or KAFKA_BROKERS, such as kafka-1:9092,kafka-2:9092")
 	}
 	for _, broker := range c.Brokers {
-		if broker == "" || strings.ContainsAny(broker, "/ \t\r\n,") {
+		if !isHostPort(broker) {
 			f.addf("broker %q: want host:port", broker)
 		}
 	}
-	f.checkOneOf("Compression", c.Compression, "none", "gzip", "snappy", "lz4", "zstd")
+	f.checkOneOf("Compression", "", c.Compression, "none", "gzip", "snappy", "lz4", "zstd")
 	for _, d := range []struct {
 		name  string
 		value time.Duration
@@ -102,26 +103,29 @@ func (f *faults) checkClient(c ClientConfig) {
 	f.checkNotNegative("MaxMessageBytes", int64(c.MaxMessageBytes))
 
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
-		f.addf("TLS: CertFile and KeyFile go together; one is empty")
+		f.addf("TLS: CertFile and KeyFile go together; one is empty (KAFKA_TLS_CERT_FILE, KAFKA_TLS_KEY_FILE)")
 	}
 	s := c.SASL
-	f.checkOneOf("SASL: Mechanism", s.Mechanism, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+	f.checkOneOf("SASL: Mechanism", "KAFKA_SASL_MECHANISM", s.Mechanism, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 	if s.Mechanism == "" && (s.Username != "" || s.Password.Reveal() != "") {
-		f.addf("SASL: a user or password is set but no Mechanism: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+		f.addf("SASL: a user or password is set but no Mechanism: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (KAFKA_SASL_MECHANISM)")
 	}
 	if s.Mechanism != "" && (s.Username == "" || s.Password.Reveal() == "") {
-		f.addf("SASL: %s needs a Username and a Password", s.Mechanism)
+		f.addf("SASL: %s needs a Username and a Password (KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD)", s.Mechanism)
 	}
 	if s.Mechanism == "PLAIN" && !c.TLS.enabled() && !s.AllowPlaintext {
 		if i := slices.IndexFunc(c.Brokers, func(b string) bool { return !isLoopback(b) }); i >= 0 {
-			f.addf("SASL: PLAIN would send the password unencrypted to %s: turn TLS on, use SCRAM, or set AllowPlaintext", c.Brokers[i])
+			f.addf("SASL: PLAIN would send the password unencrypted to %s: turn TLS on, use SCRAM, or set AllowPlaintext (KAFKA_SASL_ALLOW_PLAINTEXT)", c.Brokers[i])
 		}
 	}
 }
 
-func (f *faults) checkOneOf(name, value string, allowed ...string) {
+func (f *faults) checkOneOf(name, variable, value string, allowed ...string) {
 	if value != "" && !slices.Contains(allowed, value) {
-		f.addf("%s is %q: want one of %s", name, value, strings.Join(allowed, ", "))
+		if variable != "" {
+			variable = " (" + variable + ")"
+		}
+		f.addf("%s is %q: want one of %s%s", name, value, strings.Join(allowed, ", "), variable)
 	}
 }
 
@@ -152,6 +156,19 @@ func (f *faults) checkDLQ(topic, dlq string) {
 	if dlq == topic {
 		f.addf("DLQTopic is the topic itself, %q: its dead letters would come back for ever", topic)
 	}
+}
+
+// isHostPort takes a host alone, too: franz-go then dials port 9092.
+func isHostPort(broker string) bool {
+	if broker == "" || strings.ContainsAny(broker, "/@ \t\r\n,") {
+		return false
+	}
+	host, port, err := net.SplitHostPort(broker)
+	if err != nil {
+		return !strings.Contains(broker, ":") || net.ParseIP(strings.Trim(broker, "[]")) != nil
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return host != "" && err == nil && n > 0
 }
 
 func isLoopback(broker string) bool {

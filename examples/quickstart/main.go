@@ -72,9 +72,12 @@ func makeTopics(ctx context.Context, topic string) error {
 		return err
 	}
 	defer client.Close()
-	fmt.Printf("topics %s and dlq-%s made\n", topic, topic)
-	return topics.Ensure(ctx, client,
+	err = topics.Ensure(ctx, client,
 		topics.Topic{Name: topic, Partitions: 1}, topics.Topic{Name: "dlq-" + topic, Partitions: 1})
+	if err == nil {
+		fmt.Printf("topics %s and dlq-%s made\n", topic, topic)
+	}
+	return err
 }
 
 func publish(ctx context.Context, topic string) error {

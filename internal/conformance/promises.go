@@ -337,8 +337,8 @@ func (s Suite) rebalance(t *testing.T) {
 					case worked <- struct{}{}:
 					default:
 					}
-					if handled.len() >= int(pace.Load()) { // no faster than members come and go
-						time.Sleep(2 * time.Millisecond)
+					if ahead := handled.len() - int(pace.Load()); ahead > 0 { // no faster than members come and go
+						time.Sleep(min(time.Second, 2*time.Millisecond<<min(10, 50*ahead/s.Backlog)))
 					}
 					handled.add(msg)
 					if msg.Value.Seq%50 == 7 { // and some are on their way to the dead letter topic

@@ -1,0 +1,277 @@
+package kafka
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// echoing is a type whose decoding fails with an error that repeats the value, as many do.
+type echoing struct{}
+
+func (*echoing) UnmarshalJSON(data []byte) error { return fmt.Errorf("bad value %s", data) }
+
+// echoingText is the same for JSON strings and map keys.
+type echoingText string
+
+func (*echoingText) UnmarshalText(text []byte) error { return fmt.Errorf("bad value %s", text) }
+
+func TestUnreadableJSONIsAPermanentDecodeErrorWithoutTheValue(t *testing.T) {
+	type nested struct {
+		Name  string
+		Items []struct {
+			When  time.Time
+			Count int8
+		}
+	}
+	deep := strings.Repeat("[", 10_001) + strings.Repeat("]", 10_001)
+	for name, test := range map[string]struct {
+		value string // with MARK or 777 where the payload is
+		into  any
+	}{
+		"not JSON":                {`MARK`, new(any)},
+		"cut off":                 {`{"a":"MARK`, new(nested)},
+		"only a brace":            {`{`, new(nested)},
+		"trailing garbage":        {`{"Name":"x"}MARK`, new(nested)},
+		"trailing value":          {`{"Name":"x"} {"Name":"MARK"}`, new(nested)},
+		"trailing zero byte":      {"1\x00", new(int)},
+		"byte order mark":         {"\ufeff1", new(int)},
+		"comment":                 {`/*MARK*/1`, new(int)},
+		"NaN":                     {`NaN`, new(float64)},
+		"bad escape":              {`"\uMARK"`, new(string)},
+		"Avro's magic byte":       {"\x00\x00\x00\x00\x07MARK", new(nested)},
+		"too deep":                {deep, new(any)},
+		"too deep into a struct":  {`{"Unknown":` + deep + `}`, new(nested)},
+		"empty":                   {``, new(any)},
+		"white space":             {" \n\t", new(any)},
+		"null":                    {`null`, new(any)},
+		"null with white space":   {" \t\r\nnull\n ", new(any)},
+		"null for a struct":       {`null`, new(nested)},
+		"null for raw JSON":       {`null`, new(json.RawMessage)},
+		"cut off null":            {`nul`, new(any)},
+		"string for a struct":     {`"MARK"`, new(nested)},
+		"string for a number":     {`{"Items":[{"Count":"MARK"}]}`, new(nested)},
+		"object for a string":     {`{"Name":{"MARK":777}}`, new(nested)},
+		"number out of range":     {`{"Items":[{"Count":777}]}`, new(nested)},
+		"number far out of range": {`777e777`, new(float64)},
+		"fraction for an integer": {`777.777`, new(int)},
+		"negative for unsigned":   {`-777`, new(uint)},
+		"bad time":                {`{"Items":[{"When":"MARK"}]}`, new(nested)},
+		"almost a time":           {`{"Items":[{"When":"2777-07-77T00:00:00Z"}]}`, new(nested)},
+		"number for a time":       {`{"Items":[{"When":777}]}`, new(nested)},
+		"map's value":             {`{"MARK":"MARK"}`, new(map[string]int)},
+		"map's key":               {`{"MARK":1}`, new(map[int]int)},
+		"deep in a map":           {`{"MARK":{"MARK":[{"Count":"MARK"}]}}`, new(map[string]map[string][]struct{ Count int })},
+		"not base64":              {`"MARK!"`, new([]byte)},
+		"number in a string": {`{"N":"MARK"}`, new(struct {
+			N int `json:",string"`
+		})},
+		"json.Number":               {`"MARK"`, new(json.Number)},
+		"big.Int":                   {`"MARK"`, new(big.Int)},
+		"address":                   {`"MARK"`, new(netip.Addr)},
+		"a type that echoes":        {`"MARK"`, new(echoing)},
+		"a field that echoes":       {`{"E":{"MARK":"MARK"}}`, new(struct{ E echoing })},
+		"text that echoes":          {`["MARK"]`, new([]echoingText)},
+		"a key that echoes":         {`{"MARK":1}`, new(map[echoingText]int)},
+		"not a pointer":             {`"MARK"`, ""},
+		"nil":                       {`"MARK"`, nil},
+		"an interface of no method": {`"MARK"`, new(fmt.Stringer)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := decodeJSON([]byte(test.value), test.into)
+			decodeErr, ok := err.(*DecodeError)
+			if !ok {
+				t.Fatalf("got %v, want a DecodeError", err)
+			}
+			if class := ClassOf(fmt.Errorf("a: %w", err)); class != ClassPermanent {
+				t.Errorf("its class is %s, want permanent", class)
+			}
+			if text := err.Error(); strings.Contains(text, "MARK") || strings.Contains(text, "777") || !strings.HasPrefix(text, "decode value: ") {
+				t.Errorf("the error shows the value, or not what it is: %s", text)
+			}
+			if decodeErr.Err != nil && !errors.Is(err, decodeErr.Err) {
+				t.Error("the cause is not reached")
+			}
+		})
+	}
+}
+
+func TestDecodeErrorsSayWhatIsWrong(t *testing.T) {
+	type order struct{ Seats int8 }
+	for value, parts := range map[string][]string{
+		``:                 {"empty value, want JSON"},
+		` null`:            {"JSON null, want a value"},
+		`{"Seats":`:        {"invalid JSON at byte ", "in 9 bytes"},
+		`{"Seats":"many"}`: {"JSON string does not fit int8", "at byte ", "in 16 bytes"},
+		`{"Seats":300}`:    {"JSON number does not fit int8", "at byte ", "in 13 bytes"},
+		`[]`:               {"JSON array does not fit kafka.order", "in 2 bytes"},
+	} {
+		wantFault(t, JSON[order]().Decode([]byte(value), new(order)), parts...)
+	}
+	wantFault(t, JSON[time.Time]().Decode([]byte(`"x"`), new(time.Time)), "JSON refused with *time.ParseError, in 3 bytes")
+}
+
+func TestReadableJSONDecodes(t *testing.T) {
+	decodes(t, ` {"id":"1","seats":2,"unknown":{"a":[null]}} `, booking{"1", 2})
+	decodes(t, `{}`, booking{})
+	decodes(t, `[]`, []int{})
+	decodes(t, `""`, "")
+	decodes(t, `0`, 0)
+	decodes(t, `false`, false)
+	decodes(t, `"null"`, "null")
+	decodes(t, `[null]`, []any{nil})
+	decodes(t, `{"a":null}`, map[string]*int{"a": nil})
+	decodes(t, ` {"a" : 1} `, json.RawMessage(` {"a" : 1} `))
+	deep := strings.Repeat("[", 9_000) + strings.Repeat("]", 9_000)
+	if err := JSON[any]().Decode([]byte(deep), new(any)); err != nil {
+		t.Errorf("9,000 deep: %v", err)
+	}
+}
+
+func decodes[T any](t *testing.T, text string, want T) {
+	t.Helper()
+	var got T
+	if err := JSON[T]().Decode([]byte(text), &got); err != nil {
+		t.Errorf("%s: %v", text, err)
+		return
+	}
+	if raw, ok := any(got).(json.RawMessage); ok {
+		got = any(json.RawMessage(bytes.TrimSpace(raw))).(T)
+		want = any(json.RawMessage(bytes.TrimSpace(any(want).(json.RawMessage)))).(T)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s decodes into %#v, want %#v", text, got, want)
+	}
+}
+
+func TestNullIsNotPublished(t *testing.T) {
+	refuses[*booking](t, nil)
+	refuses[map[string]int](t, nil)
+	refuses[[]int](t, nil)
+	refuses[any](t, nil)
+	refuses[json.RawMessage](t, nil)
+	refuses(t, json.RawMessage("null"))
+	refuses(t, json.RawMessage(" null "))
+	refuses(t, new(*booking))
+}
+
+func refuses[T any](t *testing.T, value T) {
+	t.Helper()
+	data, err := JSON[T]().Encode(value)
+	if err == nil || data != nil {
+		t.Errorf("%#v is encoded as %s", value, data)
+		return
+	}
+	wantFault(t, err, "encode value: ", "null", "tombstone")
+}
+
+func TestValuesThatJSONCannotHoldAreNotPublished(t *testing.T) {
+	if _, err := JSON[float64]().Encode(math.NaN()); !isType[*json.UnsupportedValueError](err) {
+		t.Errorf("NaN: %v, want the cause within", err)
+	}
+	if _, err := JSON[any]().Encode(func() {}); err == nil {
+		t.Error("a function was encoded")
+	}
+}
+
+func TestWhatJSONEncodesItDecodes(t *testing.T) {
+	when := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	type all struct {
+		Text  string
+		Bytes []byte
+		When  time.Time
+		Int   int64
+		Float float64
+		Map   map[string][]bool
+		Nil   *int
+	}
+	want := all{"a\x00<é\u2028", []byte{0, 255}, when, math.MinInt64, math.SmallestNonzeroFloat64, map[string][]bool{"": {true}}, nil}
+	data, err := JSON[all]().Encode(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decodes(t, string(data), want)
+	if got := JSON[all]().ContentType(); got != "application/json" {
+		t.Errorf("content type %q", got)
+	}
+}
+
+func TestBytesPassThrough(t *testing.T) {
+	codec := Bytes()
+	for _, value := range [][]byte{{}, {0}, []byte("null"), []byte("\xff\xfe")} {
+		data, err := codec.Encode(value)
+		if err != nil || !bytes.Equal(data, value) || data == nil {
+			t.Errorf("%q is encoded as %q: %v", value, data, err)
+		}
+		var back []byte
+		if err := codec.Decode(data, &back); err != nil || !bytes.Equal(back, value) || back == nil {
+			t.Errorf("%q is decoded as %q: %v", data, back, err)
+		}
+	}
+	if data, err := codec.Encode(nil); err != nil || data == nil || len(data) != 0 {
+		t.Errorf("nil is encoded as %#v (error: %v): nil would be a tombstone", data, err)
+	}
+	if got := codec.ContentType(); got != "application/octet-stream" {
+		t.Errorf("content type %q", got)
+	}
+}
+
+// reversing is a codec of a user's own.
+type reversing struct{ err error }
+
+func (reversing) ContentType() string { return "text/reversed" }
+func (c reversing) Encode(value string) ([]byte, error) {
+	data := []byte(value)
+	slices.Reverse(data)
+	return data, c.err
+}
+
+func (c reversing) Decode(data []byte, value *string) error {
+	data = slices.Clone(data)
+	slices.Reverse(data)
+	*value = string(data)
+	return c.err
+}
+
+func TestAnyCodecsErrorsArePermanentAndHideTheValue(t *testing.T) {
+	if msg := consumed(t, Codec[string](reversing{}), &kgo.Record{Value: []byte("KRAM")}); msg.Value != "MARK" {
+		t.Fatalf("decoded %q", msg.Value)
+	}
+	for name, cause := range map[string]error{
+		"plain":     errors.New("bad value MARK"),
+		"transient": NewTransientError("registry says MARK", nil),
+		"business":  NewBusinessError("MARK", nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			handle := typed(Codec[string](reversing{cause}), func(context.Context, Message[string]) error {
+				t.Error("the handler was called")
+				return nil
+			}, false)
+			err := handle(t.Context(), &Record{Record: &kgo.Record{Value: []byte("KRAM")}})
+			if !isType[*DecodeError](err) || !errors.Is(err, cause) || ClassOf(err) != ClassPermanent {
+				t.Fatalf("got %v of class %s, want a permanent DecodeError with its cause", err, ClassOf(err))
+			}
+			if text := err.Error(); strings.Contains(text, "MARK") || strings.Contains(text, "KRAM") || !strings.Contains(text, "4 bytes") {
+				t.Errorf("the error says %q", text)
+			}
+		})
+	}
+
+	own := &DecodeError{Reason: "unknown schema 7"} // whose text is kept: it says that it holds no value
+	handle := typed(Codec[string](reversing{own}), nil, false)
+	if err := handle(t.Context(), &Record{Record: &kgo.Record{Value: []byte{}}}); err != error(own) {
+		t.Errorf("a codec's own DecodeError became %v", err)
+	}
+}

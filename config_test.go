@@ -1,0 +1,373 @@
+package kafka
+
+import (
+	"context"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func validClient() ClientConfig     { return ClientConfig{Brokers: []string{"kafka-1:9092"}} }
+func validConsumer() ConsumerConfig { return NewConsumerConfig("orders", "bookings", "kafka-1:9092") }
+func validProducer() ProducerConfig { return NewProducerConfig("orders", "kafka-1:9092") }
+
+func ignore(context.Context, Message[int]) error { return nil }
+
+// wantFault fails unless err holds every part, or is nil when none is wanted.
+func wantFault(t *testing.T, err error, parts ...string) {
+	t.Helper()
+	if len(parts) == 0 {
+		if err != nil {
+			t.Errorf("refused: %v", err)
+		}
+		return
+	}
+	if err == nil {
+		t.Errorf("accepted, want an error with %q", parts)
+		return
+	}
+	for _, part := range parts {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q is missing in: %v", part, err)
+		}
+	}
+}
+
+func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
+	client := ClientConfig{
+		Brokers:            []string{"http://kafka:9092", "b 2:9092"},
+		Compression:        "brotli",
+		ConnectTimeout:     -1,
+		DeliveryTimeout:    -1,
+		Linger:             -1,
+		MaxBufferedRecords: -1,
+		MaxBufferedBytes:   -1,
+		MaxMessageBytes:    -1,
+		TLS:                TLSConfig{CertFile: "cert.pem"},
+		SASL:               SASLConfig{Mechanism: "KERBEROS"},
+	}
+	clientFaults := []string{
+		`broker "http://kafka:9092"`, `broker "b 2:9092"`, `Compression is "brotli"`, "none, gzip, snappy, lz4, zstd",
+		"ConnectTimeout is negative", "DeliveryTimeout is negative", "Linger is negative",
+		"MaxBufferedRecords is negative", "MaxBufferedBytes is negative", "MaxMessageBytes is negative",
+		"CertFile and KeyFile go together", `SASL: Mechanism is "KERBEROS"`, "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512",
+		"KERBEROS needs a Username and a Password",
+	}
+
+	t.Run("client", func(t *testing.T) {
+		wantFault(t, client.Validate(), append(clientFaults, "kafka: client config: ")...)
+		_, err := NewClient(client)
+		wantFault(t, err, clientFaults...)
+	})
+
+	t.Run("producer", func(t *testing.T) {
+		cfg := ProducerConfig{ClientConfig: client, Topic: "bad topic", DLQTopic: "bad topic"}
+		want := append(clientFaults, "kafka: producer config: ", `Topic is "bad topic"`, `DLQTopic is "bad topic"`, "DLQTopic is the topic itself")
+		wantFault(t, cfg.Validate(), want...)
+		_, err := NewProducer[int](cfg)
+		wantFault(t, err, want...)
+	})
+
+	t.Run("consumer", func(t *testing.T) {
+		cfg := ConsumerConfig{
+			ClientConfig: client, Topic: "bad topic", DLQTopic: "bad/dlq", MaxRetries: -1, Concurrency: 2,
+			RetryBackoff: -1, RetryBackoffMax: -2, AutoOffsetReset: "newest", DrainTimeout: time.Hour,
+			MaxQueuedRecords: -1, MaxQueuedBytes: -1, CommitInterval: -1, SessionTimeout: -1, RebalanceTimeout: -1,
+			GroupProtocol: "share", AuthFailureTimeout: -1,
+		}
+		want := append(clientFaults,
+			"kafka: consumer config: ", `Topic is "bad topic"`, `DLQTopic is "bad/dlq"`, "Group is empty", "MaxRetries is -1",
+			"Concurrency is 2", "RetryBackoff is negative", "RetryBackoffMax is negative", `AutoOffsetReset is "newest"`,
+			"earliest, latest, none", "DrainTimeout is 1h0m0s", "MaxQueuedRecords is negative", "MaxQueuedBytes is negative",
+			"CommitInterval is negative", "SessionTimeout is negative", "RebalanceTimeout is negative",
+			`GroupProtocol is "share"`, "classic, consumer", "AuthFailureTimeout is negative",
+		)
+		wantFault(t, cfg.Validate(), want...)
+		_, err := NewConsumer(cfg, ignore)
+		wantFault(t, err, want...)
+	})
+
+	t.Run("nothing set", func(t *testing.T) {
+		wantFault(t, ConsumerConfig{}.Validate(), "no brokers: set Brokers or KAFKA_BROKERS", "Topic is empty", "Group is empty")
+		wantFault(t, ProducerConfig{}.Validate(), "no brokers", "Topic is empty")
+		wantFault(t, ClientConfig{}.Validate(), "no brokers")
+	})
+}
+
+func TestMinimalConfigsAreValid(t *testing.T) {
+	wantFault(t, ClientConfig{Brokers: []string{"kafka-1:9092"}}.Validate())
+	wantFault(t, ProducerConfig{ClientConfig: validClient(), Topic: "orders"}.Validate())
+	wantFault(t, ProducerConfig{Client: &Client{}, Topic: "orders"}.Validate()) // the client brings its brokers
+	wantFault(t, ConsumerConfig{ClientConfig: validClient(), Topic: "orders", Group: "bookings"}.Validate())
+	wantFault(t, validConsumer().Validate())
+	wantFault(t, validProducer().Validate())
+	wantFault(t, validConsumer().withDefaults().Validate())
+}
+
+func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
+	made := NewConsumerConfig("orders", "bookings", "a:1", "b:2")
+	if made.Topic != "orders" || made.Group != "bookings" || made.DLQTopic != "dlq-orders" || made.MaxRetries != 3 || len(made.Brokers) != 2 {
+		t.Errorf("NewConsumerConfig made %+v", made)
+	}
+	if made := NewProducerConfig("orders", "a:1"); made.Topic != "orders" || made.DLQTopic != "" || len(made.Brokers) != 1 {
+		t.Errorf("NewProducerConfig made %+v", made)
+	}
+
+	client := ClientConfig{}.withDefaults()
+	consumer := ConsumerConfig{}.withDefaults()
+	for name, pair := range map[string][2]any{
+		"ClientID":                      {client.ClientID, filepath.Base(os.Args[0])},
+		"ConnectTimeout":                {client.ConnectTimeout, 1900 * time.Millisecond},
+		"DeliveryTimeout":               {client.DeliveryTimeout, 2 * time.Minute},
+		"Compression":                   {client.Compression, "snappy"},
+		"Linger":                        {client.Linger, time.Duration(0)},
+		"MaxBufferedRecords":            {client.MaxBufferedRecords, 50_000},
+		"MaxBufferedBytes":              {client.MaxBufferedBytes, int64(64 << 20)},
+		"MaxMessageBytes":               {(&Client{}).batchLimit("orders"), int32(1_048_588)},
+		"the dead letters' Compression": {consumer.Compression, "zstd"},
+		"DLQTopic":                      {consumer.DLQTopic, ""},
+		"MaxRetries":                    {consumer.MaxRetries, 0},
+		"RetryBackoff":                  {consumer.RetryBackoff, 500 * time.Millisecond},
+		"RetryBackoffMax":               {consumer.RetryBackoffMax, 30 * time.Second},
+		"AutoOffsetReset":               {consumer.AutoOffsetReset, "earliest"},
+		"DrainTimeout":                  {consumer.DrainTimeout, 30 * time.Second},
+		"MaxQueuedRecords":              {consumer.MaxQueuedRecords, 20_000},
+		"MaxQueuedBytes":                {consumer.MaxQueuedBytes, int64(64 << 20)},
+		"CommitInterval":                {consumer.CommitInterval, time.Second},
+		"SessionTimeout":                {consumer.SessionTimeout, 45 * time.Second},
+		"RebalanceTimeout":              {consumer.RebalanceTimeout, 60 * time.Second},
+		"GroupProtocol":                 {consumer.GroupProtocol, "classic"},
+		"AuthFailureTimeout":            {consumer.AuthFailureTimeout, 30 * time.Second},
+	} {
+		if pair[0] != pair[1] {
+			t.Errorf("%s is %v, want %v", name, pair[0], pair[1])
+		}
+	}
+}
+
+func TestWhatIsSetOutlastsTheDefaults(t *testing.T) {
+	cfg := ConsumerConfig{
+		ClientConfig: ClientConfig{ClientID: "me", ConnectTimeout: 1, DeliveryTimeout: 2, Compression: "none", MaxBufferedRecords: 3, MaxBufferedBytes: 4, MaxMessageBytes: 5},
+		RetryBackoff: 6, RetryBackoffMax: 7, AutoOffsetReset: "none", DrainTimeout: 8, MaxQueuedRecords: 9, MaxQueuedBytes: 10,
+		CommitInterval: 11, SessionTimeout: 12, RebalanceTimeout: 13, GroupProtocol: "consumer", AuthFailureTimeout: 14,
+	}
+	if got, want := cfg.withDefaults().String(), cfg.String(); got != want {
+		t.Errorf("defaults made %s of %s", got, want)
+	}
+	d := cfg.withDefaults()
+	if d.ConnectTimeout != 1 || d.DeliveryTimeout != 2 || d.Compression != "none" || d.MaxBufferedRecords != 3 || d.MaxBufferedBytes != 4 ||
+		d.MaxMessageBytes != 5 || d.RetryBackoff != 6 || d.RetryBackoffMax != 7 || d.AutoOffsetReset != "none" || d.DrainTimeout != 8 ||
+		d.MaxQueuedRecords != 9 || d.MaxQueuedBytes != 10 || d.CommitInterval != 11 || d.SessionTimeout != 12 ||
+		d.RebalanceTimeout != 13 || d.GroupProtocol != "consumer" || d.AuthFailureTimeout != 14 {
+		t.Errorf("defaults replaced what was set: %#v", d)
+	}
+}
+
+func TestDrainTimeoutStaysBelowTheGroupsPatience(t *testing.T) {
+	const refused = "must be below SessionTimeout and RebalanceTimeout"
+	for _, test := range []struct {
+		name                      string
+		drain, session, rebalance time.Duration
+		want                      string
+	}{
+		{"the defaults", 0, 0, 0, ""},
+		{"just below the default session", 45*time.Second - 1, 0, 0, ""},
+		{"the default session", 45 * time.Second, 0, 0, refused},
+		{"between session and rebalance", 50 * time.Second, 0, 0, refused},
+		{"below a longer session", 50 * time.Second, 55 * time.Second, 0, ""},
+		{"the default rebalance", 60 * time.Second, 90 * time.Second, 0, refused},
+		{"below both", 60 * time.Second, 90 * time.Second, 2 * time.Minute, ""},
+		{"the default drain, a short session", 0, 30 * time.Second, 0, refused},
+		{"the default drain, a short rebalance", 0, 0, 10 * time.Second, refused},
+		{"short all through", 5 * time.Second, 6 * time.Second, 6 * time.Second, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := validConsumer()
+			cfg.DrainTimeout, cfg.SessionTimeout, cfg.RebalanceTimeout = test.drain, test.session, test.rebalance
+			if test.want == "" {
+				wantFault(t, cfg.Validate())
+			} else {
+				wantFault(t, cfg.Validate(), test.want)
+			}
+		})
+	}
+}
+
+func TestRetryBackoffStaysBelowItsMaximum(t *testing.T) {
+	cfg := validConsumer()
+	cfg.RetryBackoff = time.Minute // above the default maximum
+	wantFault(t, cfg.Validate(), "RetryBackoff is 1m0s: it must not be above RetryBackoffMax (30s)")
+	cfg.RetryBackoffMax = time.Minute
+	wantFault(t, cfg.Validate())
+	cfg.RetryBackoff, cfg.RetryBackoffMax = 0, time.Millisecond // the default backoff gives way
+	wantFault(t, cfg.Validate())
+	if d := cfg.withDefaults(); d.RetryBackoff != time.Millisecond {
+		t.Errorf("RetryBackoff is %v with a maximum of 1ms", d.RetryBackoff)
+	}
+}
+
+func TestPlainPasswordsLeaveThisMachineOnlyEncrypted(t *testing.T) {
+	plain := SASLConfig{Mechanism: "PLAIN", Username: "svc", Password: NewSecret("pw")}
+	allowed := plain
+	allowed.AllowPlaintext = true
+	scram := plain
+	scram.Mechanism = "SCRAM-SHA-512"
+	for _, test := range []struct {
+		name    string
+		brokers string
+		sasl    SASLConfig
+		tls     TLSConfig
+		refused string // the broker that the error names
+	}{
+		{"host name", "kafka-1:9092", plain, TLSConfig{}, "kafka-1:9092"},
+		{"host name without a port", "kafka-1", plain, TLSConfig{}, "kafka-1"},
+		{"IPv4", "10.0.0.1:9092", plain, TLSConfig{}, "10.0.0.1:9092"},
+		{"IPv6", "[2001:db8::1]:9092", plain, TLSConfig{}, "[2001:db8::1]:9092"},
+		{"looks like loopback", "localhost.example.com:9092", plain, TLSConfig{}, "localhost.example.com:9092"},
+		{"looks like a loopback address", "127.0.0.1.example.com:9092", plain, TLSConfig{}, "127.0.0.1.example.com:9092"},
+		{"unspecified", "0.0.0.0:9092", plain, TLSConfig{}, "0.0.0.0:9092"},
+		{"no host", ":9092", plain, TLSConfig{}, ":9092"},
+		{"one of several", "localhost:9092,127.0.0.1:9093,kafka-1:9092", plain, TLSConfig{}, "kafka-1:9092"},
+		{"AllowPlaintext", "kafka-1:9092", allowed, TLSConfig{}, ""},
+		{"localhost", "localhost:9092", plain, TLSConfig{}, ""},
+		{"localhost without a port", "localhost", plain, TLSConfig{}, ""},
+		{"IPv4 loopback", "127.0.0.1:9092", plain, TLSConfig{}, ""},
+		{"another IPv4 loopback", "127.8.9.1:9092", plain, TLSConfig{}, ""},
+		{"IPv6 loopback", "[::1]:9092", plain, TLSConfig{}, ""},
+		{"TLS", "kafka-1:9092", plain, TLSConfig{Enabled: true}, ""},
+		{"TLS by its authorities", "kafka-1:9092", plain, TLSConfig{CAFile: "ca.pem"}, ""},
+		{"TLS by its server name", "kafka-1:9092", plain, TLSConfig{ServerName: "kafka"}, ""},
+		{"SCRAM", "kafka-1:9092", scram, TLSConfig{}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := ClientConfig{Brokers: splitList(test.brokers), SASL: test.sasl, TLS: test.tls}
+			if test.refused == "" {
+				wantFault(t, cfg.Validate())
+			} else {
+				wantFault(t, cfg.Validate(), "PLAIN would send the password unencrypted to "+test.refused+":", "AllowPlaintext")
+			}
+		})
+	}
+}
+
+func TestCredentialsAreComplete(t *testing.T) {
+	pw := NewSecret("pw")
+	for _, test := range []struct {
+		name string
+		sasl SASLConfig
+		want string
+	}{
+		{"none", SASLConfig{}, ""},
+		{"complete", SASLConfig{Mechanism: "SCRAM-SHA-256", Username: "svc", Password: pw}, ""},
+		{"no password", SASLConfig{Mechanism: "SCRAM-SHA-256", Username: "svc"}, "SCRAM-SHA-256 needs a Username and a Password"},
+		{"no user", SASLConfig{Mechanism: "SCRAM-SHA-512", Password: pw}, "SCRAM-SHA-512 needs a Username and a Password"},
+		{"a user without a mechanism", SASLConfig{Username: "svc"}, "no Mechanism: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"},
+		{"a password without a mechanism", SASLConfig{Password: pw}, "no Mechanism"},
+		{"lower case", SASLConfig{Mechanism: "plain", Username: "svc", Password: pw}, `Mechanism is "plain"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := validClient()
+			cfg.SASL = test.sasl
+			if test.want == "" {
+				wantFault(t, cfg.Validate())
+			} else {
+				wantFault(t, cfg.Validate(), test.want)
+			}
+		})
+	}
+}
+
+func TestCertificateAndKeyGoTogether(t *testing.T) {
+	cfg := validClient()
+	cfg.TLS = TLSConfig{CertFile: "c"}
+	wantFault(t, cfg.Validate(), "CertFile and KeyFile go together")
+	cfg.TLS = TLSConfig{KeyFile: "k"}
+	wantFault(t, cfg.Validate(), "CertFile and KeyFile go together")
+	cfg.TLS = TLSConfig{CertFile: "c", KeyFile: "k"}
+	wantFault(t, cfg.Validate())
+}
+
+// What TLS files hold is found out by constructors, before any connection is tried.
+func TestTLSFilesAreReadAtTheDoor(t *testing.T) {
+	noPEM := filepath.Join(t.TempDir(), "no.pem")
+	if err := os.WriteFile(noPEM, []byte("not PEM"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	missing := filepath.Join(t.TempDir(), "missing.pem")
+	for _, test := range []struct {
+		name string
+		tls  TLSConfig
+		want []string
+	}{
+		{"missing authorities", TLSConfig{CAFile: missing}, []string{"TLS: CAFile", missing}},
+		{"no authorities", TLSConfig{CAFile: noPEM}, []string{"TLS: CAFile", noPEM, "no PEM certificate"}},
+		{"missing certificate", TLSConfig{CertFile: missing, KeyFile: missing}, []string{"TLS: client certificate", missing}},
+		{"no certificate", TLSConfig{CertFile: noPEM, KeyFile: noPEM}, []string{"TLS: client certificate"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			client := ClientConfig{Brokers: []string{"127.0.0.1:1"}, TLS: test.tls}
+			_, err := NewClient(client)
+			wantFault(t, err, test.want...)
+			cfg := validConsumer()
+			cfg.ClientConfig = client
+			_, err = NewConsumer(cfg, ignore)
+			wantFault(t, err, test.want...)
+			_, err = NewProducer[int](ProducerConfig{ClientConfig: client, Topic: "orders"})
+			wantFault(t, err, test.want...)
+		})
+	}
+}
+
+func TestTopicNamesAreWhatBrokersAccept(t *testing.T) {
+	for topic, ok := range map[string]bool{
+		"orders": true, "a": true, "A.b_c-9": true, "...": true, "__consumer_offsets": true, strings.Repeat("x", 249): true,
+		"": false, ".": false, "..": false, strings.Repeat("x", 250): false, "a b": false, "a/b": false, "a:b": false,
+		"a,b": false, "ordérs": false, "a\n": false, "a\x00": false, "\xff": false, "a*": false, "a$": false,
+	} {
+		consumer, producer := validConsumer(), validProducer()
+		consumer.Topic, producer.Topic = topic, topic
+		consumer.DLQTopic = ""
+		dlq := validConsumer()
+		dlq.Topic, dlq.DLQTopic = "source", topic
+		for what, err := range map[string]error{"consumer": consumer.Validate(), "producer": producer.Validate(), "dead letters": dlq.Validate()} {
+			wantOK := ok || what == "dead letters" && topic == "" // none
+			if (err == nil) != wantOK {
+				t.Errorf("topic %q for a %s: %v, want accepted: %t", topic, what, err, wantOK)
+			}
+		}
+	}
+}
+
+func TestDeadLettersDontComeBack(t *testing.T) {
+	consumer, producer := validConsumer(), validProducer()
+	consumer.DLQTopic, producer.DLQTopic = "orders", "orders"
+	wantFault(t, consumer.Validate(), `DLQTopic is the topic itself, "orders"`)
+	wantFault(t, producer.Validate(), `DLQTopic is the topic itself, "orders"`)
+}
+
+func TestBrokersAreHostAndPort(t *testing.T) {
+	for broker, ok := range map[string]bool{
+		"kafka-1:9092": true, "10.0.0.1:9092": true, "[::1]:9092": true, "kafka.example.com:443": true,
+		"": false, " kafka-1:9092": false, "kafka-1:9092 ": false, "a:1,b:2": false, "http://kafka-1:9092": false,
+		"kafka-1:9092/": false, "kafka-1\t:9092": false, "kafka-1:9092\n": false,
+	} {
+		cfg := ClientConfig{Brokers: []string{"first:9092", broker, "third:9092"}}
+		if err := cfg.Validate(); (err == nil) != ok {
+			t.Errorf("broker %q: %v, want accepted: %t", broker, err, ok)
+		}
+	}
+	wantFault(t, ClientConfig{Brokers: []string{}}.Validate(), "no brokers")
+}
+
+func TestConcurrencyBeyondOneIsRefused(t *testing.T) {
+	for concurrency, ok := range map[int]bool{0: true, 1: true, 2: false, -1: false, math.MaxInt: false} {
+		cfg := validConsumer()
+		cfg.Concurrency = concurrency
+		if err := cfg.Validate(); (err == nil) != ok {
+			t.Errorf("Concurrency %d: %v, want accepted: %t", concurrency, err, ok)
+		}
+	}
+}

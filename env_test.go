@@ -1,0 +1,351 @@
+package kafka
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// setEnvironment makes these the only KAFKA_ variables for the rest of the test.
+func setEnvironment(t *testing.T, variables map[string]string) {
+	t.Helper()
+	for _, entry := range os.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "KAFKA_") {
+			t.Setenv(name, "") // puts it back at the end
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, value := range variables {
+		t.Setenv(name, value)
+	}
+}
+
+func secretFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestEveryVariableHasItsEffect(t *testing.T) {
+	tested := map[string]bool{}
+	scram := map[string]string{"KAFKA_SASL_MECHANISM": "SCRAM-SHA-256", "KAFKA_SASL_USERNAME": "svc", "KAFKA_SASL_PASSWORD": "pw"}
+
+	t.Run("clients", func(t *testing.T) {
+		for _, test := range []struct {
+			name, value string
+			with        map[string]string // what it needs beside it
+			read        func(ClientConfig) any
+			want        any
+		}{
+			{"KAFKA_BROKERS", "a:1, b:2", nil, func(c ClientConfig) any { return strings.Join(c.Brokers, "+") }, "a:1+b:2"},
+			{"KAFKA_CLIENT_ID", "bookings-7", nil, func(c ClientConfig) any { return c.ClientID }, "bookings-7"},
+			{"KAFKA_TLS_ENABLED", "true", nil, func(c ClientConfig) any { return c.TLS }, TLSConfig{Enabled: true}},
+			{"KAFKA_TLS_CA_FILE", "ca.pem", nil, func(c ClientConfig) any { return c.TLS }, TLSConfig{CAFile: "ca.pem"}},
+			{"KAFKA_TLS_CERT_FILE", "c.pem", map[string]string{"KAFKA_TLS_KEY_FILE": "k.pem"}, func(c ClientConfig) any { return c.TLS.CertFile }, "c.pem"},
+			{"KAFKA_TLS_KEY_FILE", "k.pem", map[string]string{"KAFKA_TLS_CERT_FILE": "c.pem"}, func(c ClientConfig) any { return c.TLS.KeyFile }, "k.pem"},
+			{"KAFKA_TLS_SERVER_NAME", "kafka.internal", nil, func(c ClientConfig) any { return c.TLS }, TLSConfig{ServerName: "kafka.internal"}},
+			{"KAFKA_SASL_MECHANISM", "SCRAM-SHA-512", scram, func(c ClientConfig) any { return c.SASL.Mechanism }, "SCRAM-SHA-512"},
+			{"KAFKA_SASL_USERNAME", "other", scram, func(c ClientConfig) any { return c.SASL.Username }, "other"},
+			{"KAFKA_SASL_PASSWORD", "another", scram, func(c ClientConfig) any { return c.SASL.Password.Reveal() }, "another"},
+			{"KAFKA_SASL_PASSWORD_FILE", secretFile(t, "from file"), map[string]string{"KAFKA_SASL_MECHANISM": "SCRAM-SHA-256", "KAFKA_SASL_USERNAME": "svc"},
+				func(c ClientConfig) any { return c.SASL.Password.Reveal() }, "from file"},
+			{"KAFKA_SASL_ALLOW_PLAINTEXT", "true", nil, func(c ClientConfig) any { return c.SASL }, SASLConfig{AllowPlaintext: true}},
+		} {
+			tested[test.name] = true
+			t.Run(test.name, func(t *testing.T) {
+				setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092"})
+				for name, value := range test.with {
+					t.Setenv(name, value)
+				}
+				without, err := NewClientConfigFromEnv()
+				if err == nil && reflect.DeepEqual(test.read(without), test.want) {
+					t.Fatal("the test shows nothing: the effect is there without the variable")
+				}
+				t.Setenv(test.name, test.value)
+				client, clientErr := NewClientConfigFromEnv()
+				producer, producerErr := NewProducerConfigFromEnv("orders")
+				consumer, consumerErr := NewConsumerConfigFromEnv("orders", "bookings")
+				for what, got := range map[string]struct {
+					cfg ClientConfig
+					err error
+				}{"client": {client, clientErr}, "producer": {producer.ClientConfig, producerErr}, "consumer": {consumer.ClientConfig, consumerErr}} {
+					if got.err != nil || !reflect.DeepEqual(test.read(got.cfg), test.want) {
+						t.Errorf("%s has %v, want %v (error: %v)", what, test.read(got.cfg), test.want, got.err)
+					}
+				}
+			})
+		}
+	})
+
+	t.Run("consumers", func(t *testing.T) {
+		for _, test := range []struct {
+			name, value string
+			read        func(ConsumerConfig) any
+			before      any
+			want        any
+		}{
+			{"KAFKA_CONSUMER_DLQ_TOPIC", "dlq-domain-services", func(c ConsumerConfig) any { return c.DLQTopic }, "dlq-orders", "dlq-domain-services"},
+			{"KAFKA_CONSUMER_MAX_RETRIES", "0", func(c ConsumerConfig) any { return c.MaxRetries }, 3, 0},
+			{"KAFKA_CONSUMER_AUTO_OFFSET_RESET", "latest", func(c ConsumerConfig) any { return c.AutoOffsetReset }, "earliest", "latest"},
+			{"KAFKA_ENABLE_MIDDLEWARE", "false", func(c ConsumerConfig) any { return c.DisableMiddleware }, false, true},
+		} {
+			tested[test.name] = true
+			t.Run(test.name, func(t *testing.T) {
+				setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092"})
+				cfg, err := NewConsumerConfigFromEnv("orders", "bookings")
+				if got := test.read(cfg); err != nil || got != test.before {
+					t.Errorf("without it %v, want %v (error: %v)", got, test.before, err)
+				}
+				t.Setenv(test.name, test.value)
+				cfg, err = NewConsumerConfigFromEnv("orders", "bookings")
+				if got := test.read(cfg); err != nil || got != test.want {
+					t.Errorf("with %q %v, want %v (error: %v)", test.value, got, test.want, err)
+				}
+			})
+		}
+	})
+
+	tested["KAFKA_CONSUMER_CONCURRENCY"] = true
+	t.Run("KAFKA_CONSUMER_CONCURRENCY", func(t *testing.T) {
+		setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092"})
+		if cfg, err := NewConsumerConfigFromEnv("orders", "bookings"); cfg.Concurrency != 1 || err != nil {
+			t.Errorf("without it %d, want 1 (error: %v)", cfg.Concurrency, err)
+		}
+		t.Setenv("KAFKA_CONSUMER_CONCURRENCY", "8") // whatever Validate makes of it
+		if cfg, _ := NewConsumerConfigFromEnv("orders", "bookings"); cfg.Concurrency != 8 {
+			t.Errorf("with 8 it is %d", cfg.Concurrency)
+		}
+	})
+
+	t.Run("KAFKA_ENABLE_MIDDLEWARE for producers", func(t *testing.T) {
+		setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092"})
+		if cfg, err := NewProducerConfigFromEnv("orders"); cfg.DisableMiddleware || cfg.Topic != "orders" || err != nil {
+			t.Errorf("without it %+v (error: %v)", cfg, err)
+		}
+		t.Setenv("KAFKA_ENABLE_MIDDLEWARE", "false")
+		if cfg, err := NewProducerConfigFromEnv("orders"); !cfg.DisableMiddleware || err != nil {
+			t.Errorf("with false: DisableMiddleware is %t (error: %v)", cfg.DisableMiddleware, err)
+		}
+	})
+
+	for _, field := range variables(t) {
+		if !tested[field.Key] {
+			t.Errorf("no test shows the effect of %s", field.Key)
+		}
+	}
+}
+
+// variables returns what struct environment reads.
+func variables(t *testing.T) []env.FieldParams {
+	t.Helper()
+	fields, err := env.GetFieldParams(&environment{})
+	if err != nil || len(fields) == 0 {
+		t.Fatalf("environment has %d tags: %v", len(fields), err)
+	}
+	return fields
+}
+
+func TestEmptyVariablesCountAsUnset(t *testing.T) {
+	setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092"})
+	want, err := NewConsumerConfigFromEnv("orders", "bookings")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range variables(t) {
+		if field.Key != "KAFKA_BROKERS" {
+			t.Setenv(field.Key, "")
+		}
+	}
+	if got, err := NewConsumerConfigFromEnv("orders", "bookings"); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %#v, want %#v (error: %v)", got, want, err)
+	}
+}
+
+func TestBrokersAreRequired(t *testing.T) {
+	for _, value := range []string{"", " ", ",", " , ,"} {
+		setEnvironment(t, map[string]string{"KAFKA_BROKERS": value})
+		_, err := NewClientConfigFromEnv()
+		wantFault(t, err, "KAFKA_BROKERS")
+		_, err = NewProducerConfigFromEnv("orders")
+		wantFault(t, err, "KAFKA_BROKERS")
+		_, err = NewConsumerConfigFromEnv("orders", "bookings")
+		wantFault(t, err, "KAFKA_BROKERS")
+	}
+}
+
+func TestListsAreTrimmed(t *testing.T) {
+	for text, want := range map[string][]string{
+		"":                       nil,
+		",":                      nil,
+		" \t,\n, ":               nil,
+		"a:1":                    {"a:1"},
+		" a:1 ":                  {"a:1"},
+		"a:1,b:2":                {"a:1", "b:2"},
+		" a:1 ,\tb:2\r\n, ,c:3,": {"a:1", "b:2", "c:3"},
+		"a b":                    {"a b"}, // what is in the middle is for Validate
+	} {
+		if got := splitList(text); !slices.Equal(got, want) {
+			t.Errorf("splitList(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestBadValuesAreAllReportedByName(t *testing.T) {
+	bad := map[string]string{
+		"KAFKA_TLS_ENABLED":          "perhaps",
+		"KAFKA_SASL_ALLOW_PLAINTEXT": "jein",
+		"KAFKA_ENABLE_MIDDLEWARE":    "2",
+		"KAFKA_CONSUMER_MAX_RETRIES": "three",
+		"KAFKA_CONSUMER_CONCURRENCY": "1.5",
+	}
+	variables := maps.Clone(bad)
+	variables["KAFKA_SASL_PASSWORD_FILE"] = filepath.Join(t.TempDir(), "missing")
+	setEnvironment(t, variables) // and no brokers
+	want := []string{"KAFKA_BROKERS", "KAFKA_SASL_PASSWORD_FILE", `Topic is "bad topic"`}
+	for name, value := range bad {
+		want = append(want, name+` is "`+value+`": want `)
+	}
+	_, err := NewConsumerConfigFromEnv("bad topic", "")
+	wantFault(t, err, append(want, "Group is empty")...)
+	_, err = NewProducerConfigFromEnv("bad topic")
+	wantFault(t, err, want...)
+	_, err = NewClientConfigFromEnv()
+	wantFault(t, err, slices.DeleteFunc(want, func(s string) bool { return strings.HasPrefix(s, "Topic") })...)
+}
+
+func TestPasswordFile(t *testing.T) {
+	base := map[string]string{"KAFKA_BROKERS": "kafka-1:9092", "KAFKA_SASL_MECHANISM": "SCRAM-SHA-256", "KAFKA_SASL_USERNAME": "svc"}
+	read := func(t *testing.T, more map[string]string) (string, error) {
+		t.Helper()
+		variables := maps.Clone(base)
+		maps.Copy(variables, more)
+		setEnvironment(t, variables)
+		cfg, err := NewClientConfigFromEnv()
+		return cfg.SASL.Password.Reveal(), err
+	}
+
+	t.Run("ItsTrailingNewlinesAreTrimmed", func(t *testing.T) {
+		for text, want := range map[string]string{
+			"pw": "pw", "pw\n": "pw", "pw\r\n": "pw", "pw\n\n": "pw", " p w \n": " p w ", "\npw": "\npw", "pässwörd\n": "pässwörd",
+		} {
+			if got, err := read(t, map[string]string{"KAFKA_SASL_PASSWORD_FILE": secretFile(t, text)}); got != want || err != nil {
+				t.Errorf("a file of %q gives %q, want %q (error: %v)", text, got, want, err)
+			}
+		}
+	})
+
+	t.Run("BesideThePasswordItIsAnError", func(t *testing.T) {
+		_, err := read(t, map[string]string{"KAFKA_SASL_PASSWORD_FILE": secretFile(t, marked), "KAFKA_SASL_PASSWORD": marked})
+		wantFault(t, err, "KAFKA_SASL_PASSWORD and KAFKA_SASL_PASSWORD_FILE are both set")
+		wantUnmarked(t, "the error", err.Error())
+	})
+
+	t.Run("MissingOrEmptyItIsAnError", func(t *testing.T) {
+		missing := filepath.Join(t.TempDir(), "missing")
+		_, err := read(t, map[string]string{"KAFKA_SASL_PASSWORD_FILE": missing})
+		wantFault(t, err, "KAFKA_SASL_PASSWORD_FILE", missing)
+		_, err = read(t, map[string]string{"KAFKA_SASL_PASSWORD_FILE": secretFile(t, "\n")})
+		wantFault(t, err, "needs a Username and a Password")
+	})
+}
+
+func TestBadEnvironmentsNeverEchoThePassword(t *testing.T) {
+	setEnvironment(t, map[string]string{
+		"KAFKA_SASL_PASSWORD": marked, "KAFKA_SASL_PASSWORD_FILE": secretFile(t, marked+"\n"), "KAFKA_SASL_MECHANISM": "PLAINISH",
+		"KAFKA_TLS_ENABLED": "perhaps", "KAFKA_CONSUMER_MAX_RETRIES": "three", "KAFKA_TLS_CERT_FILE": "c.pem",
+	})
+	client, err := NewClientConfigFromEnv()
+	wantUnmarked(t, "the client's error", err.Error(), client.String())
+	producer, err := NewProducerConfigFromEnv("bad topic")
+	wantUnmarked(t, "the producer's error", err.Error(), producer.String())
+	consumer, err := NewConsumerConfigFromEnv("bad topic", "")
+	wantUnmarked(t, "the consumer's error", err.Error(), consumer.String())
+	if consumer.SASL.Password.Reveal() != marked {
+		t.Error("the test shows nothing: the password was not read")
+	}
+}
+
+// For a Service named kafka, Kubernetes sets these in every pod of the namespace.
+func TestKubernetesOwnVariablesAreIgnored(t *testing.T) {
+	setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092"})
+	want, err := NewConsumerConfigFromEnv("orders", "bookings")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"KAFKA_PORT": "tcp://10.96.0.17:9092", "KAFKA_HOST": "10.96.0.17",
+		"KAFKA_SERVICE_HOST": "10.96.0.17", "KAFKA_SERVICE_PORT": "9092", "KAFKA_SERVICE_PORT_CLIENTS": "9092",
+		"KAFKA_PORT_9092_TCP": "tcp://10.96.0.17:9092", "KAFKA_PORT_9092_TCP_PROTO": "tcp",
+		"KAFKA_PORT_9092_TCP_PORT": "9092", "KAFKA_PORT_9092_TCP_ADDR": "10.96.0.17",
+	} {
+		t.Setenv(name, value)
+	}
+	got, err := NewConsumerConfigFromEnv("orders", "bookings")
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("with Kubernetes' variables %+v, want %+v (error: %v)", got, want, err)
+	}
+	for _, field := range variables(t) {
+		if name := field.Key; name == "KAFKA_PORT" || name == "KAFKA_HOST" || strings.HasPrefix(name, "KAFKA_PORT_") || strings.HasPrefix(name, "KAFKA_SERVICE_") {
+			t.Errorf("%s is a name that Kubernetes may set", name)
+		}
+	}
+}
+
+// The README's environment table has the header | Variable | Default | Meaning |. Its defaults are those of the tags; what
+// comes of a variable that has none stands in the third column.
+func TestReadmeTableMatchesEnvironment(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]string{} // variable to default
+	variable := regexp.MustCompile("`(KAFKA_[A-Z0-9_]+)`")
+	inTable, found := false, false
+	for line := range strings.Lines(string(readme)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		switch {
+		case !strings.HasPrefix(strings.TrimSpace(line), "|"):
+			inTable = false
+		case len(cells) >= 3 && cells[0] == "Variable" && cells[1] == "Default" && cells[2] == "Meaning":
+			inTable, found = true, true
+		case inTable && len(cells) >= 3:
+			for _, match := range variable.FindAllStringSubmatch(cells[0], -1) {
+				if _, twice := documented[match[1]]; twice {
+					t.Errorf("README.md lists %s twice", match[1])
+				}
+				documented[match[1]] = strings.ReplaceAll(cells[1], "`", "")
+			}
+		}
+	}
+	if !found {
+		t.Fatal("README.md has no table with the header | Variable | Default | Meaning |")
+	}
+	for _, field := range variables(t) {
+		text, ok := documented[field.Key]
+		delete(documented, field.Key)
+		switch {
+		case !ok:
+			t.Errorf("README.md does not list %s", field.Key)
+		case text != field.DefaultValue:
+			t.Errorf("README.md says that %s is %q by default, the code says %q", field.Key, text, field.DefaultValue)
+		}
+	}
+	for name := range documented {
+		t.Errorf("README.md lists %s, which the code does not read", name)
+	}
+}

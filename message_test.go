@@ -1,0 +1,308 @@
+package kafka
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+type booking struct {
+	ID    string `json:"id"`
+	Seats int    `json:"seats"`
+}
+
+// consumed returns the message that a handler gets of the record.
+func consumed[T any](t *testing.T, codec Codec[T], r *kgo.Record) (msg Message[T]) {
+	t.Helper()
+	handle := typed(codec, func(_ context.Context, m Message[T]) error {
+		msg = m
+		return nil
+	}, true)
+	if err := handle(t.Context(), &Record{Record: r, Group: "bookings", Attempt: 2}); err != nil {
+		t.Fatal(err)
+	}
+	return msg
+}
+
+// header returns name and value alternating.
+func headers(pairs ...string) (list []kgo.RecordHeader) {
+	for pair := range slices.Chunk(pairs, 2) {
+		list = append(list, kgo.RecordHeader{Key: pair[0], Value: []byte(pair[1])})
+	}
+	return list
+}
+
+func TestBuilderSetsWhatItIsTold(t *testing.T) {
+	now := time.Now()
+	msg := NewMessage[booking]().WithKey("booking-1").WithValue(booking{"1", 2}).WithMessageID("m").WithCorrelationID("c").
+		WithConversationID("v").WithEventType("booking.create").WithSource("gateway").WithHeader("tenant", "t1").
+		WithTimestamp(now).Build()
+	want := Message[booking]{
+		Key: "booking-1", Value: booking{"1", 2}, Timestamp: now,
+		Headers: headers("message-id", "m", "correlation-id", "c", "conversation-id", "v", "event-type", "booking.create", "source", "gateway", "tenant", "t1"),
+	}
+	if !reflect.DeepEqual(msg, want) {
+		t.Errorf("built %+v, want %+v", msg, want)
+	}
+	for name, pair := range map[string][2]string{
+		"GetMessageID": {msg.GetMessageID(), "m"}, "GetCorrelationID": {msg.GetCorrelationID(), "c"},
+		"GetConversationID": {msg.GetConversationID(), "v"}, "GetEventType": {msg.GetEventType(), "booking.create"},
+		"GetSource": {msg.GetSource(), "gateway"},
+	} {
+		if pair[0] != pair[1] {
+			t.Errorf("%s returns %q, want %q", name, pair[0], pair[1])
+		}
+	}
+	if _, ok := msg.DeadLetter(); ok {
+		t.Error("a new message says that it is a dead letter")
+	}
+}
+
+func TestGettersOfAbsentHeadersReturnNothing(t *testing.T) {
+	var msg Message[int]
+	if all := msg.GetMessageID() + msg.GetCorrelationID() + msg.GetConversationID() + msg.GetEventType() + msg.GetSource(); all != "" {
+		t.Errorf("got %q", all)
+	}
+	if value, ok := msg.Header("absent"); value != "" || ok {
+		t.Errorf("an absent header is %q, %t", value, ok)
+	}
+	msg.Headers = []kgo.RecordHeader{{Key: "nil"}, {Key: "empty", Value: []byte{}}}
+	for _, name := range []string{"nil", "empty"} {
+		if value, ok := msg.Header(name); value != "" || !ok {
+			t.Errorf("the %s header is %q, %t; want an empty one that is there", name, value, ok)
+		}
+	}
+}
+
+func TestMessageIDsAreUUIDsVersion7AndUnique(t *testing.T) {
+	builder := NewMessage[int]()
+	seen := map[string]bool{}
+	for range 1000 {
+		text := builder.Build().GetMessageID()
+		id, err := uuid.Parse(text)
+		if err != nil || id.Version() != 7 || id.Variant() != uuid.RFC4122 || id.String() != text {
+			t.Fatalf("message id %q is no UUID version 7: %v", text, err)
+		}
+		if seen[text] {
+			t.Fatalf("message id %s was given twice", text)
+		}
+		seen[text] = true
+	}
+}
+
+func TestBuildsAreIndependent(t *testing.T) {
+	builder := NewMessage[int]().WithHeader("a", "1").WithHeader("b", "1")
+	first := builder.Build()
+	before := slices.Clone(first.Headers)
+	second := builder.WithHeader("a", "2").WithKey("k").Build()
+	third := builder.WithValue(3).Build()
+	second.Headers = append(second.Headers, kgo.RecordHeader{Key: "mine"})
+	second.Headers[0].Key = "changed"
+
+	if !reflect.DeepEqual(first.Headers, before) || first.Key != "" || first.Value != 0 {
+		t.Errorf("the first message became %+v", first)
+	}
+	if a, _ := third.Header("a"); a != "2" || third.Key != "k" || third.Value != 3 || len(third.Headers) != 3 {
+		t.Errorf("the third message is %+v", third)
+	}
+	if first.GetMessageID() == third.GetMessageID() || second.GetMessageID() == third.GetMessageID() {
+		t.Error("two builds share a message id")
+	}
+	if _, ok := builder.Build().Header("mine"); ok {
+		t.Error("a header added to a built message is in the next one")
+	}
+
+	builder.WithMessageID("fixed")
+	fixed := builder.Build()
+	before = slices.Clone(fixed.Headers)
+	if again := builder.WithHeader("b", "2").Build(); fixed.GetMessageID() != "fixed" || again.GetMessageID() != "fixed" {
+		t.Errorf("message ids %q and %q, want the one that was set", fixed.GetMessageID(), again.GetMessageID())
+	}
+	if !reflect.DeepEqual(fixed.Headers, before) {
+		t.Errorf("the message with a set id became %+v", fixed)
+	}
+	if id := builder.WithMessageID("").Build().GetMessageID(); uuid.Validate(id) != nil {
+		t.Errorf("an empty message id was kept: %q", id)
+	}
+}
+
+func TestLastOfEqualHeadersWins(t *testing.T) {
+	msg := Message[int]{Headers: headers("correlation-id", "first", "x", "1", "correlation-id", "last", "Correlation-Id", "another")}
+	if got := msg.GetCorrelationID(); got != "last" {
+		t.Errorf("GetCorrelationID returns %q", got)
+	}
+	builder := NewMessage[int]()
+	builder.msg.Headers = slices.Clone(msg.Headers)
+	built := builder.WithCorrelationID("new").WithMessageID("m").Build()
+	want := headers("x", "1", "Correlation-Id", "another", "correlation-id", "new", "message-id", "m")
+	if !reflect.DeepEqual(built.Headers, want) {
+		t.Errorf("headers are %s, want %s", built.Headers, want)
+	}
+}
+
+func TestTombstonesAndValuesReplaceEachOther(t *testing.T) {
+	builder := NewMessage[booking]().WithKey("k").WithValue(booking{Seats: 1})
+	if msg := builder.WithTombstone().Build(); !msg.Tombstone || msg.Value != (booking{}) {
+		t.Errorf("the tombstone is %+v", msg)
+	}
+	if msg := builder.WithValue(booking{Seats: 2}).Build(); msg.Tombstone || msg.Value.Seats != 2 {
+		t.Errorf("the message is %+v", msg)
+	}
+}
+
+func TestMessagesCarryAllOfTheirRecord(t *testing.T) {
+	at := time.UnixMilli(1_700_000_000_123)
+	r := &kgo.Record{
+		Key: []byte("k"), Value: []byte(`{"id":"1","seats":2}`), Headers: headers("unknown", "u", "unknown", "v"), Timestamp: at,
+		Topic: "orders", Partition: 3, Offset: 42,
+	}
+	msg := consumed(t, JSON[booking](), r)
+	msg.raw = nil
+	want := Message[booking]{
+		Key: "k", Value: booking{"1", 2}, Headers: r.Headers, Timestamp: at, Topic: "orders", Partition: 3, Offset: 42, Attempt: 2,
+	}
+	if !reflect.DeepEqual(msg, want) {
+		t.Errorf("the handler got %+v, want %+v", msg, want)
+	}
+	if msg := consumed(t, JSON[booking](), &kgo.Record{Key: []byte("k")}); !msg.Tombstone || msg.Value != (booking{}) {
+		t.Errorf("a nil value makes %+v, want a tombstone", msg)
+	}
+	if msg := consumed(t, Bytes(), &kgo.Record{Value: []byte{}}); msg.Tombstone || msg.Value == nil {
+		t.Errorf("an empty value makes %+v, want no tombstone", msg)
+	}
+}
+
+func TestTombstonesAreToldApartUnlessAskedFor(t *testing.T) {
+	handle := typed(JSON[booking](), func(context.Context, Message[booking]) error {
+		t.Error("the handler was called")
+		return nil
+	}, false)
+	err := handle(t.Context(), &Record{Record: &kgo.Record{}})
+	if !errors.Is(err, ErrTombstone) || ClassOf(err) != ClassPermanent {
+		t.Errorf("got %v of class %s, want a permanent ErrTombstone", err, ClassOf(err))
+	}
+	err = handle(t.Context(), &Record{Record: &kgo.Record{Value: []byte{}}})
+	if errors.Is(err, ErrTombstone) || ClassOf(err) != ClassPermanent {
+		t.Errorf("an empty value is %v, want a permanent error that is no ErrTombstone", err)
+	}
+}
+
+// Kafka's keys and headers are bytes. Text that is no UTF-8 goes through unchanged, from record to message to record.
+func TestInvalidUTF8PassesThrough(t *testing.T) {
+	const odd = "\xff\xfe\x00a\xc3"
+	r := &kgo.Record{Key: []byte(odd), Value: []byte(`1`), Headers: headers(odd, odd, HeaderCorrelationID, odd, HeaderEventType, odd)}
+	msg := consumed(t, JSON[int](), r)
+	if value, ok := msg.Header(odd); !ok || value != odd || msg.Key != odd || msg.GetCorrelationID() != odd || msg.GetEventType() != odd {
+		t.Errorf("the message is %q", msg.Headers)
+	}
+	built := NewMessage[int]().WithKey(odd).WithCorrelationID(odd).WithHeader(odd, odd).WithMessageID(odd).Build()
+	sent := published(t, built)
+	if string(sent.Key) != odd {
+		t.Errorf("the key is %q", sent.Key)
+	}
+	if want := headers(HeaderCorrelationID, odd, odd, odd, HeaderMessageID, odd, HeaderContentType, "application/json"); !reflect.DeepEqual(sent.Headers, want) {
+		t.Errorf("the headers are %q, want %q", sent.Headers, want)
+	}
+}
+
+// published returns the record that Publish makes of the message.
+func published[T any](t *testing.T, msg Message[T]) (sent *kgo.Record) {
+	t.Helper()
+	core := &publisher{cfg: ProducerConfig{Topic: "orders"}, send: func(_ context.Context, r *Record, done func(error)) {
+		sent = r.Record
+		done(nil)
+	}}
+	core.started.Do(func() {})
+	producer := &Producer[T]{codec: JSON[T](), contentType: []byte("application/json"), core: core}
+	if err := producer.Publish(t.Context(), msg); err != nil {
+		t.Fatal(err)
+	}
+	return sent
+}
+
+func TestPublishLeavesTheMessageAsItIs(t *testing.T) {
+	for _, id := range []string{"", "m-1"} {
+		list := make([]kgo.RecordHeader, 0, 10) // with room, into which an append would write
+		list = append(list, headers("content-type", "mine", "x", "1", "content-type", "mine too", "x", "2", HeaderMessageID, id)...)
+		msg := Message[booking]{Key: "k", Value: booking{"1", 2}, Headers: list, Timestamp: time.UnixMilli(5), Topic: "elsewhere", Partition: 7, Offset: 9}
+		before := slices.Clone(list[:cap(list)])
+		sent := published(t, msg)
+		if !reflect.DeepEqual(list[:cap(list)], before) {
+			t.Errorf("publishing changed the message's headers to %s", list[:cap(list)])
+		}
+		if sent.Topic != "orders" || string(sent.Key) != "k" || string(sent.Value) != `{"id":"1","seats":2}` || !sent.Timestamp.Equal(msg.Timestamp) {
+			t.Errorf("sent %+v", sent)
+		}
+		sentID, _ := lastHeader(sent.Headers, HeaderMessageID)
+		if id == "" && uuid.Validate(sentID) != nil || id != "" && sentID != id {
+			t.Errorf("sent message id %q for %q", sentID, id)
+		}
+		if want := headers("x", "1", "x", "2", HeaderMessageID, sentID, HeaderContentType, "application/json"); !reflect.DeepEqual(sent.Headers, want) {
+			t.Errorf("sent headers %s, want %s", sent.Headers, want)
+		}
+	}
+
+	if sent := published(t, Message[booking]{Key: "k", Tombstone: true}); sent.Value != nil {
+		t.Errorf("a tombstone has the value %q", sent.Value)
+	}
+	if sent := published(t, Message[int]{}); sent.Key != nil {
+		t.Errorf("a message without a key has the key %q", sent.Key)
+	}
+}
+
+func TestDecodeValueReadsConsumedMessages(t *testing.T) {
+	wire := []byte(`{"id":"1","seats":2,"more":"than booking knows"}`)
+	want := struct {
+		booking
+		More string `json:"more"`
+	}{booking{"1", 2}, "than booking knows"}
+	for name, decode := range map[string]func(v any) error{
+		"of one type":        consumed(t, JSON[booking](), &kgo.Record{Value: wire}).DecodeValue,
+		"of several types":   consumed(t, JSON[json.RawMessage](), &kgo.Record{Value: wire}).DecodeValue,
+		"of any type":        consumed(t, JSON[any](), &kgo.Record{Value: wire}).DecodeValue,
+		"of bytes":           consumed(t, Bytes(), &kgo.Record{Value: wire}).DecodeValue,
+		"built as raw JSON":  Message[json.RawMessage]{Value: wire}.DecodeValue,
+		"built as bytes":     Message[[]byte]{Value: wire}.DecodeValue,
+		"built of a struct":  NewMessage[any]().WithValue(want).Build().DecodeValue,
+		"built of a pointer": NewMessage[any]().WithValue(&want).Build().DecodeValue,
+		"built of a map":     Message[map[string]any]{Value: map[string]any{"id": "1", "seats": 2, "more": want.More}}.DecodeValue,
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := want
+			got.ID, got.Seats, got.More = "", 0, ""
+			if err := decode(&got); err != nil || got != want {
+				t.Errorf("decoded %+v, want %+v (error: %v)", got, want, err)
+			}
+			err := decode(new([]int))
+			if !isType[*DecodeError](err) || ClassOf(fmt.Errorf("a: %w", err)) != ClassPermanent {
+				t.Errorf("into a list: %v of class %s, want a permanent DecodeError", err, ClassOf(err))
+			}
+		})
+	}
+}
+
+func TestDecodeValueRefusesWhatHasNoValue(t *testing.T) {
+	for name, decode := range map[string]func(v any) error{
+		"empty bytes":         consumed(t, Bytes(), &kgo.Record{Value: []byte{}}).DecodeValue,
+		"null bytes":          consumed(t, Bytes(), &kgo.Record{Value: []byte(" null ")}).DecodeValue,
+		"a consumed deletion": consumed(t, JSON[json.RawMessage](), &kgo.Record{Key: []byte("k")}).DecodeValue,
+		"nothing built":       NewMessage[json.RawMessage]().Build().DecodeValue,
+		"nil built":           NewMessage[*booking]().Build().DecodeValue,
+		"not encodable":       NewMessage[chan int]().WithValue(make(chan int)).Build().DecodeValue,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got booking
+			if err := decode(&got); !isType[*DecodeError](err) {
+				t.Errorf("decoded %+v with %v, want a DecodeError", got, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,202 @@
+package middleware_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/middleware"
+)
+
+// record is one whose key, value and headers are marked, but for the correlation id.
+func record() *kafka.Record {
+	return &kafka.Record{
+		Record: &kgo.Record{
+			Topic: "orders", Partition: 3, Offset: 42, Key: []byte("MARK"), Value: []byte(`{"a":"MARK"}`),
+			Headers: []kgo.RecordHeader{
+				{Key: "MARK", Value: []byte("MARK")}, {Key: kafka.HeaderCorrelationID, Value: []byte("MARK of an earlier hop")},
+				{Key: kafka.HeaderCorrelationID, Value: []byte("c-1")}, {Key: kafka.HeaderMessageID, Value: []byte("MARK")},
+				{Key: "Correlation-Id", Value: []byte("MARK")},
+			},
+		},
+		Group: "bookings", Attempt: 2,
+	}
+}
+
+// lines is a logger that keeps its lines.
+type lines struct{ bytes.Buffer }
+
+func (l *lines) option() middleware.LoggingOption {
+	return middleware.WithLogger(slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})))
+}
+
+// only returns the one line that was logged, without its time and duration, which it must have.
+func (l *lines) only(t *testing.T) map[string]any {
+	t.Helper()
+	var line map[string]any
+	if strings.Count(l.String(), "\n") != 1 || json.Unmarshal(l.Bytes(), &line) != nil {
+		t.Fatalf("logged %q, want one line", l.String())
+	}
+	for _, name := range []string{"time", "duration"} {
+		if _, ok := line[name]; !ok {
+			t.Errorf("the line has no %s: %v", name, line)
+		}
+		delete(line, name)
+	}
+	return line
+}
+
+func TestEveryAttemptLogsOneLineByItsOutcome(t *testing.T) {
+	for name, test := range map[string]struct {
+		err   error
+		level string
+		text  string
+		class string
+	}{
+		"handled":      {nil, "DEBUG", "record handled", ""},
+		"business":     {kafka.NewBusinessError("charge", errors.New("card declined")), "INFO", "record rejected by business rule", "business"},
+		"transient":    {kafka.NewTransientError("save", errors.New("timeout")), "WARN", "attempt failed", "transient"},
+		"unclassified": {errors.New("timeout"), "WARN", "attempt failed", "transient"},
+		"permanent":    {kafka.NewPermanentError("parse", errors.New("no such seat")), "ERROR", "record can't be handled", "permanent"},
+		"undecodable":  {&kafka.DecodeError{Reason: "invalid JSON at byte 3, in 8 bytes", Err: errors.New("MARK")}, "ERROR", "record can't be handled", "permanent"},
+		"wrapped":      {fmt.Errorf("book: %w", kafka.NewBusinessError("declined", nil)), "INFO", "record rejected by business rule", "business"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var logged lines
+			var got *kafka.Record
+			r := record()
+			handle := middleware.LoggingConsumerMiddleware(logged.option())(func(_ context.Context, r *kafka.Record) error {
+				got = r
+				return test.err
+			})
+			if err := handle(t.Context(), r); err != test.err || got != r {
+				t.Errorf("it returned %v of %v, want what the handler returned of the record", err, got)
+			}
+			want := map[string]any{
+				"level": test.level, "msg": test.text, "topic": "orders", "partition": 3.0, "offset": 42.0, "group": "bookings",
+				"attempt": 2.0, "correlation_id": "c-1",
+			}
+			if test.err != nil {
+				want["class"], want["error"] = test.class, test.err.Error()
+			}
+			if line := logged.only(t); !maps.Equal(line, want) {
+				t.Errorf("logged %v, want %v", line, want)
+			}
+			wantNoPayload(t, logged.String())
+		})
+	}
+}
+
+func TestEveryMessageLogsOneLineByItsOutcome(t *testing.T) {
+	for name, err := range map[string]error{
+		"stored":     nil,
+		"not stored": fmt.Errorf("%w: %w", kafka.ErrTopicMissing, errors.New("UNKNOWN_TOPIC_OR_PARTITION")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var logged lines
+			var later func(error)
+			publish := middleware.LoggingProducerMiddleware(logged.option())(func(_ context.Context, _ *kafka.Record, done func(error)) {
+				later = done
+			})
+			var outcomes []error
+			r := record()
+			r.Group, r.Attempt = "", 0
+			publish(t.Context(), r, func(err error) { outcomes = append(outcomes, err) })
+			if logged.Len() > 0 || len(outcomes) > 0 {
+				t.Fatalf("before the outcome is known, %q is logged and %v passed on", logged.String(), outcomes)
+			}
+			later(err)
+			if !slices.Equal(outcomes, []error{err}) {
+				t.Errorf("passed on %v, want %v once", outcomes, err)
+			}
+			line := logged.only(t)
+			want := map[string]any{"level": "DEBUG", "msg": "message published", "topic": "orders", "correlation_id": "c-1"}
+			if err != nil {
+				want["level"], want["msg"], want["error"] = "ERROR", "message not published", err.Error()
+			} else {
+				want["partition"], want["offset"] = 3.0, 42.0
+			}
+			for name, value := range want {
+				if line[name] != value {
+					t.Errorf("%s is %v, want %v", name, line[name], value)
+				}
+			}
+			wantNoPayload(t, logged.String())
+		})
+	}
+}
+
+func wantNoPayload(t *testing.T, text string) {
+	t.Helper()
+	// In the line, or as the base64 of bytes in JSON.
+	for _, part := range []string{"MARK", "TUFSS", "1BUk", "NQVJL"} {
+		if strings.Contains(text, part) {
+			t.Errorf("a key, value or header is logged: %s", text)
+		}
+	}
+}
+
+func TestLinesWithoutCorrelationIDSayNothingOfIt(t *testing.T) {
+	var logged lines
+	handle := middleware.LoggingConsumerMiddleware(logged.option())(func(context.Context, *kafka.Record) error { return nil })
+	r := record()
+	r.Headers = nil
+	if err := handle(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := logged.only(t)["correlation_id"]; ok {
+		t.Errorf("logged %s", logged.String())
+	}
+}
+
+// A correlation id comes from outside.
+func TestCorrelationIDsAreCut(t *testing.T) {
+	var logged lines
+	handle := middleware.LoggingConsumerMiddleware(logged.option())(func(context.Context, *kafka.Record) error { return nil })
+	r := record()
+	r.Headers = []kgo.RecordHeader{{Key: kafka.HeaderCorrelationID, Value: bytes.Repeat([]byte("x"), 1<<20)}}
+	if err := handle(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if id := logged.only(t)["correlation_id"]; id != strings.Repeat("x", 128) {
+		t.Errorf("%d bytes of it are logged, want 128", len(id.(string)))
+	}
+}
+
+func TestLevelsThatAreOffLogNothing(t *testing.T) {
+	var out bytes.Buffer
+	logger := middleware.WithLogger(slog.New(slog.NewTextHandler(&out, nil))) // Info and above
+	handle := middleware.LoggingConsumerMiddleware(logger)(func(context.Context, *kafka.Record) error { return nil })
+	if err := handle(t.Context(), record()); err != nil || out.Len() > 0 {
+		t.Errorf("logged %q (error: %v)", out.String(), err)
+	}
+	publish := middleware.LoggingProducerMiddleware(logger)(func(_ context.Context, _ *kafka.Record, done func(error)) { done(nil) })
+	published := false
+	publish(t.Context(), record(), func(error) { published = true })
+	if !published || out.Len() > 0 {
+		t.Errorf("published: %t, logged %q", published, out.String())
+	}
+}
+
+// Services set slog's default in main, maybe after they have built their middleware.
+func TestLinesGoToTheDefaultLoggerOfTheMoment(t *testing.T) {
+	handle := middleware.LoggingConsumerMiddleware()(func(context.Context, *kafka.Record) error { return errors.New("away") })
+	var out bytes.Buffer
+	defer log.SetOutput(log.Writer()) // SetDefault changes it, too
+	defer slog.SetDefault(slog.Default())
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	if err := handle(t.Context(), record()); err == nil || !strings.Contains(out.String(), "attempt failed") {
+		t.Errorf("logged %q", out.String())
+	}
+}

@@ -1,0 +1,205 @@
+package kafka_test
+
+import (
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/skeji/kafka"
+)
+
+// TestBookingIsSaved is the README's example of a service's own test.
+func TestBookingIsSaved(t *testing.T) {
+	type Booking struct{ Seats int }
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "bookings", "dlq-bookings"))
+	check(err)
+	defer cluster.Close()
+	broker := cluster.ListenAddrs()[0]
+
+	producer, err := kafka.NewProducer[Booking](kafka.NewProducerConfig("bookings", broker))
+	check(err)
+	defer producer.Close()
+	check(producer.Publish(t.Context(), kafka.NewMessage[Booking]().WithKey("k").WithValue(Booking{Seats: 2}).Build()))
+
+	ctx, done := context.WithTimeout(t.Context(), 10*time.Second)
+	defer done()
+	var saved []Booking
+	cfg := kafka.NewConsumerConfig("bookings", "bookings-service", broker)
+	consumer, err := kafka.NewConsumer(cfg, func(_ context.Context, msg kafka.Message[Booking]) error {
+		saved = append(saved, msg.Value) // your handler goes here
+		done()
+		return nil
+	})
+	check(err)
+	defer consumer.Close()
+	check(consumer.Start(ctx)) // once it returns, no handler runs
+	if len(saved) != 1 || saved[0].Seats != 2 {
+		t.Errorf("saved %v, want one booking of 2 seats", saved)
+	}
+}
+
+// The README's Go code is the named function, letter for letter, where a comment such as
+// <!-- code: examples/quickstart/main.go func publish --> stands right before it. Any other Go code at least parses.
+func TestReadmeCodeIsReal(t *testing.T) {
+	marker := regexp.MustCompile(`^<!-- code: (\S+) func (\S+) -->$`)
+	lines := strings.Split(readText(t, "README.md"), "\n")
+	compared := 0
+	for i := 0; i < len(lines); i++ {
+		marked := marker.FindStringSubmatch(lines[i])
+		if marked == nil && strings.HasPrefix(lines[i], "<!-- code:") {
+			t.Errorf("README.md:%d: want <!-- code: file func name -->", i+1)
+		}
+		if marked != nil {
+			if i++; lines[i] != "```go" {
+				t.Fatalf("README.md:%d: no ```go right after the code comment", i+1)
+			}
+		}
+		if lines[i] != "```go" {
+			continue
+		}
+		start := i + 1
+		for i = start; lines[i] != "```"; i++ {
+		}
+		code := strings.Join(lines[start:i], "\n")
+		switch {
+		case marked == nil:
+			if err := parseAny(code); err != nil {
+				t.Errorf("README.md:%d: does not parse: %v", start+1, err)
+			}
+		case code != functionText(t, marked[1], marked[2]):
+			t.Errorf("README.md:%d: is not func %s of %s: copy it again", start+1, marked[2], marked[1])
+		default:
+			compared++
+		}
+	}
+	if compared < 3 {
+		t.Errorf("%d blocks compared, want publish, consume and the example of a test", compared)
+	}
+}
+
+// parseAny returns nil if code is a file, declarations or statements.
+func parseAny(code string) (err error) {
+	for _, source := range []string{code, "package p\n" + code, "package p\nfunc _() {\n" + code + "\n}"} {
+		if _, err = parser.ParseFile(token.NewFileSet(), "", source, parser.SkipObjectResolution); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// functionText returns a function as it stands in a file, without its comment.
+func functionText(t *testing.T, path, name string) string {
+	t.Helper()
+	source := readText(t, path)
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, path, source, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, decl := range file.Decls {
+		if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == name {
+			return source[files.Position(f.Pos()).Offset:files.Position(f.End()).Offset]
+		}
+	}
+	t.Fatalf("%s has no func %s", path, name)
+	return ""
+}
+
+// A test that a document names as proof exists: `TestPromises/Poison` is a function and a subtest.
+func TestReadmeAndDesignNameRealTests(t *testing.T) {
+	functions, suite := "", "" // all source that declares tests, and what TestPromises runs
+	for _, path := range goFiles(t, ".", true) {
+		functions += readText(t, path)
+	}
+	for _, path := range append(goFiles(t, "internal/conformance", false), "conformance_test.go") {
+		suite += readText(t, path)
+	}
+	name := regexp.MustCompile("`(Test[A-Za-z0-9]+)((?:/[A-Za-z0-9]+)*)`")
+	for _, document := range []string{"README.md", "DESIGN.md"} {
+		found := name.FindAllStringSubmatch(readText(t, document), -1)
+		if len(found) < 8 {
+			t.Errorf("%s names %d tests, want one for each promise", document, len(found))
+		}
+		for _, match := range found {
+			if !strings.Contains(functions, "func "+match[1]+"(t *testing.T)") {
+				t.Errorf("%s names %s, which does not exist", document, match[1])
+			}
+			for subtest := range strings.SplitSeq(strings.TrimPrefix(match[2], "/"), "/") {
+				if subtest != "" && !strings.Contains(suite, `"`+subtest+`"`) {
+					t.Errorf("%s names %s%s, which does not exist", document, match[1], match[2])
+				}
+			}
+		}
+	}
+}
+
+// The file maps of DESIGN.md and doc.go leave no file out and name none that is gone.
+func TestReadmesFileMapsAreComplete(t *testing.T) {
+	for _, document := range []string{"DESIGN.md", "doc.go"} {
+		text := readText(t, document)
+		listed := map[string]bool{}
+		for _, match := range regexp.MustCompile(`(?m)^(?:\| |//   - )(\w+\.go)`).FindAllStringSubmatch(text, -1) {
+			listed[match[1]] = true
+		}
+		for _, path := range goFiles(t, ".", false) {
+			if !listed[path] {
+				t.Errorf("the file map of %s lacks %s", document, path)
+			}
+			delete(listed, path)
+		}
+		for path := range listed {
+			t.Errorf("the file map of %s has %s, which does not exist", document, path)
+		}
+	}
+}
+
+func TestReadmeLinksLeadSomewhere(t *testing.T) {
+	code := regexp.MustCompile("(?ms)^```.*?^```|`[^`\n]*`")
+	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+	for _, document := range []string{"README.md", "DESIGN.md", "CONTRIBUTING.md", "CHANGELOG.md"} {
+		for _, match := range link.FindAllStringSubmatch(code.ReplaceAllString(readText(t, document), ""), -1) {
+			if _, err := os.Stat(match[1]); err != nil {
+				t.Errorf("%s links to %s: %v", document, match[1], err)
+			}
+		}
+	}
+}
+
+// goFiles returns a folder's Go files, either the tests or the others.
+func goFiles(t *testing.T, folder string, tests bool) (paths []string) {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(folder, "*.go"))
+	if err != nil || len(all) == 0 {
+		t.Fatalf("no Go files in %s: %v", folder, err)
+	}
+	for _, path := range all {
+		if strings.HasSuffix(path, "_test.go") == tests {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
