@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // Promise 6. A partition that was lost is another member's: its handler is cancelled and nothing is committed.
@@ -160,8 +161,8 @@ func TestQueuesStayBelowTheirBound(t *testing.T) {
 		started, release := make(chan struct{}), make(chan struct{})
 		consumer, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
 			<-started
-			// All but one stand still; the odd ones do so again and again, once half of what they held is worked off.
-			for msg.Partition != 7 && !(msg.Partition%2 == 1 && core.paused(msg.Partition)) {
+			// All but one stand still. The odd ones first work off a good third of what they held when they were paused.
+			for msg.Partition != 7 && (msg.Partition%2 == 0 || !core.holdsMost(msg.Partition)) {
 				select {
 				case <-release:
 					return nil
@@ -329,6 +330,22 @@ func TestJoinThatCanNeverSucceedEndsStart(t *testing.T) {
 	}
 }
 
+// Promise 8. franz-go would fall back to the classic protocol, with a balancer that revokes everything.
+func TestGroupProtocolThatBrokersDoNotSpeakEndsStart(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cfg := b.consumer()
+		cfg.GroupProtocol = "consumer"
+		consumer, err := NewConsumer(cfg, func(context.Context, Message[numbered]) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer consumer.Close()
+		if err := consumer.Start(context.Background()); err == nil || !strings.Contains(err.Error(), "KIP-848") {
+			t.Errorf("Start returned %v", err)
+		}
+	}, kfake.MaxVersions(kversion.V3_4_0()))
+}
+
 // Errors that go away are waited out, and nothing is handled twice.
 func TestPassingFaultsPass(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
@@ -457,12 +474,18 @@ func TestInterruptedAttemptIsNoFailure(t *testing.T) {
 func (c *consumer) paused(id int32) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := c.partitions[id]
-	if p == nil {
-		return false
-	}
-	_, paused := p.load()
+	_, paused := c.partitions[id].load()
 	return paused
+}
+
+// holdsMost tells whether a partition is paused and holds more than 60 % of what it held then.
+func (c *consumer) holdsMost(id int32) bool {
+	c.mu.Lock()
+	p := c.partitions[id]
+	c.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.parked > 0 && p.queued > p.parked*6/10
 }
 
 // A record that was finished after its context ended, but in time to be committed, was not left behind.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/topics"
@@ -316,6 +317,9 @@ func (s Suite) boundedMemory(t *testing.T) {
 func (s Suite) rebalance(t *testing.T) {
 	for _, protocol := range s.Protocols {
 		t.Run(protocol, func(t *testing.T) {
+			if protocol == "consumer" && !s.speaks(t, kmsg.ConsumerGroupHeartbeat) {
+				t.Skip("this broker does not speak KIP-848: it is older than Kafka 4.0")
+			}
 			const changes = 8
 			topic := s.topic(t, 6, nil)
 			s.seed(t, topic, s.Backlog, 300)

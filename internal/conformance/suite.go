@@ -16,6 +16,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/topics"
@@ -61,6 +62,16 @@ func (s Suite) client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 	}
 	t.Cleanup(client.Close)
 	return client
+}
+
+// speaks tells whether the broker knows a request.
+func (s Suite) speaks(t *testing.T, key kmsg.Key) bool {
+	t.Helper()
+	response, err := kmsg.NewPtrApiVersionsRequest().RequestWith(t.Context(), s.client(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(response.ApiKeys, func(k kmsg.ApiVersionsResponseApiKey) bool { return k.ApiKey == int16(key) })
 }
 
 // topic makes a topic and its dead letter topic, with as many partitions.
