@@ -13,4 +13,12 @@
 //     KAFKA_TEST_SASL_TLS_BROKERS: the bootstrap list of each kind of listener of one cluster. The SASL listeners
 //     know PLAIN and SCRAM, with the user "app" and the password "app-secret".
 //   - KAFKA_TEST_CERTS: the folder that holds ca.pem, client.pem and client-key.pem.
+//
+// The tests of permissions need another cluster, with an authorizer that denies what nothing allows, and skip without these.
+// They make users and ACLs there.
+//
+//   - KAFKA_TEST_ACL_ADMIN_BROKERS and KAFKA_TEST_ACL_BROKERS: the bootstrap lists of a plaintext listener, whose user
+//     ANONYMOUS may do everything, and of a SASL listener without TLS.
+//   - KAFKA_TEST_ACL_TLS_BROKERS and KAFKA_TEST_ACL_CERTS: those of a TLS listener that requires a client certificate, and
+//     its folder, as above. The certificate's subject is CN=client.
 package integration

@@ -36,7 +36,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{name: "permissions-" + uuid.NewString()}
 	w.topic, w.dlq, w.principal = w.name, "dlq-"+w.name, "User:"+w.name
 	w.cfg = kafka.ClientConfig{
-		Brokers: listener(t, "KAFKA_TEST_ACL_BROKERS"), Logger: discard(),
+		Brokers: listener(t, "KAFKA_TEST_ACL_BROKERS"), Logger: discard(), ConnectTimeout: accessPatience,
 		SASL: credentials("SCRAM-SHA-256", w.name, "password of "+w.name),
 	}
 	w.administrate(t)
@@ -63,7 +63,9 @@ func newWorld(t *testing.T) *world {
 // administrate sets the administrator up and makes the topics.
 func (w *world) administrate(t *testing.T) {
 	t.Helper()
-	w.adminCfg = kafka.ClientConfig{Brokers: listener(t, "KAFKA_TEST_ACL_ADMIN_BROKERS"), Logger: discard()}
+	w.adminCfg = kafka.ClientConfig{
+		Brokers: listener(t, "KAFKA_TEST_ACL_ADMIN_BROKERS"), Logger: discard(), ConnectTimeout: accessPatience,
+	}
 	makeTopics(t, w.adminCfg, w.topic, w.dlq)
 	client, err := kgo.NewClient(kgo.SeedBrokers(w.adminCfg.Brokers...))
 	if err != nil {

@@ -109,7 +109,7 @@ func TestMessagesPassEveryListener(t *testing.T) {
 // roundTrip makes topics, publishes and consumes, all over cfg.
 func roundTrip(t *testing.T, cfg kafka.ClientConfig) {
 	t.Helper()
-	cfg.Logger = discard()
+	cfg.Logger, cfg.ConnectTimeout = discard(), accessPatience
 	topic := "access-" + uuid.NewString()
 	makeTopics(t, cfg, topic, "dlq-"+topic)
 
