@@ -107,7 +107,7 @@ func TestReentryKeepsTheFirstOriginAndTheLastError(t *testing.T) {
 	for round := 1; round <= 5; round++ {
 		r.Topic, r.Partition, r.Offset, r.Timestamp = fmt.Sprint("retry-", round), int32(round), int64(1000+round), handledAt.Add(time.Hour)
 		if round%2 == 0 { // as a redrive says it
-			r.Headers = setHeader(r.Headers, HeaderDLQRedriveCount, []byte(fmt.Sprint(round/2)))
+			r.Headers = setHeader(r.Headers, HeaderDLQRedriveCount, fmt.Append(nil, round/2))
 		}
 		again := DeadLetter{
 			Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp, Group: fmt.Sprint("group-", round),

@@ -18,7 +18,7 @@ func (c *Client) partitionCounts(ctx context.Context, names ...string) (map[stri
 	request.AllowAutoTopicCreation = false
 	for _, name := range names {
 		topic := kmsg.NewMetadataRequestTopic()
-		topic.Topic = kmsg.StringPtr(name)
+		topic.Topic = new(name)
 		request.Topics = append(request.Topics, topic)
 	}
 	response, err := request.RequestWith(ctx, c.kgo)

@@ -102,7 +102,7 @@ func leaderless(ctx context.Context, broker *kgo.Broker, names []string) (string
 	request := kmsg.NewPtrMetadataRequest()
 	for _, name := range names {
 		topic := kmsg.NewMetadataRequestTopic()
-		topic.Topic = kmsg.StringPtr(name)
+		topic.Topic = new(name)
 		request.Topics = append(request.Topics, topic)
 	}
 	response, err := request.RequestWith(ctx, broker)

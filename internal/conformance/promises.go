@@ -277,7 +277,7 @@ func (s Suite) boundedMemory(t *testing.T) {
 	topic := s.topic(t, partitions, nil)
 	var records []*kgo.Record
 	for i := range partitions * perPartition {
-		value := []byte(fmt.Sprintf(`{"key":"p%d","seq":%d}`, i%partitions, i/partitions))
+		value := fmt.Appendf(nil, `{"key":"p%d","seq":%d}`, i%partitions, i/partitions)
 		records = append(records, &kgo.Record{Topic: topic, Partition: int32(i % partitions), Value: value})
 	}
 	s.produce(t, records...)
