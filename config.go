@@ -47,8 +47,8 @@ type ClientConfig struct {
 	// DeliveryTimeout bounds the retries of one message. When it ends, the message fails. A message already on its way
 	// waits for the brokers' verdict past it. Default 2m. Kafka: delivery.timeout.ms.
 	DeliveryTimeout time.Duration
-	// Compression is one of none, gzip, snappy, lz4, zstd. Default snappy; a consumer's dead letters zstd, which keeps a
-	// large record within the topic's limit. Kafka: compression.type.
+	// Compression is one of none, gzip, snappy, lz4, zstd. Default snappy. zstd is smallest, but needs brokers that can
+	// load its native library. Kafka: compression.type.
 	Compression string
 	// Linger is how long a batch waits for more messages. Default 0: a batch grows while the one before it is on its
 	// way. Kafka: linger.ms.

@@ -195,7 +195,6 @@ func (c ClientConfig) withDefaults() ClientConfig {
 }
 
 func (c ConsumerConfig) withDefaults() ConsumerConfig {
-	c.Compression = cmp.Or(c.Compression, "zstd")
 	c.ClientConfig = c.ClientConfig.withDefaults()
 	c.RetryBackoffMax = cmp.Or(c.RetryBackoffMax, defaultRetryBackoffMax)
 	c.RetryBackoff = cmp.Or(c.RetryBackoff, min(defaultRetryBackoff, c.RetryBackoffMax))
