@@ -127,7 +127,7 @@ func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 		"MaxBufferedRecords":            {client.MaxBufferedRecords, 50_000},
 		"MaxBufferedBytes":              {client.MaxBufferedBytes, int64(64 << 20)},
 		"MaxMessageBytes":               {(&Client{}).batchLimit("orders"), int32(1_048_588)},
-		"the dead letters' Compression": {consumer.Compression, "zstd"},
+		"the dead letters' Compression": {consumer.Compression, "snappy"},
 		"DLQTopic":                      {consumer.DLQTopic, ""},
 		"MaxRetries":                    {consumer.MaxRetries, 0},
 		"RetryBackoff":                  {consumer.RetryBackoff, 500 * time.Millisecond},
