@@ -72,6 +72,10 @@ func (c distant) Write(request []byte) (int, error) {
 // close shuts the gate and cuts the connections that went through it.
 func (g *gate) close() {
 	g.shut.Store(true)
+	g.cut()
+}
+
+func (g *gate) cut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, conn := range g.connections {
@@ -265,8 +269,8 @@ func TestMessagesOnTheirWayOutlastBadCredentials(t *testing.T) {
 		g.close()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := producer.Publish(ctx, Message[numbered]{Value: numbered{2}}); !errors.Is(err, ErrOutcomeUnknown) {
-			t.Errorf("Publish returned %v, want ErrOutcomeUnknown", err)
+		if err := producer.Publish(ctx, Message[numbered]{Value: numbered{2}}); !errors.Is(err, ErrOutcomeUnknown) || !errors.Is(err, ErrAuthentication) {
+			t.Errorf("Publish returned %v, want ErrOutcomeUnknown and why", err)
 		}
 		g.open()
 		if err := producer.Publish(t.Context(), Message[numbered]{Value: numbered{3}}); err != nil {
@@ -405,4 +409,35 @@ func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A connection that opens says nothing about a permission that is missing.
+func TestNewConnectionsDontHideAMissingPermission(t *testing.T) {
+	atGate(t, func(t *testing.T, g *gate) {
+		_, ended := g.run(g.consumer())
+		g.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "orders", Err: kerr.TopicAuthorizationFailed, Count: -1})
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() { // ends with stop
+			for wait(defaultAuthFailureTimeout/3, stop) {
+				g.cut()
+			}
+		}()
+		endsAfter(t, ended, defaultAuthFailureTimeout, ErrAuthorization)
+	})
+}
+
+// The brokers answer a fetch that they forbid at once, and franz-go asks again at once.
+func TestForbiddenFetchesDontHammerTheBrokers(t *testing.T) {
+	atGate(t, func(t *testing.T, g *gate) {
+		handled, ended := g.run(g.consumer())
+		fault := g.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "orders", Err: kerr.TopicAuthorizationFailed, Count: -1})
+		const lasting = 10 * time.Second
+		time.Sleep(lasting)
+		fault.Remove()
+		if n, most := fault.Hits(), int(lasting/fetchMaxWait)+1; n < 2 || n > most {
+			t.Errorf("%d fetches in %v, want %d at most: as many as of an idle topic", n, lasting, most)
+		}
+		g.goesOn(handled, ended)
+	})
 }

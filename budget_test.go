@@ -14,6 +14,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// A consumer with the smallest of queues still polls.
+func TestEveryBudgetHasRoomAtFirst(t *testing.T) {
+	for _, size := range []int{1, 2, 3, 1 << 20} {
+		if room := newBudget(size, int64(size)).halved().room(); room <= 0 {
+			t.Errorf("half a budget of %d has room for %d", size, room)
+		}
+	}
+}
+
 // queueUp starts one goroutine for each cost that acquires it, in this order. served returns the costs that have been
 // acquired so far, sorted: of waiters served at once, which goroutine goes on first is the scheduler's choice.
 func queueUp(t *testing.T, b *budget, costs ...int64) (served func() []int64) {

@@ -137,6 +137,15 @@ func (c *Client) batchLimit(topic string) int32 {
 	return cmp.Or(c.cfg.MaxMessageBytes, defaultMaxMessageBytes)
 }
 
+// unknown is the outcome of a message that its caller no longer waits for, with the refusal that it likely waited for.
+func (c *Client) unknown(ctx context.Context) error {
+	err := fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.Cause(ctx))
+	if refusal := c.access.refusal(); refusal != nil {
+		err = fmt.Errorf("%w; %w", err, refusal)
+	}
+	return err
+}
+
 // explain adds to an error what this package's callers can ask for with errors.Is.
 func (c *Client) explain(err error) error {
 	switch {

@@ -28,6 +28,20 @@ type echoingText string
 
 func (*echoingText) UnmarshalText(text []byte) error { return fmt.Errorf("bad value %s", text) }
 
+// echoingMismatch fails with the standard library's own type, and the value in its fields.
+type echoingMismatch struct{}
+
+func (*echoingMismatch) UnmarshalJSON(data []byte) error {
+	return &json.UnmarshalTypeError{Value: string(data), Field: string(data), Struct: string(data), Type: reflect.TypeFor[int]()}
+}
+
+// echoingKind is the same without a type.
+type echoingKind struct{}
+
+func (*echoingKind) UnmarshalJSON(data []byte) error {
+	return fmt.Errorf("%s: %w", data, &json.UnmarshalTypeError{Value: "MARK 777"})
+}
+
 func TestUnreadableJSONIsAPermanentDecodeErrorWithoutTheValue(t *testing.T) {
 	type nested struct {
 		Name  string
@@ -82,6 +96,9 @@ func TestUnreadableJSONIsAPermanentDecodeErrorWithoutTheValue(t *testing.T) {
 		"big.Int":                   {`"MARK"`, new(big.Int)},
 		"address":                   {`"MARK"`, new(netip.Addr)},
 		"a type that echoes":        {`"MARK"`, new(echoing)},
+		"a mismatch that echoes":    {`{"MARK":777}`, new(echoingMismatch)},
+		"a mismatch without a type": {`"MARK"`, new([1]echoingKind)},
+		"a kind that echoes":        {`["MARK"]`, new([1]echoingKind)},
 		"a field that echoes":       {`{"E":{"MARK":"MARK"}}`, new(struct{ E echoing })},
 		"text that echoes":          {`["MARK"]`, new([]echoingText)},
 		"a key that echoes":         {`{"MARK":1}`, new(map[echoingText]int)},

@@ -352,6 +352,9 @@ func TestBrokersAreHostAndPort(t *testing.T) {
 	for broker, ok := range map[string]bool{
 		"kafka-1:9092": true, "10.0.0.1:9092": true, "[::1]:9092": true, "kafka.example.com:443": true,
 		"": false, " kafka-1:9092": false, "kafka-1:9092 ": false, "a:1,b:2": false, "http://kafka-1:9092": false,
+		"kafka-1": true, "10.0.0.1": true, "::1": true, "[::1]": true, // at Kafka's port
+		"kafka-1:": false, "kafka-1:port": false, "kafka-1:0": false, "kafka-1:65536": false, "kafka-1:-1": false, ":9092": false,
+		"a:b:9092": false, "[::1]:x": false, "svc:pw@kafka-1:9092": false,
 		"kafka-1:9092/": false, "kafka-1\t:9092": false, "kafka-1:9092\n": false,
 	} {
 		cfg := ClientConfig{Brokers: []string{"first:9092", broker, "third:9092"}}
@@ -360,6 +363,14 @@ func TestBrokersAreHostAndPort(t *testing.T) {
 		}
 	}
 	wantFault(t, ClientConfig{Brokers: []string{}}.Validate(), "no brokers")
+}
+
+// A consumer without one would dead-letter every record.
+func TestConsumersNeedAHandlerAndACodec(t *testing.T) {
+	_, err := NewConsumer[int](validConsumer(), nil)
+	wantFault(t, err, "orders", "no codec or no handler")
+	_, err = NewConsumerWithCodec(validConsumer(), nil, ignore)
+	wantFault(t, err, "orders", "no codec or no handler")
 }
 
 func TestConcurrencyBeyondOneIsRefused(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -88,9 +89,9 @@ func explainConnect(cfg ClientConfig, broker string, err error) *ConnectError {
 		hint = "the broker's certificate is for another name: dial that name or set TLS.ServerName (KAFKA_TLS_SERVER_NAME)"
 	case isType[x509.CertificateInvalidError](err):
 		hint = "the broker's certificate is not valid, expired for example"
-	case isType[tls.AlertError](err):
+	case refusesCertificate(err):
 		kind = ErrAuthentication
-		hint = "the broker refused the TLS handshake: it may want another client certificate (TLS.CertFile and TLS.KeyFile)"
+		hint = "the broker refused the client certificate or wants one: set TLS.CertFile and TLS.KeyFile (KAFKA_TLS_CERT_FILE, KAFKA_TLS_KEY_FILE)"
 	case isType[tls.RecordHeaderError](err):
 		hint = "this port does not speak TLS: use the TLS port, or turn TLS off"
 	case isType[*net.DNSError](err):
@@ -100,11 +101,32 @@ func explainConnect(cfg ClientConfig, broker string, err error) *ConnectError {
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		hint = "no answer in time: is it a Kafka port, does a firewall drop the packets?"
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), isType[*kgo.ErrFirstReadEOF](err):
-		hint = "the broker closed the connection at once: this port may expect TLS or SASL, or the credentials are wrong"
+		hint = "the broker closed the connection at once: " + mismatch(cfg)
 	default:
-		hint = "is it a Kafka port?"
+		hint = "is it a Kafka port? " + mismatch(cfg)
 	}
 	return &ConnectError{Broker: broker, Hint: hint, Err: err, kind: kind}
+}
+
+// mismatch says what a port may want that does not answer as a broker would.
+func mismatch(cfg ClientConfig) string {
+	hint := "this port may want TLS (KAFKA_TLS_ENABLED)"
+	if cfg.TLS.enabled() {
+		hint = "this port may not speak TLS"
+	}
+	if cfg.SASL.Mechanism == "" {
+		hint += ", or may want SASL (KAFKA_SASL_MECHANISM)"
+	}
+	return hint
+}
+
+// refusesCertificate tells the TLS alerts about the client's certificate, or the lack of one. Package tls gives the other
+// side's alerts a type that it does not export, with the texts of tls.AlertError.
+func refusesCertificate(err error) bool {
+	remote, ok := errors.AsType[*net.OpError](err)
+	// By RFC 8446, section 6.2; 40 is a handshake failure, which some send for want of a certificate before TLS 1.3.
+	return ok && remote.Op == "remote error" && slices.ContainsFunc([]tls.AlertError{40, 42, 43, 44, 45, 46, 48, 49, 116},
+		func(alert tls.AlertError) bool { return alert.Error() == remote.Err.Error() })
 }
 
 func isType[E error](err error) bool {
@@ -145,7 +167,9 @@ type accessWatch struct {
 func (w *accessWatch) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
 	if err == nil {
 		w.mu.Lock()
-		w.err = nil
+		if errors.Is(w.err, ErrAuthentication) { // a connection says nothing about permissions
+			w.err = nil
+		}
 		w.mu.Unlock()
 		return
 	}

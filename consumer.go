@@ -208,9 +208,9 @@ func (c *consumer) close() error {
 
 // checkTopics finds what would otherwise show only when the first record, or the first dead letter, comes.
 func (c *consumer) checkTopics(ctx context.Context) error {
-	topics := []string{c.cfg.Topic}
+	uses := []topicUse{{c.cfg.Topic, kmsg.ACLOperationRead}}
 	if c.cfg.DLQTopic != "" {
-		topics = append(topics, c.cfg.DLQTopic)
+		uses = append(uses, topicUse{c.cfg.DLQTopic, kmsg.ACLOperationWrite})
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.ConnectTimeout)
 	defer cancel()
@@ -219,11 +219,14 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 			return err
 		}
 	}
-	counts, err := c.client.partitionCounts(ctx, topics...)
+	counts, err := c.client.partitionCounts(ctx, uses...)
 	if err != nil || c.cfg.DLQTopic == "" {
 		return err
 	}
-	limits := c.client.maxMessageBytes(ctx, topics...)
+	if err := c.client.prepareToWrite(ctx); err != nil {
+		return err
+	}
+	limits := c.client.maxMessageBytes(ctx, c.cfg.Topic, c.cfg.DLQTopic)
 	source, dlq := limits[c.cfg.Topic], limits[c.cfg.DLQTopic]
 	if source > 0 && dlq > 0 && dlq < source {
 		return fmt.Errorf("kafka: dead letter topic %s takes records of %d bytes, fewer than the %d of %s: a large record could not be put there; raise its max.message.bytes to %d",

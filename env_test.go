@@ -225,6 +225,34 @@ func TestBadValuesAreAllReportedByName(t *testing.T) {
 	wantFault(t, err, slices.DeleteFunc(want, func(s string) bool { return strings.HasPrefix(s, "Topic") })...)
 }
 
+// Values that parse but make no sense are config mistakes. Whoever set a variable looks for its name.
+func TestSenselessValuesAreReportedByName(t *testing.T) {
+	for name, value := range map[string]string{
+		"KAFKA_CONSUMER_MAX_RETRIES": "-1", "KAFKA_CONSUMER_CONCURRENCY": "2", "KAFKA_CONSUMER_AUTO_OFFSET_RESET": "newest",
+		"KAFKA_SASL_MECHANISM": "KERBEROS", "KAFKA_TLS_CERT_FILE": "c.pem", "KAFKA_TLS_KEY_FILE": "k.pem",
+		"KAFKA_SASL_USERNAME": "svc", "KAFKA_SASL_PASSWORD": "pw",
+	} {
+		setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092", name: value})
+		want := name
+		if name == "KAFKA_SASL_USERNAME" || name == "KAFKA_SASL_PASSWORD" {
+			want = "KAFKA_SASL_MECHANISM" // is what is missing
+		}
+		_, err := NewConsumerConfigFromEnv("orders", "bookings")
+		wantFault(t, err, want)
+	}
+	setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092", "KAFKA_SASL_MECHANISM": "PLAIN"})
+	_, err := NewClientConfigFromEnv()
+	wantFault(t, err, "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD", "KAFKA_SASL_ALLOW_PLAINTEXT")
+}
+
+// One deployment's variables serve its consumers of dead letters, too.
+func TestConsumersOfTheDeadLetterTopicHaveNone(t *testing.T) {
+	setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092", "KAFKA_CONSUMER_DLQ_TOPIC": "dlq-domain-services"})
+	if cfg, err := NewConsumerConfigFromEnv("dlq-domain-services", "redrive"); err != nil || cfg.DLQTopic != "" {
+		t.Errorf("its dead letters go to %q (error: %v)", cfg.DLQTopic, err)
+	}
+}
+
 func TestPasswordFile(t *testing.T) {
 	base := map[string]string{"KAFKA_BROKERS": "kafka-1:9092", "KAFKA_SASL_MECHANISM": "SCRAM-SHA-256", "KAFKA_SASL_USERNAME": "svc"}
 	read := func(t *testing.T, more map[string]string) (string, error) {

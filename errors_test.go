@@ -131,6 +131,8 @@ func TestRetryAfterIsReachedThroughWraps(t *testing.T) {
 		"joined":             {errors.Join(io.EOF, slow), delay},
 		"joined and wrapped": {fmt.Errorf("a: %w", errors.Join(io.EOF, fmt.Errorf("b: %w", slow))), delay},
 		"publish error":      {&PublishError{Err: slow}, delay},
+		"an inner delay":     {NewTransientError("outer", fmt.Errorf("a: %w", slow)), delay},
+		"two levels down":    {NewTransientError("a", NewTransientError("b", slow)), delay},
 		"the outer delay":    {NewTransientError("outer", slow).WithRetryAfter(time.Second), time.Second},
 		"set as a field":     {&TransientError{RetryAfter: delay}, delay},
 		"none":               {transientError, 0},

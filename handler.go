@@ -26,9 +26,13 @@ func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFun
 				return &DecodeError{Reason: "nil value (tombstone): set HandleTombstones to receive it", Err: ErrTombstone}
 			}
 		} else if err := codec.Decode(r.Value, &msg.Value); err != nil {
-			if !isType[*DecodeError](err) {
-				// The text of another codec's error may repeat the value.
+			// The text of another codec's error may repeat the value, even if it wraps one of ours.
+			inner, ok := errors.AsType[*DecodeError](err)
+			switch {
+			case !ok:
 				err = &DecodeError{Reason: fmt.Sprintf("%T from the codec, for %d bytes", err, len(r.Value)), Err: err}
+			case err != error(inner):
+				err = &DecodeError{Reason: inner.Reason, Err: err}
 			}
 			return err
 		}

@@ -5,27 +5,38 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// topicUse is a topic and what is going to be done with it: read or write.
+type topicUse struct {
+	topic     string
+	operation kmsg.ACLOperation
+}
+
 // partitionCounts returns each topic's number of partitions, or an error that names every topic that can't be used. It
 // asks the brokers themselves: kadm answers from a cache, and fails the whole call for one unauthorized topic.
-func (c *Client) partitionCounts(ctx context.Context, names ...string) (map[string]int32, error) {
+func (c *Client) partitionCounts(ctx context.Context, uses ...topicUse) (map[string]int32, error) {
 	request := kmsg.NewPtrMetadataRequest()
 	request.AllowAutoTopicCreation = false
-	for _, name := range names {
+	request.IncludeTopicAuthorizedOperations = true
+	operations := make(map[string]kmsg.ACLOperation, len(uses))
+	for _, use := range uses {
 		topic := kmsg.NewMetadataRequestTopic()
-		topic.Topic = new(name)
+		topic.Topic = new(use.topic)
 		request.Topics = append(request.Topics, topic)
+		operations[use.topic] = use.operation
 	}
 	response, err := request.RequestWith(ctx, c.kgo)
 	if err != nil {
-		return nil, fmt.Errorf("kafka: look up topics %q: %w", names, c.explain(err))
+		return nil, fmt.Errorf("kafka: look up topics %v: %w", slices.Sorted(maps.Keys(operations)), c.explain(err))
 	}
-	counts := make(map[string]int32, len(names))
+	counts := make(map[string]int32, len(uses))
 	var faults []error
 	for _, topic := range response.Topics {
 		name := *topic.Topic
@@ -33,9 +44,20 @@ func (c *Client) partitionCounts(ctx context.Context, names ...string) (map[stri
 		// A partition without a leader is a fault of the moment; franz-go waits for it.
 		if err := kerr.ErrorForCode(topic.ErrorCode); err != nil && !errors.Is(err, kerr.LeaderNotAvailable) {
 			faults = append(faults, fmt.Errorf("kafka: topic %s: %w", name, c.explain(err)))
+		} else if op := operations[name]; topic.AuthorizedOperations > 0 && topic.AuthorizedOperations&(1<<op) == 0 {
+			faults = append(faults, fmt.Errorf("kafka: topic %s: %w: the %v permission is missing", name, ErrAuthorization, op))
 		}
 	}
 	return counts, errors.Join(faults...)
+}
+
+// prepareToWrite gets the id of an idempotent producer, while it may be had. Left to the first record, a refusal would be for
+// good: franz-go keeps it, and never asks again after the permission was granted. Any other error it forgets.
+func (c *Client) prepareToWrite(ctx context.Context) error {
+	if _, _, err := c.kgo.ProducerID(ctx); isAuthorization(err) {
+		return fmt.Errorf("kafka: producer id: %w", c.explain(err))
+	}
+	return nil
 }
 
 // maxMessageBytes returns the topics' max.message.bytes, as far as these credentials may read them.

@@ -289,14 +289,27 @@ func TestDecodeValueReadsConsumedMessages(t *testing.T) {
 	}
 }
 
+// Else a deletion would pass for a value of zeros.
+func TestDecodeValueTellsTombstonesApart(t *testing.T) {
+	for name, decode := range map[string]func(v any) error{
+		"consumed, of one type":      consumed(t, JSON[booking](), &kgo.Record{Key: []byte("k")}).DecodeValue,
+		"consumed, of several types": consumed(t, JSON[json.RawMessage](), &kgo.Record{Key: []byte("k")}).DecodeValue,
+		"consumed, of bytes":         consumed(t, Bytes(), &kgo.Record{Key: []byte("k")}).DecodeValue,
+		"built":                      NewMessage[booking]().WithKey("k").WithTombstone().Build().DecodeValue,
+	} {
+		if err := decode(new(booking)); !errors.Is(err, ErrTombstone) || !isType[*DecodeError](err) {
+			t.Errorf("%s: %v, want a DecodeError that is ErrTombstone", name, err)
+		}
+	}
+}
+
 func TestDecodeValueRefusesWhatHasNoValue(t *testing.T) {
 	for name, decode := range map[string]func(v any) error{
-		"empty bytes":         consumed(t, Bytes(), &kgo.Record{Value: []byte{}}).DecodeValue,
-		"null bytes":          consumed(t, Bytes(), &kgo.Record{Value: []byte(" null ")}).DecodeValue,
-		"a consumed deletion": consumed(t, JSON[json.RawMessage](), &kgo.Record{Key: []byte("k")}).DecodeValue,
-		"nothing built":       NewMessage[json.RawMessage]().Build().DecodeValue,
-		"nil built":           NewMessage[*booking]().Build().DecodeValue,
-		"not encodable":       NewMessage[chan int]().WithValue(make(chan int)).Build().DecodeValue,
+		"empty bytes":   consumed(t, Bytes(), &kgo.Record{Value: []byte{}}).DecodeValue,
+		"null bytes":    consumed(t, Bytes(), &kgo.Record{Value: []byte(" null ")}).DecodeValue,
+		"nothing built": NewMessage[json.RawMessage]().Build().DecodeValue,
+		"nil built":     NewMessage[*booking]().Build().DecodeValue,
+		"not encodable": NewMessage[chan int]().WithValue(make(chan int)).Build().DecodeValue,
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got booking

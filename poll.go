@@ -18,7 +18,8 @@ const (
 	maxPollRecords = 1000 // few enough to spread over partitions, enough to make a poll's cost vanish
 	// reliefAfter is how long the queues may be full before partitions that stand still are looked for. Handlers that
 	// merely work hard make room sooner, and pausing throws away what franz-go has fetched.
-	reliefAfter = 100 * time.Millisecond
+	reliefAfter  = 100 * time.Millisecond
+	refusedPause = fetchMaxWait // between two fetches that permissions forbid: as if the topic were idle
 )
 
 // poll moves records from the client to the partitions' queues until ctx ends.
@@ -27,7 +28,9 @@ func (c *consumer) poll(ctx context.Context, client *kgo.Client, access *accessW
 	for c.awaitRoom(ctx) {
 		fetches := client.PollRecords(ctx, int(min(maxPollRecords, max(1, c.queued.room()/recordCost))))
 		// From here to AllowRebalance no callback runs, and nothing may wait.
+		refused := false
 		fetches.EachError(func(topic string, partition int32, err error) {
+			refused = refused || isAuthorization(err)
 			if fatal := c.pollError(ctx, topic, partition, err, access); fatal != nil {
 				c.fail(fatal)
 			}
@@ -36,6 +39,9 @@ func (c *consumer) poll(ctx context.Context, client *kgo.Client, access *accessW
 			recordCost = cost / n
 		}
 		client.AllowRebalance() // after every poll, or Close hangs
+		if refused {
+			wait(refusedPause, ctx.Done()) // franz-go would ask again at once, thousands of times a second
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Producer publishes messages of one type to one topic. It is idempotent, waits for all in-sync replicas, and places
@@ -52,7 +53,7 @@ func (p *Producer[T]) Publish(ctx context.Context, msg Message[T]) error {
 	case err := <-result:
 		return err
 	default:
-		return publishError(r, fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.Cause(ctx)))
+		return publishError(r, p.core.client.unknown(ctx))
 	}
 }
 
@@ -93,7 +94,7 @@ func (p *Producer[T]) PublishBatch(ctx context.Context, msgs ...Message[T]) erro
 		case err := <-result:
 			failures = append(failures, err)
 		case <-ctx.Done():
-			failures = append(failures, publishError(records[i], fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.Cause(ctx))))
+			failures = append(failures, publishError(records[i], p.core.client.unknown(ctx)))
 		}
 	}
 	return errors.Join(failures...)
@@ -182,12 +183,15 @@ func newPublisher(cfg ProducerConfig) (*publisher, error) {
 }
 
 func (p *publisher) checkTopics(ctx context.Context) error {
-	topics := []string{p.cfg.Topic}
+	uses := []topicUse{{p.cfg.Topic, kmsg.ACLOperationWrite}}
 	if p.cfg.DLQTopic != "" {
-		topics = append(topics, p.cfg.DLQTopic)
+		uses = append(uses, topicUse{p.cfg.DLQTopic, kmsg.ACLOperationWrite})
 		p.client.limits.Store(p.cfg.DLQTopic, int32(deadLetterMaxBytes))
 	}
-	if _, err := p.client.partitionCounts(ctx, topics...); err != nil {
+	if _, err := p.client.partitionCounts(ctx, uses...); err != nil {
+		return err
+	}
+	if err := p.client.prepareToWrite(ctx); err != nil {
 		return err
 	}
 	// A batch above the topic's limit would be refused whole, the good messages in it too.

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,7 +15,9 @@ func TestBackoffStaysWithinItsDoublingBound(t *testing.T) {
 		{time.Second, time.Second},
 		{time.Hour, 24 * time.Hour},
 		{100 * 365 * 24 * time.Hour, 200 * 365 * 24 * time.Hour}, // overflows at the third attempt
-		{1 << 62, 1<<63 - 2},
+		{1 << 62, math.MaxInt64},
+		{time.Second, math.MaxInt64}, // no maximum
+		{1<<33 + 1, time.Hour},       // whose bits come round again, small, at attempt 32
 	} {
 		bound := test.first
 		for attempt := 1; attempt <= 1000; attempt++ {
@@ -53,6 +56,18 @@ func TestBackoffIsFullJitter(t *testing.T) {
 		}
 		if len(distinct) < samples/2 {
 			t.Errorf("after attempt %d, %d waits had %d lengths", attempt, samples, len(distinct))
+		}
+	}
+}
+
+func TestBackoffDoesNotFallWhenItsBoundOverflows(t *testing.T) {
+	for attempt := 10; attempt <= 200; attempt++ {
+		var longest time.Duration
+		for range 200 { // all in the lower half: once in 2^200 runs
+			longest = max(longest, backoff(attempt, 1<<33+1, time.Hour))
+		}
+		if longest < 30*time.Minute {
+			t.Errorf("after attempt %d the longest of 200 waits is %v, want some in the upper half of 1h", attempt, longest)
 		}
 	}
 }
