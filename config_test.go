@@ -354,7 +354,7 @@ func TestBrokersAreHostAndPort(t *testing.T) {
 		"": false, " kafka-1:9092": false, "kafka-1:9092 ": false, "a:1,b:2": false, "http://kafka-1:9092": false,
 		"kafka-1": true, "10.0.0.1": true, "::1": true, "[::1]": true, // at Kafka's port
 		"kafka-1:": false, "kafka-1:port": false, "kafka-1:0": false, "kafka-1:65536": false, "kafka-1:-1": false, ":9092": false,
-		"a:b:9092": false, "[::1]:x": false, "svc:pw@kafka-1:9092": false,
+		"a:b:9092": false, "[::1]:x": false, "svc:pw@kafka-1:9092": false, "svc@kafka-1:9092": false,
 		"kafka-1:9092/": false, "kafka-1\t:9092": false, "kafka-1:9092\n": false,
 	} {
 		cfg := ClientConfig{Brokers: []string{"first:9092", broker, "third:9092"}}

@@ -534,7 +534,7 @@ func (s Suite) failAtTheDoor(t *testing.T) {
 		}
 	})
 	t.Run("MissingTopicOfAProducer", func(t *testing.T) {
-		_, err := kafka.NewProducer[event](kafka.NewProducerConfig(topic+"-missing", s.Brokers...))
+		_, err := kafka.NewProducer[event](kafka.ProducerConfig{ClientConfig: s.connection(), Topic: topic + "-missing"})
 		if !errors.Is(err, kafka.ErrTopicMissing) {
 			t.Errorf("NewProducer returned %v", err)
 		}

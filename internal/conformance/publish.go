@@ -18,7 +18,7 @@ import (
 // publish is the producer's promises.
 func (s Suite) publish(t *testing.T) {
 	topic := s.topic(t, 4, nil)
-	producer := newProducer[event](t, kafka.NewProducerConfig(topic, s.Brokers...))
+	producer := newProducer[event](t, kafka.ProducerConfig{ClientConfig: s.connection(), Topic: topic})
 	ctx := t.Context()
 
 	t.Run("WhatIsPublishedIsStored", func(t *testing.T) {
@@ -86,7 +86,7 @@ func (s Suite) publish(t *testing.T) {
 	t.Run("TooLargeGoesToTheDLQTopicAndIsAnError", func(t *testing.T) {
 		small := topic + "-small"
 		s.makeTopics(t, topics.Topic{Name: small, Partitions: 1, Config: map[string]string{"max.message.bytes": "10000"}})
-		cfg := kafka.NewProducerConfig(small, s.Brokers...)
+		cfg := kafka.ProducerConfig{ClientConfig: s.connection(), Topic: small}
 		cfg.DLQTopic = "dlq-" + topic
 		producer := newProducer[[]byte](t, cfg)
 		var wg sync.WaitGroup
@@ -116,7 +116,7 @@ func (s Suite) publish(t *testing.T) {
 	})
 
 	t.Run("ASharedClientServesManyProducers", func(t *testing.T) {
-		client, err := kafka.NewClient(kafka.ClientConfig{Brokers: s.Brokers})
+		client, err := kafka.NewClient(s.connection())
 		if err != nil {
 			t.Fatal(err)
 		}

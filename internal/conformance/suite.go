@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -85,7 +84,7 @@ func (s Suite) topic(t *testing.T, partitions int32, config map[string]string) s
 
 func (s Suite) makeTopics(t *testing.T, list ...topics.Topic) {
 	t.Helper()
-	client, err := kafka.NewClient(kafka.ClientConfig{Brokers: s.Brokers})
+	client, err := kafka.NewClient(s.connection())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,11 +104,16 @@ func (s Suite) makeTopics(t *testing.T, list ...topics.Topic) {
 
 // config is a consumer's, with short waits and its lines thrown away.
 func (s Suite) config(topic, group string) kafka.ConsumerConfig {
-	cfg := kafka.NewConsumerConfig(topic, group, s.Brokers...)
+	cfg := kafka.NewConsumerConfig(topic, group)
+	cfg.ClientConfig = s.connection()
 	cfg.RetryBackoff, cfg.RetryBackoffMax = time.Millisecond, 10*time.Millisecond
 	cfg.CommitInterval = 100 * time.Millisecond
-	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	return cfg
+}
+
+// connection says where the broker is. How soon a loaded machine answers is not what is tested.
+func (s Suite) connection() kafka.ClientConfig {
+	return kafka.ClientConfig{Brokers: s.Brokers, ConnectTimeout: patience, Logger: slog.New(slog.DiscardHandler)}
 }
 
 // seed publishes n events with the given number of keys, in order per key.
