@@ -123,7 +123,7 @@ func TestTheSearchForMarksFindsThem(t *testing.T) {
 
 // Promise 9: with every logger at its most talkative, no secret, no key, no value and no header is printed.
 func TestSecretsAndPayloadsAreNowherePrinted(t *testing.T) {
-	admin := kafka.ClientConfig{Brokers: listener(t, "KAFKA_TEST_PLAINTEXT_BROKERS"), Logger: discard()}
+	admin := kafka.ClientConfig{Brokers: listener(t, "KAFKA_TEST_PLAINTEXT_BROKERS"), Logger: discard(), ConnectTimeout: accessPatience}
 	for _, way := range []struct {
 		mechanism string
 		overTLS   bool
@@ -232,10 +232,11 @@ func messages(t *testing.T, cfg kafka.ClientConfig, all *capture) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if err := topics.Ensure(t.Context(), client, topics.Topic{Name: topic, Partitions: 1, Config: map[string]string{"max.message.bytes": "20000"}},
-		topics.Topic{Name: "dlq-" + topic, Partitions: 1}); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "the topics are made", func() bool {
+		return topics.Ensure(t.Context(), client,
+			topics.Topic{Name: topic, Partitions: 1, Config: map[string]string{"max.message.bytes": "20000"}},
+			topics.Topic{Name: "dlq-" + topic, Partitions: 1}) == nil
+	})
 	t.Cleanup(func() { // with a client of its own: this one's log is searched
 		admin, err := kafka.NewClient(kafka.ClientConfig{Brokers: cfg.Brokers, TLS: cfg.TLS, SASL: credentials("PLAIN", saslUser, saslPassword)})
 		if err == nil {
@@ -382,7 +383,7 @@ func refusals(t *testing.T, cfg kafka.ClientConfig, all *capture) {
 // TestDeletedUsersEndStart is the watchdog on real brokers, and what it prints: they keep connections that were made with
 // good credentials, so these are cut.
 func TestDeletedUsersEndStart(t *testing.T) {
-	admin := kafka.ClientConfig{Brokers: listener(t, "KAFKA_TEST_PLAINTEXT_BROKERS"), Logger: discard()}
+	admin := kafka.ClientConfig{Brokers: listener(t, "KAFKA_TEST_PLAINTEXT_BROKERS"), Logger: discard(), ConnectTimeout: accessPatience}
 	all := &capture{}
 	var mu sync.Mutex
 	var connections []net.Conn
@@ -400,7 +401,8 @@ func TestDeletedUsersEndStart(t *testing.T) {
 	makeTopics(t, admin, topic, "dlq-"+topic)
 	cfg := kafka.NewConsumerConfig(topic, topic)
 	cfg.ClientConfig = kafka.ClientConfig{
-		Brokers: listener(t, "KAFKA_TEST_SASL_BROKERS"), Logger: all.logger(), SASL: credentials("SCRAM-SHA-512", user, markedPassword),
+		Brokers: listener(t, "KAFKA_TEST_SASL_BROKERS"), SASL: credentials("SCRAM-SHA-512", user, markedPassword),
+		Logger: all.logger(), ConnectTimeout: accessPatience,
 		Options: []kgo.Opt{kgo.WithLogger(kgo.BasicLogger(all, kgo.LogLevelDebug, nil)), kgo.Dialer(dial)},
 	}
 	cfg.AuthFailureTimeout = 2 * time.Second

@@ -325,8 +325,8 @@ func (s Suite) rebalance(t *testing.T) {
 			s.seed(t, topic, s.Backlog, 300)
 			handled := newLedger()
 			var letters, pace atomic.Int64
-			allow := func(change int) { pace.Store(int64(s.Backlog * change / (changes + 1))) }
-			allow(1)
+			ends := s.ends(t, topic)
+			pace.Store(1)
 			cfg := s.config(topic, topic)
 			cfg.GroupProtocol = protocol
 			cfg.MaxQueuedRecords = 2000
@@ -341,8 +341,10 @@ func (s Suite) rebalance(t *testing.T) {
 					case worked <- struct{}{}:
 					default:
 					}
-					if ahead := handled.len() - int(pace.Load()); ahead > 0 { // no faster than members come and go
-						time.Sleep(min(time.Second, 2*time.Millisecond<<min(10, 50*ahead/s.Backlog)))
+					// Each partition is worked off no faster than members come and go, so that a new one finds work.
+					end := ends[msg.Partition]
+					if ahead := msg.Offset - end*pace.Load()/(changes+1); ahead > 0 {
+						time.Sleep(min(time.Second, 2*time.Millisecond<<min(10, 100*ahead/end)))
 					}
 					handled.add(msg)
 					if msg.Value.Seq%50 == 7 { // and some are on their way to the dead letter topic
@@ -365,7 +367,7 @@ func (s Suite) rebalance(t *testing.T) {
 					members[0].mustStop()
 					members = members[1:]
 				}
-				allow(change + 2)
+				pace.Store(int64(change + 2))
 				handled.await(t, handled.len()+s.Backlog/50)
 			}
 			handled.await(t, s.Backlog)

@@ -172,15 +172,22 @@ func (s Suite) read(t *testing.T, topic string, n int) []*kgo.Record {
 	return records
 }
 
-// count returns how many records the topic has ever held.
-func (s Suite) count(t *testing.T, topic string) (n int64) {
+// ends returns where the topic's partitions end.
+func (s Suite) ends(t *testing.T, topic string) map[int32]int64 {
 	t.Helper()
-	ends, err := kadm.NewClient(s.client(t)).ListEndOffsets(t.Context(), topic)
+	offsets, err := kadm.NewClient(s.client(t)).ListEndOffsets(t.Context(), topic)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
-	return n
+	ends := map[int32]int64{}
+	offsets.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })
+	return ends
+}
+
+// count returns how many records the topic has ever held.
+func (s Suite) count(t *testing.T, topic string) int64 {
+	t.Helper()
+	return sum(s.ends(t, topic))
 }
 
 // committed returns the group's offsets in the topic, by partition; -1 for none.
