@@ -98,6 +98,9 @@ func (c *Client) abort() { c.close.Do(c.kgo.Close) }
 // Don't close it.
 func (c *Client) KGO() *kgo.Client { return c.kgo }
 
+// Logger returns what the client logs with: ClientConfig.Logger, by default [slog.Default].
+func (c *Client) Logger() *slog.Logger { return c.log }
+
 // produce sends a record and calls done exactly once, from another goroutine or, when the record was not taken, from
 // this one. ctx bounds the wait for room in the buffer. After that the record is on its way and no context reaches it:
 // franz-go asks only the first record of a batch for its context, and would fail the other callers' with it.

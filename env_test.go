@@ -363,6 +363,10 @@ func TestReadmeTableMatchesEnvironment(t *testing.T) {
 	if !found {
 		t.Fatal("README.md has no table with the header | Variable | Default | Meaning |")
 	}
+	if documented["KAFKA_TOPICS_MODE"] != "create" { // which package topics reads
+		t.Errorf("README.md says that KAFKA_TOPICS_MODE is %q by default, want create", documented["KAFKA_TOPICS_MODE"])
+	}
+	delete(documented, "KAFKA_TOPICS_MODE")
 	for _, field := range variables(t) {
 		text, ok := documented[field.Key]
 		delete(documented, field.Key)

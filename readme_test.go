@@ -123,8 +123,10 @@ func functionText(t *testing.T, path, name string) string {
 // A test that a document names as proof exists: `TestPromises/Poison` is a function and a subtest.
 func TestReadmeAndDesignNameRealTests(t *testing.T) {
 	functions, suite := "", "" // all source that declares tests, and what TestPromises runs
-	for _, path := range goFiles(t, ".", true) {
-		functions += readText(t, path)
+	for _, folder := range []string{".", "topics", "integration"} {
+		for _, path := range goFiles(t, folder, true) {
+			functions += readText(t, path)
+		}
 	}
 	for _, path := range append(goFiles(t, "internal/conformance", false), "conformance_test.go") {
 		suite += readText(t, path)

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/skeji/kafka/internal/topicname"
 )
 
 // Validate reports every mistake at once. Constructors call it.
@@ -135,16 +137,9 @@ func (f *faults) checkNotNegative(name string, value int64) {
 	}
 }
 
-// checkTopic holds names to what brokers accept.
 func (f *faults) checkTopic(field, topic string) {
-	legal := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-'
-	}
-	switch {
-	case topic == "":
-		f.addf("%s is empty", field)
-	case topic == "." || topic == ".." || len(topic) > 249 || strings.ContainsFunc(topic, func(r rune) bool { return !legal(r) }):
-		f.addf("%s is %q: want 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'", field, topic)
+	if err := topicname.Check(topic); err != nil {
+		f.addf("%s %w", field, err)
 	}
 }
 

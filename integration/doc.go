@@ -21,4 +21,6 @@
 //     ANONYMOUS may do everything, and of a SASL listener without TLS.
 //   - KAFKA_TEST_ACL_TLS_BROKERS and KAFKA_TEST_ACL_CERTS: those of a TLS listener that requires a client certificate, and
 //     its folder, as above. The certificate's subject is CN=client.
+//
+// Some tests of topics need three brokers, and skip without KAFKA_TEST_CLUSTER_BROKERS, their bootstrap list.
 package integration

@@ -1,123 +1,122 @@
 // Package topics is the topic list as code: a service declares the topics it needs and makes sure of them at startup.
 //
-//	err := topics.Ensure(ctx, client,
-//		topics.Topic{Name: "orders", Partitions: 6, ReplicationFactor: 3},
-//		topics.Topic{Name: "dlq-orders", Partitions: 6, ReplicationFactor: 3},
-//	)
+//	list := topics.List{
+//		topics.New("orders", 6).WithReplicationFactor(3).WithRetention(7 * 24 * time.Hour),
+//		topics.Compacted("customers", 6).WithReplicationFactor(3),
+//	}.WithDeadLetters(consumerCfg) // and the dead letter topic of each consumer
 //
-// It creates what is missing and leaves what exists as it is: it never deletes, grows or alters a topic.
+//	err := topics.Ensure(ctx, client, list...)
+//
+// A [Mode] says how far it may go. By default, what is missing is created and what exists stays as it is. Nothing is ever
+// deleted: there is no call for it.
+//
+// [List.Plan] says what would change and why, from the code that changes it; [List.Apply] does it. Both are safe to run
+// from many processes at once: what one finds done by another is read again and judged again.
+//
+// # What is compared
+//
+// Of an existing topic: the declared number of partitions, the declared replication factor, and the declared settings.
+// What is not declared belongs to somebody else and is neither compared nor touched. Values are compared as the broker
+// means them: "0.50" is 0.5.
+//
+//	                                      check   create   reconcile
+//	topic missing                         error   created  created
+//	setting differs                       error   kept     set
+//	fewer partitions than declared        error   kept     added with AllowGrow, else error
+//	more partitions than declared         error   kept     error
+//	other replication factor              error   kept     error
+//	not to be compared, for permissions   error   kept     error
+//
+// "Kept" differences are in the plan and are logged. More partitions move keys to other partitions, which breaks the
+// order of a key at that moment: that is why they need AllowGrow.
+//
+// # Permissions
+//
+// CREATE on the topics, or on the cluster, suffices to create. With DESCRIBE, existing topics are compared, with
+// DESCRIBE_CONFIGS their settings too; ALTER_CONFIGS is needed to set them, ALTER to add partitions. A topic that exists
+// and can't be seen is reported as "exists, not verified". What one topic lacks does not keep the others from being made.
+//
+// # Files
+//
+// Package manifest, in a folder of this one, reads and writes lists as YAML, Strimzi's KafkaTopic resources among them. The
+// command ktopics validates, plans and applies such files. Where Strimzi or another operator manages the topics, run
+// services in mode check: an operator reverts what others change.
 package topics
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"maps"
+	"strconv"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka"
 )
 
-// Topic is a topic that should exist.
+// Topic is a topic that should exist. A zero field is left to the brokers.
 type Topic struct {
-	Name string
-	// Partitions is how many partitions to create it with. Default: the brokers' num.partitions.
-	Partitions int32
-	// ReplicationFactor is on how many brokers each partition is kept. Default: the brokers' default.replication.factor.
-	ReplicationFactor int16
-	// Config holds the topic's own settings, by Kafka's names: {"retention.ms": "86400000"}.
-	Config map[string]string
+	Name string `json:"name"`
+	// Partitions is the number of partitions. Default: the brokers' num.partitions, and any number is right.
+	Partitions int32 `json:"partitions,omitempty"`
+	// ReplicationFactor is on how many brokers each partition is kept. Default: the brokers' default.replication.factor, and
+	// any number is right.
+	ReplicationFactor int16 `json:"replicationFactor,omitempty"`
+	// Config holds the topic's own settings, by Kafka's names: {"retention.ms": "86400000"}. Settings that are not in it
+	// are left alone.
+	Config map[string]string `json:"config,omitempty"`
+	// AllowGrow lets mode [Reconcile] add partitions, which moves keys to other partitions.
+	AllowGrow bool `json:"allowGrow,omitempty"`
+
+	// lettersOf names the topics whose dead letters this one takes, if it was derived; see derive.
+	lettersOf []string
 }
 
-// Ensure creates the topics that are missing, and returns once every broker knows the leader of every partition of all
-// of them, or ctx ends. It is safe to run from many processes at once. The error joins one for each topic that failed.
+// New is a topic that keeps its records for a time, by default for the brokers' log.retention.ms.
+func New(name string, partitions int32) Topic { return Topic{Name: name, Partitions: partitions} }
+
+// Compacted is a topic that keeps the last record of each key (cleanup.policy=compact).
+func Compacted(name string, partitions int32) Topic {
+	return New(name, partitions).WithConfig("cleanup.policy", "compact")
+}
+
+// WithReplicationFactor returns the topic with another replication factor.
+func (t Topic) WithReplicationFactor(brokers int16) Topic {
+	t.ReplicationFactor = brokers
+	return t
+}
+
+// WithRetention returns the topic with another retention.ms. A negative duration keeps records for ever.
+func (t Topic) WithRetention(d time.Duration) Topic {
+	if d < 0 {
+		return t.WithConfig("retention.ms", "-1")
+	}
+	return t.WithConfig("retention.ms", strconv.FormatInt(d.Milliseconds(), 10))
+}
+
+// WithConfig returns the topic with one more setting, by Kafka's name for it. The topic it is called on does not change.
+func (t Topic) WithConfig(key, value string) Topic {
+	config := make(map[string]string, len(t.Config)+1)
+	maps.Copy(config, t.Config)
+	config[key] = value
+	t.Config = config
+	return t
+}
+
+// WithAllowGrow returns the topic with [Topic.AllowGrow] set.
+func (t Topic) WithAllowGrow() Topic {
+	t.AllowGrow = true
+	return t
+}
+
+// List is a topic list. It is a value: append to it, keep it in a variable, share it between services.
+type List []Topic
+
+// Ensure makes sure of the topics in the mode that KAFKA_TOPICS_MODE names, by default [Create]. It is [List.Apply] for
+// those who need no plan: call it in main, before consumers and producers.
 func Ensure(ctx context.Context, client *kafka.Client, topics ...Topic) error {
-	admin := kadm.NewClient(client.KGO())
-	var failures []error
-	var names []string
-	for _, topic := range topics {
-		if err := create(ctx, admin, topic); err != nil {
-			failures = append(failures, fmt.Errorf("topics: create %s: %w", topic.Name, err))
-			continue
-		}
-		names = append(names, topic.Name)
+	mode, err := ModeFromEnv()
+	if err != nil {
+		return err
 	}
-	if len(names) > 0 {
-		failures = append(failures, awaitLeaders(ctx, client.KGO(), admin, names))
-	}
-	return errors.Join(failures...)
-}
-
-// create asks for one topic at a time, since one call gives all its topics the same settings.
-func create(ctx context.Context, admin *kadm.Client, topic Topic) error {
-	partitions, replicas := topic.Partitions, topic.ReplicationFactor
-	if partitions == 0 {
-		partitions = -1
-	}
-	if replicas == 0 {
-		replicas = -1
-	}
-	config := make(map[string]*string, len(topic.Config))
-	for key, value := range topic.Config {
-		config[key] = &value
-	}
-	response, err := admin.CreateTopic(ctx, partitions, replicas, config, topic.Name)
-	switch {
-	case errors.Is(err, kerr.TopicAlreadyExists):
-		return nil
-	case err != nil && response.ErrMessage != "":
-		return fmt.Errorf("%w: %s", err, response.ErrMessage)
-	}
+	_, err = List(topics).Apply(ctx, client, mode)
 	return err
-}
-
-// awaitLeaders polls every broker: a creation is answered before all of them have heard of it.
-func awaitLeaders(ctx context.Context, client *kgo.Client, admin *kadm.Client, names []string) error {
-	brokers, err := admin.ListBrokers(ctx)
-	if err != nil {
-		return fmt.Errorf("topics: list brokers: %w", err)
-	}
-	for _, broker := range brokers {
-		for {
-			missing, err := leaderless(ctx, client.Broker(int(broker.NodeID)), names)
-			if err == nil && missing == "" {
-				break
-			}
-			select {
-			case <-time.After(50 * time.Millisecond):
-			case <-ctx.Done():
-				return fmt.Errorf("topics: broker %d does not know %s yet: %w", broker.NodeID, missing, errors.Join(ctx.Err(), err))
-			}
-		}
-	}
-	return nil
-}
-
-// leaderless returns the first topic that the broker does not fully know, or "".
-func leaderless(ctx context.Context, broker *kgo.Broker, names []string) (string, error) {
-	request := kmsg.NewPtrMetadataRequest()
-	for _, name := range names {
-		topic := kmsg.NewMetadataRequestTopic()
-		topic.Topic = new(name)
-		request.Topics = append(request.Topics, topic)
-	}
-	response, err := request.RequestWith(ctx, broker)
-	if err != nil {
-		return "", err
-	}
-	for _, topic := range response.Topics {
-		if topic.ErrorCode != 0 {
-			return *topic.Topic, kerr.ErrorForCode(topic.ErrorCode)
-		}
-		for _, partition := range topic.Partitions {
-			if partition.ErrorCode != 0 || partition.Leader < 0 {
-				return *topic.Topic, kerr.ErrorForCode(partition.ErrorCode)
-			}
-		}
-	}
-	return "", nil
 }

@@ -63,21 +63,17 @@ func run(ctx context.Context) error {
 }
 
 func makeTopics(ctx context.Context, topic string) error {
-	cfg, err := kafka.NewClientConfigFromEnv()
+	cfg, err := kafka.NewConsumerConfigFromEnv(topic, topic+"-group")
 	if err != nil {
 		return err
 	}
-	client, err := kafka.NewClient(cfg)
+	client, err := kafka.NewClient(cfg.ClientConfig)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	err = topics.Ensure(ctx, client,
-		topics.Topic{Name: topic, Partitions: 1}, topics.Topic{Name: "dlq-" + topic, Partitions: 1})
-	if err == nil {
-		fmt.Printf("topics %s and dlq-%s made\n", topic, topic)
-	}
-	return err
+	list := topics.List{topics.New(topic, 1)}.WithDeadLetters(cfg)
+	return topics.Ensure(ctx, client, list...) // logs what it makes
 }
 
 func publish(ctx context.Context, topic string) error {

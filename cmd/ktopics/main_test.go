@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// ktopics runs the command.
+func ktopics(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, log bytes.Buffer
+	code = run(context.Background(), args, strings.NewReader(stdin), &out, &log)
+	return code, out.String(), log.String()
+}
+
+func write(t *testing.T, text string) (name string) {
+	t.Helper()
+	name = filepath.Join(t.TempDir(), "topics.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestExitCodesTellTheStateOfTheCluster(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	t.Setenv("KAFKA_BROKERS", cluster.ListenAddrs()[0])
+	orders := write(t, "topics: [{name: orders, partitions: 3, config: {retention.ms: 1000}}]")
+	drifted := write(t, "topics: [{name: orders, partitions: 3, config: {retention.ms: 2000}}]")
+	shrunk := write(t, "topics: [{name: orders, partitions: 1}]")
+	for _, step := range []struct {
+		args   string
+		file   string
+		code   int
+		stdout string
+	}{
+		{"plan -mode check", orders, exitError, "topic does not exist"},
+		{"plan", orders, exitPending, "+  orders  create"},
+		{"plan", orders, exitPending, "+  orders  create"}, // planning makes nothing
+		{"apply", orders, exitInSync, "+  orders  create"},
+		{"plan", orders, exitInSync, "in sync: 1"},
+		{"apply", orders, exitInSync, "in sync: 1"},
+		{"plan", drifted, exitPending, "*  orders  differs"},
+		{"apply", drifted, exitPending, "*  orders  differs"}, // mode create alters nothing
+		{"plan -mode reconcile", drifted, exitPending, "retention.ms: 1000 -> 2000"},
+		{"apply -mode reconcile", drifted, exitInSync, "retention.ms: 1000 -> 2000"},
+		{"apply -mode reconcile", shrunk, exitError, "!  orders  error"},
+		{"apply -mode off", shrunk, exitInSync, "nobody was asked"},
+	} {
+		code, stdout, stderr := ktopics(t, "", append(strings.Fields(step.args), "-f", step.file)...)
+		if code != step.code || !strings.Contains(stdout, step.stdout) {
+			t.Errorf("%s: exit %d, want %d and %q\n%s%s", step.args, code, step.code, step.stdout, stdout, stderr)
+		}
+	}
+	t.Setenv("KAFKA_TOPICS_MODE", "check")
+	if code, stdout, _ := ktopics(t, "", "plan", "-f", drifted); code != exitInSync || !strings.Contains(stdout, "mode check") {
+		t.Errorf("KAFKA_TOPICS_MODE is not heeded: exit %d\n%s", code, stdout)
+	}
+}
+
+func TestStandardOutputIsDataAlone(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	t.Setenv("KAFKA_BROKERS", cluster.ListenAddrs()[0])
+	for _, verb := range []string{"plan", "apply"} {
+		_, stdout, stderr := ktopics(t, "topics: [{name: orders}]", verb, "-f", "-", "-o", "json")
+		var plan struct {
+			Topics []struct{ Topic, Action string }
+		}
+		if err := json.Unmarshal([]byte(stdout), &plan); err != nil || len(plan.Topics) != 1 || plan.Topics[0].Action != "create" {
+			t.Errorf("%s: %v\n%s", verb, err, stdout)
+		}
+		if !strings.Contains(stderr, "mode create") {
+			t.Errorf("%s: no progress on standard error: %s", verb, stderr)
+		}
+	}
+	code, stdout, _ := ktopics(t, "topics: [{name: orders, partitions: 3}]\n---\ntopics: [{name: payments}]", "validate", "-f", "-", "-o", "json")
+	var list []struct {
+		Name       string
+		Partitions int
+	}
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != exitInSync || len(list) != 2 || list[0].Partitions != 3 {
+		t.Errorf("validate: exit %d, %v\n%s", code, err, stdout)
+	}
+	if code, stdout, _ := ktopics(t, "topics: [{name: orders, partitions: 3}]", "validate", "-f", "-"); code != exitInSync || !strings.Contains(stdout, "orders  3 ") {
+		t.Errorf("validate: exit %d\n%s", code, stdout)
+	}
+}
+
+func TestMistakesAreErrorsThatSayWhatToDo(t *testing.T) {
+	t.Setenv("KAFKA_BROKERS", "")
+	good := write(t, "topics: [{name: orders}]")
+	bad := write(t, "topics: [{nam: orders}]")
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "want validate, plan or apply"},
+		{[]string{"delete", "-f", good}, `"delete": want validate, plan or apply`},
+		{[]string{"plan"}, "no file: want -f topics.yaml"},
+		{[]string{"plan", "-f", good, "more"}, `"more" is too much`},
+		{[]string{"plan", "-f", good, "-o", "xml"}, "want table or json"},
+		{[]string{"plan", "-f", good, "-mode", "all"}, "want off, check, create or reconcile"},
+		{[]string{"plan", "-f", good + "x"}, "no such file"},
+		{[]string{"plan", "-force"}, "flag provided but not defined: -force"},
+		{[]string{"validate", "-f", bad, "-f", good + "x"}, "no such file"},
+		{[]string{"validate", "-f", bad, "-f", good + "x"}, bad + `: line 1: unknown field "nam"`},
+		{[]string{"validate", "-f", good, "-f", write(t, "topics: [{name: orders, partitions: 2}]")}, "orders: declared twice"},
+		{[]string{"plan", "-f", good}, "KAFKA_BROKERS"},
+	} {
+		code, stdout, stderr := ktopics(t, "", test.args...)
+		if code != exitError || stdout != "" || !strings.Contains(stderr, test.want) {
+			t.Errorf("%v: exit %d, want %d and %q\n%s%s", test.args, code, exitError, test.want, stdout, stderr)
+		}
+	}
+	for _, help := range [][]string{{"-h"}, {"plan", "-h"}} {
+		if code, _, stderr := ktopics(t, "", help...); code != exitInSync || !strings.Contains(stderr, "usage: ktopics") || !strings.Contains(stderr, "-mode") {
+			t.Errorf("%v: exit %d\n%s", help, code, stderr)
+		}
+	}
+}
