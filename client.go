@@ -22,6 +22,7 @@ type Client struct {
 	kgo      *kgo.Client
 	log      *slog.Logger
 	access   *accessWatch
+	delivery deadlines
 	buffered *budget
 	letters  *budget  // dead letters on their way; its limit of 1 makes acquire wait for none
 	limits   sync.Map // topic name to the most bytes a batch to it may have, an int32
@@ -47,7 +48,7 @@ func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client
 		log = slog.Default()
 	}
 	c := &Client{
-		cfg: cfg, log: log, access: &accessWatch{cfg: cfg},
+		cfg: cfg, log: log, access: &accessWatch{cfg: cfg}, delivery: deadlines{timeout: cfg.DeliveryTimeout},
 		buffered: newBudget(cfg.MaxBufferedRecords, cfg.MaxBufferedBytes), letters: newBudget(1, 1),
 	}
 	opts, err := producingOptions(cfg, c.batchLimit, c.access)
@@ -102,8 +103,8 @@ func (c *Client) KGO() *kgo.Client { return c.kgo }
 func (c *Client) Logger() *slog.Logger { return c.log }
 
 // produce sends a record and calls done exactly once, from another goroutine or, when the record was not taken, from
-// this one. ctx bounds the wait for room in the buffer. After that the record is on its way and no context reaches it:
-// franz-go asks only the first record of a batch for its context, and would fail the other callers' with it.
+// this one. ctx bounds the wait for room in the buffer. After that the record is on its way, and only its deadline counts:
+// franz-go asks the first record of a batch alone for its context, and would fail the other callers' with it.
 func (c *Client) produce(ctx context.Context, r *kgo.Record, done func(error)) {
 	cost := c.buffered.cost(r)
 	if err := c.buffered.acquire(ctx, cost); err != nil {
@@ -126,8 +127,11 @@ func (c *Client) produceLetter(r *kgo.Record, done func(error)) {
 }
 
 func (c *Client) send(ctx context.Context, r *kgo.Record, cost int64, done func(error)) {
-	c.kgo.Produce(context.WithoutCancel(ctx), r, func(_ *kgo.Record, err error) {
+	c.kgo.Produce(c.delivery.bound(ctx), r, func(_ *kgo.Record, err error) {
 		c.buffered.give(cost)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = kgo.ErrRecordTimeout
+		}
 		done(c.explain(err))
 	})
 }

@@ -64,6 +64,7 @@
 //   - options.go: configs as franz-go options
 //   - connect.go: whether the brokers answer and take the credentials, and the likely reason if not
 //   - client.go: the connection that producers share
+//   - deadline.go: how long a message may be on its way
 //   - lookup.go: what the brokers say of topics
 //   - message.go: Message, its builder, the headers
 //   - codec.go: values as bytes

@@ -61,7 +61,6 @@ func producingOptions(cfg ClientConfig, batchLimit func(topic string) int32, hoo
 		return nil, err
 	}
 	opts = append(opts,
-		kgo.RecordDeliveryTimeout(cfg.DeliveryTimeout),
 		kgo.ProducerBatchCompression(compression(cfg.Compression)),
 		kgo.ProducerLinger(cfg.Linger),
 	)

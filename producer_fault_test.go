@@ -103,6 +103,33 @@ func TestPublishWaitsForRoomInTheBuffer(t *testing.T) {
 	})
 }
 
+// A message that is passed on may be older than DeliveryTimeout, or come from a clock that is ahead. Neither makes it, or
+// what shares its batch, fail sooner or later than other messages.
+func TestTheAgeOfAMessageIsNotItsDelivery(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cfg := b.producer()
+		cfg.Linger = time.Second // one batch
+		producer := b.newProducer(cfg)
+		old := Message[numbered]{Key: "k", Value: numbered{1}, Timestamp: time.Now().Add(-24 * time.Hour)}
+		if err := producer.PublishBatch(t.Context(), old, Message[numbered]{Key: "k", Value: numbered{2}}); err != nil {
+			t.Error(err)
+		}
+		if n := b.stored(); n != 2 {
+			t.Errorf("%d records stored, want both", n)
+		}
+
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
+		for what, timestamp := range map[string]time.Time{"old": old.Timestamp, "of now": {}, "of tomorrow": time.Now().Add(24 * time.Hour)} {
+			began := time.Now()
+			err := producer.Publish(t.Context(), Message[numbered]{Value: numbered{3}, Timestamp: timestamp})
+			took := time.Since(began)
+			if !errors.Is(err, kgo.ErrRecordTimeout) || errors.Is(err, context.DeadlineExceeded) || took < defaultDeliveryTimeout || took > defaultDeliveryTimeout+10*time.Second {
+				t.Errorf("a message %s failed after %v with %v; want the delivery timeout of %v", what, took, err, defaultDeliveryTimeout)
+			}
+		}
+	})
+}
+
 // What does not go away within DeliveryTimeout is an error that says so.
 func TestDeliveryTimeoutEndsRetries(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
