@@ -18,15 +18,16 @@ const version = "0.1.0"
 // Client is a connection to a cluster that many producers, and package topics, can share: each gives it as
 // ProducerConfig.Client. It is safe for concurrent use.
 type Client struct {
-	cfg      ClientConfig
-	kgo      *kgo.Client
-	log      *slog.Logger
-	access   *accessWatch
-	delivery deadlines
-	buffered *budget
-	letters  *budget  // dead letters on their way; its limit of 1 makes acquire wait for none
-	limits   sync.Map // topic name to the most bytes a batch to it may have, an int32
-	close    sync.Once
+	cfg        ClientConfig
+	kgo        *kgo.Client
+	log        *slog.Logger
+	access     *accessWatch
+	delivery   deadlines
+	buffered   *budget
+	letters    *budget  // dead letters on their way; its limit of 1 makes acquire wait for none
+	forgetting sync.Map // the names of topics that are being purged
+	limits     sync.Map // topic name to the most bytes a batch to it may have, an int32
+	close      sync.Once
 }
 
 // NewClient checks the config and that a broker answers and takes the credentials, within ConnectTimeout. The error says
@@ -57,6 +58,10 @@ func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client
 	}
 	if c.kgo, err = kgo.NewClient(append(opts, extra...)...); err != nil {
 		return nil, fmt.Errorf("kafka: client config: %w", err)
+	}
+	if err := refusedOptions(c.kgo); err != nil {
+		c.kgo.Close()
+		return nil, err
 	}
 	if err := c.Ping(ctx); err != nil {
 		c.kgo.Close()
@@ -129,11 +134,25 @@ func (c *Client) produceLetter(r *kgo.Record, done func(error)) {
 func (c *Client) send(ctx context.Context, r *kgo.Record, cost int64, done func(error)) {
 	c.kgo.Produce(c.delivery.bound(ctx), r, func(_ *kgo.Record, err error) {
 		c.buffered.give(cost)
+		if errors.Is(err, kerr.UnknownTopicID) {
+			c.forget(r.Topic)
+		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = kgo.ErrRecordTimeout
 		}
 		done(c.explain(err))
 	})
+}
+
+// forget lets a topic that was made again be looked up again: franz-go holds on to the id of the one that is gone. What
+// waits for the topic fails. The goroutine ends with the call; there is one for each topic at most.
+func (c *Client) forget(topic string) {
+	if _, busy := c.forgetting.LoadOrStore(topic, nil); !busy {
+		go func() { // this is an acknowledgement, which may not wait for the client
+			c.kgo.PurgeTopicsFromProducing(topic)
+			c.forgetting.Delete(topic)
+		}()
+	}
 }
 
 // batchLimit is asked by franz-go when it first sees a topic, so limits are set before a topic's first use.
@@ -160,7 +179,7 @@ func (c *Client) explain(err error) error {
 		return nil
 	case errors.Is(err, kgo.ErrClientClosed):
 		return ErrClosed
-	case errors.Is(err, kerr.UnknownTopicOrPartition):
+	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
 		return fmt.Errorf("%w (%w): create it, with package topics for example", ErrTopicMissing, err)
 	case isAuthorization(err):
 		return fmt.Errorf("%w: %w", ErrAuthorization, err)

@@ -76,7 +76,8 @@ func describeJSON(err error) string {
 	return fmt.Sprintf("JSON refused with %T", err)
 }
 
-// Bytes returns a codec that passes values through as they are. A decoded value shares the record's memory.
+// Bytes returns a codec that passes values through as they are. A decoded value shares the record's memory, and a dead
+// letter would have what is written into it: clone it first. A message that has a content-type keeps it.
 func Bytes() Codec[[]byte] { return bytesCodec{} }
 
 type bytesCodec struct{}

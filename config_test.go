@@ -368,9 +368,9 @@ func TestBrokersAreHostAndPort(t *testing.T) {
 // A consumer without one would dead-letter every record.
 func TestConsumersNeedAHandlerAndACodec(t *testing.T) {
 	_, err := NewConsumer[int](validConsumer(), nil)
-	wantFault(t, err, "orders", "no codec or no handler")
+	wantFault(t, err, "orders", "the handler is nil")
 	_, err = NewConsumerWithCodec(validConsumer(), nil, ignore)
-	wantFault(t, err, "orders", "no codec or no handler")
+	wantFault(t, err, "orders", "the codec is nil")
 }
 
 func TestConcurrencyBeyondOneIsRefused(t *testing.T) {

@@ -1,11 +1,10 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,8 +25,11 @@ func NewConsumer[T any](cfg ConsumerConfig, handle Handler[T]) (*Consumer[T], er
 
 // NewConsumerWithCodec is [NewConsumer] with another codec.
 func NewConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle Handler[T]) (*Consumer[T], error) {
-	if codec == nil || handle == nil {
-		return nil, fmt.Errorf("kafka: consumer of %s: no codec or no handler", cfg.Topic)
+	switch {
+	case codec == nil:
+		return nil, fmt.Errorf("kafka: consumer of %s: the codec is nil", cfg.Topic)
+	case handle == nil:
+		return nil, fmt.Errorf("kafka: consumer of %s: the handler is nil", cfg.Topic)
 	}
 	core, err := newConsumer(cfg, typed(codec, handle, cfg.HandleTombstones))
 	if err != nil {
@@ -40,24 +42,30 @@ func NewConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle Hand
 func (c *Consumer[T]) Use(middleware ...ConsumerMiddleware) { c.core.use(middleware) }
 
 // Start consumes until ctx ends or Close is called, and then returns nil: what was in hand is finished within
-// DrainTimeout, offsets are committed, and the group is left. Handlers get a context with ctx's values that outlives it
-// until then. A consumer starts once.
+// DrainTimeout and committed, and the group is left, which a static member (InstanceID) does not do. Handlers get a context
+// with ctx's values that outlives it until then. A consumer starts once.
 //
-// Start returns an error at once if a topic is missing ([ErrTopicMissing]) or a permission is ([ErrAuthorization]).
-// Later it returns one when a record failed for good and there is no dead letter topic ([RecordError]), when the brokers
-// refuse the credentials for AuthFailureTimeout ([ErrAuthentication], [ErrAuthorization]), when franz-go reports what no
-// retry mends, or when handlers outlasted DrainTimeout at the end ([ErrDrainTimeout]). No offset is passed by that.
+// Start returns an error at once if a topic is missing ([ErrTopicMissing]), a permission is ([ErrAuthorization]) or no
+// broker answers any more ([ErrUnreachable]). Later it returns one when a record failed for good and there is no dead letter
+// topic ([RecordError]), when the topic is deleted ([ErrTopicMissing]), when the brokers refuse the credentials for
+// AuthFailureTimeout ([ErrAuthentication], [ErrAuthorization]), or when franz-go reports what no retry mends. At the end it
+// returns one when handlers outlasted DrainTimeout ([ErrDrainTimeout]) or the last commit failed: then finished records are
+// redelivered. No offset is passed by any of that.
+//
+// Brokers that don't answer hold the end up for some seconds beyond DrainTimeout, and for a second DrainTimeout if partitions
+// were being handed over at that moment.
 func (c *Consumer[T]) Start(ctx context.Context) error { return c.core.start(ctx) }
 
 // Close ends Start as the end of its context does, waits for it, and closes the connections. Further calls wait too and
 // do nothing. Don't call it from a handler: it would wait for itself until DrainTimeout.
 func (c *Consumer[T]) Close() error { return c.core.close() }
 
-// drainGrace is how long handlers have to heed their cancelled context before they are given up.
-const drainGrace = 500 * time.Millisecond
+// leaveTimeout bounds how long the group's coordinator may take to hear that this member leaves. If it does not, the group
+// waits for SessionTimeout.
+const leaveTimeout = 5 * time.Second
 
-// commitTimeout bounds the commit of a handover. Without it, the group would wait for a dead coordinator.
-const commitTimeout = 5 * time.Second
+// joinPatience is how long no partition is no news. A member that was killed holds its partitions for SessionTimeout.
+const joinPatience = 10 * time.Second
 
 // consumer is the part of a Consumer that knows no types.
 type consumer struct {
@@ -76,9 +84,13 @@ type consumer struct {
 	middleware []ConsumerMiddleware
 	started    bool
 	closed     bool
-	closing    bool                    // start is draining for good
-	stop       context.CancelCauseFunc // ends the poll loop; set while start runs
-	ended      chan struct{}           // closed when start has returned
+	stop       context.CancelFunc // ends the poll loop; set once start runs
+	failure    error              // why start ends, if it was not asked to
+	ended      chan struct{}      // closed when start has returned
+	closing    bool               // start is draining for good
+	draining   int                // handovers under way
+	leave      *time.Timer        // gives the group's coordinator up; set while closing
+	lastCommit error              // of the handover at the end
 	partitions map[int32]*partition
 	stragglers map[int32]<-chan struct{} // done of the last worker that outlasted its drain, closed or not
 	unfinished []string                  // partitions in which start leaves a record unfinished, as topic-partition
@@ -112,14 +124,14 @@ func (c *consumer) use(middleware []ConsumerMiddleware) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.started {
-		panic("kafka: Consumer.Use after Start")
+		panic("kafka: Consumer.Use after Start: call it before")
 	}
 	c.middleware = append(c.middleware, middleware...)
 }
 
 func (c *consumer) start(ctx context.Context) error {
-	pollCtx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	pollCtx, stop := context.WithCancel(ctx)
+	defer stop()
 	if err := c.begin(stop); err != nil {
 		return err
 	}
@@ -129,58 +141,86 @@ func (c *consumer) start(ctx context.Context) error {
 	}
 	c.handlerCtx = context.WithoutCancel(ctx)
 	if err := c.checkTopics(pollCtx); err != nil {
-		if cause := context.Cause(pollCtx); cause != nil {
-			return endOf(cause)
+		if pollCtx.Err() != nil {
+			return nil // asked to end
 		}
 		return err
 	}
 
 	access := &accessWatch{cfg: c.cfg.ClientConfig}
 	access.onRefusal = c.refused
+	clientCtx, abandonGroup := context.WithCancel(context.Background())
+	defer abandonGroup()
 	callbacks := groupCallbacks{assigned: c.assigned, revoked: c.revoked, lost: c.lost}
 	opts, err := consumingOptions(c.cfg, callbacks, c.commitFailed, access)
 	if err != nil {
 		return err
 	}
-	client, err := kgo.NewClient(opts...) // joins the group
+	// Not Start's context: the last commit comes after its end.
+	client, err := kgo.NewClient(append(opts, kgo.WithContext(clientCtx))...) // joins the group
 	if err != nil {
 		return fmt.Errorf("kafka: consumer config: %w", err)
 	}
+	c.log.LogAttrs(ctx, slog.LevelInfo, "joining group", slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
+	patience := time.AfterFunc(joinPatience, c.noPartitionsYet)
+	defer patience.Stop()
 	c.poll(pollCtx, client, access)
 
-	c.mu.Lock()
-	c.closing = true
-	c.mu.Unlock()
+	c.beginToLeave(abandonGroup)
 	client.CloseAllowingRebalance() // drains and commits through the callbacks, then leaves the group
-	if err := endOf(context.Cause(pollCtx)); err != nil {
-		return err
-	}
-	if len(c.unfinished) > 0 {
+	return c.outcome()
+}
+
+// outcome is what start returns once it has run.
+func (c *consumer) outcome() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leave.Stop()
+	switch {
+	case c.failure != nil:
+		return c.failure
+	case len(c.unfinished) > 0:
 		return fmt.Errorf("kafka: %w of %v: left unfinished, to be redelivered: %v", ErrDrainTimeout, c.cfg.DrainTimeout, c.unfinished)
+	case c.lastCommit != nil:
+		return fmt.Errorf("kafka: group %s: the last commit failed, finished records are redelivered: %w", c.cfg.Group, c.lastCommit)
 	}
 	return nil
 }
 
-// endOf returns nil for the causes that mean that Start was asked to end.
-func endOf(cause error) error {
-	if failed, ok := errors.AsType[*fatalError](cause); ok {
-		return failed.error
-	}
-	return nil
+// beginToLeave marks the end and bounds what follows: the drain, its commit, and the coordinator's answer to our leaving,
+// for which franz-go would wait a minute.
+func (c *consumer) beginToLeave(abandonGroup func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing = true
+	c.leave = time.AfterFunc(c.cfg.DrainTimeout+drainGrace+commitTimeout+leaveTimeout, abandonGroup)
+	c.nothingLeftToDrain()
 }
 
-// fatalError tells our own failures from the causes that a user's context may carry.
-type fatalError struct{ error }
+// nothingLeftToDrain lets only the leaving itself take its time. The caller holds c.mu.
+func (c *consumer) nothingLeftToDrain() {
+	if c.closing && len(c.partitions) == 0 && c.draining == 0 {
+		c.leave.Reset(leaveTimeout)
+	}
+}
+
+// noPartitionsYet says why nothing happens.
+func (c *consumer) noPartitionsYet() {
+	if !c.assignedOnce.Load() {
+		c.log.LogAttrs(context.Background(), slog.LevelWarn, "still waiting to join the group; a member that was killed is waited for until its session times out",
+			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Duration("session_timeout", c.cfg.SessionTimeout))
+	}
+}
 
 // fail ends start with err. The first call wins.
 func (c *consumer) fail(err error) {
 	c.mu.Lock()
-	stop := c.stop
-	c.mu.Unlock()
-	stop(&fatalError{err})
+	defer c.mu.Unlock()
+	c.failure = cmp.Or(c.failure, err)
+	c.stop()
 }
 
-func (c *consumer) begin(stop context.CancelCauseFunc) error {
+func (c *consumer) begin(stop context.CancelFunc) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -199,7 +239,7 @@ func (c *consumer) close() error {
 	started, stop := c.started, c.stop
 	c.mu.Unlock()
 	if started {
-		stop(ErrClosed)
+		stop()
 		<-c.ended
 	}
 	c.client.abort() // no flush: a dead letter still on its way belongs to a record that is redelivered
@@ -234,121 +274,4 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 	}
 	c.deadLetters = newDeadLetterTopic(c.cfg.DLQTopic, counts[c.cfg.DLQTopic], c.client)
 	return nil
-}
-
-// assigned starts a worker for each partition. Fetching begins after it returns, so that a record finds its worker.
-func (c *consumer) assigned(_ context.Context, client *kgo.Client, added map[string][]int32) {
-	c.assignedOnce.Store(true)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for topic, ids := range added {
-		for _, id := range ids {
-			p := newPartition(c, client, topic, id, c.stragglers[id]) // not forgotten yet: it may be lost again meanwhile
-			c.partitions[id] = p
-			go p.work()
-		}
-	}
-	c.logPartitions("partitions assigned", added)
-}
-
-// revoked hands partitions over: what is in hand is finished and committed first.
-func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[string][]int32) {
-	leaving := c.remove("partitions revoked", removed)
-	if len(leaving) == 0 {
-		return // cooperative rebalancing says so at every session's end
-	}
-	c.drain(leaving)
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
-	defer cancel()
-	if err := client.CommitMarkedOffsets(ctx); err != nil {
-		c.commitFailed(err)
-	}
-}
-
-// lost lets go of partitions that are another member's already: nothing is finished, nothing committed.
-func (c *consumer) lost(_ context.Context, _ *kgo.Client, removed map[string][]int32) {
-	leaving := c.remove("partitions lost", removed)
-	for _, p := range leaving {
-		p.fence()
-		p.halt()
-		p.cancel(ErrPartitionLost)
-	}
-	c.abandon(awaitWorkers(leaving, drainGrace))
-}
-
-// remove takes partitions out of the map.
-func (c *consumer) remove(text string, removed map[string][]int32) []*partition {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var leaving []*partition
-	for _, ids := range removed {
-		for _, id := range ids {
-			if p := c.partitions[id]; p != nil {
-				delete(c.partitions, id)
-				leaving = append(leaving, p)
-			}
-		}
-	}
-	if len(leaving) > 0 {
-		c.logPartitions(text, removed)
-	}
-	return leaving
-}
-
-// drain waits for the records in hand, cancels those that outlast DrainTimeout, and fences.
-func (c *consumer) drain(leaving []*partition) {
-	for _, p := range leaving {
-		p.halt()
-	}
-	late := awaitWorkers(leaving, c.cfg.DrainTimeout)
-	for _, p := range late {
-		p.cancel(ErrDrainTimeout)
-		c.log.LogAttrs(p.ctx, slog.LevelWarn, "record not finished within drain timeout; it will be redelivered",
-			slog.String("topic", p.topic), slog.Int("partition", int(p.id)), slog.String("group", c.cfg.Group),
-			slog.Duration("drain_timeout", c.cfg.DrainTimeout))
-	}
-	stuck := awaitWorkers(late, drainGrace)
-	for _, p := range leaving {
-		p.fence()
-	}
-	c.abandon(stuck)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, p := range late {
-		if c.closing && (slices.Contains(stuck, p) || p.leftRecord()) {
-			c.unfinished = append(c.unfinished, fmt.Sprintf("%s-%d", p.topic, p.id))
-		}
-	}
-}
-
-// abandon remembers workers whose handler ignores its context, for the partition's next worker to wait for.
-func (c *consumer) abandon(stuck []*partition) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, p := range stuck {
-		c.stragglers[p.id] = p.done
-	}
-}
-
-// awaitWorkers returns the partitions whose worker has not ended in time.
-func awaitWorkers(partitions []*partition, timeout time.Duration) (late []*partition) {
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	over := false
-	for _, p := range partitions {
-		if !over {
-			select {
-			case <-p.done:
-				continue
-			case <-timer.C:
-				over = true
-			}
-		}
-		select {
-		case <-p.done:
-		default:
-			late = append(late, p)
-		}
-	}
-	return late
 }

@@ -70,7 +70,8 @@
 //   - codec.go: values as bytes
 //   - producer.go: Publish
 //   - budget.go: the memory of records that wait, published or fetched
-//   - consumer.go: Start, Close, and partitions assigned, revoked and lost
+//   - consumer.go: Start and Close
+//   - rebalance.go: partitions assigned, revoked and lost
 //   - poll.go: from the brokers into the partitions' queues
 //   - partition.go: one worker for each partition: attempt, outcome, commit
 //   - middleware.go: what goes around an attempt or a publish

@@ -40,6 +40,16 @@ func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFun
 	}
 }
 
+// textOf survives an Error method that panics, even with an error whose Error method panics.
+func textOf(err error) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = fmt.Sprintf("%T, whose text can't be had", err)
+		}
+	}()
+	return err.Error()
+}
+
 // verdict is what one attempt came to.
 type verdict struct {
 	err   error
@@ -54,7 +64,7 @@ func judge(err error) verdict {
 	if err == nil {
 		return verdict{}
 	}
-	v := verdict{err: err, class: ClassOf(err), text: fmt.Sprint(err)}
+	v := verdict{err: err, class: ClassOf(err), text: textOf(err)}
 	for cause := err; v.after <= 0; { // the outermost delay, through transient errors that ask for none
 		transient, ok := errors.AsType[*TransientError](cause)
 		if !ok || transient == nil {

@@ -7,7 +7,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Record is a message before decoding or after encoding, as middleware sees it, with what the consumer knows of it.
+// Record is a message before decoding or after encoding, as middleware sees it, with what the consumer knows of it. When
+// consuming, each attempt has its own: middleware may replace key, value and headers, to decrypt them for example, and what
+// it does goes to the handler and nowhere else. Don't write into their bytes.
 type Record struct {
 	*kgo.Record
 	Group   string // the consumer group; "" when publishing

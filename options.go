@@ -10,7 +10,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
@@ -74,6 +76,18 @@ func producingOptions(cfg ClientConfig, batchLimit func(topic string) int32, hoo
 	return opts, nil
 }
 
+// refusedOptions finds those of the user's options that no other option can undo.
+func refusedOptions(client *kgo.Client) error {
+	var faults faults
+	if id, ok := client.OptValue(kgo.TransactionalID).(string); ok && id != "" {
+		faults.addf("Options: kgo.TransactionalID: a transactional client commits what it has fetched, not what is handled")
+	}
+	if regex, ok := client.OptValue(kgo.ConsumeRegex).(bool); ok && regex {
+		faults.addf("Options: kgo.ConsumeRegex: a consumer has one topic; as a pattern it would match its dead letter topic, too")
+	}
+	return faults.join("client config")
+}
+
 // groupCallbacks are what the consumer's loop does when the group moves partitions.
 type groupCallbacks struct {
 	assigned, revoked, lost func(context.Context, *kgo.Client, map[string][]int32)
@@ -104,6 +118,7 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommitError func(
 		kgo.AutoCommitCallback(commitCallback(onCommitError)),
 		// A poll and a callback exclude each other, which is the lock of the consumer's partition map.
 		kgo.BlockRebalanceOnPoll(),
+		kgo.OnOffsetsFetched(refusedOffset),
 		kgo.OnPartitionsAssigned(on.assigned),
 		kgo.OnPartitionsRevoked(on.revoked),
 		kgo.OnPartitionsLost(on.lost),
@@ -113,6 +128,21 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommitError func(
 		opts = append(opts, kgo.Balancers(kgo.StickyBalancer()), kgo.ServerSideBalancer())
 	}
 	return opts, nil
+}
+
+// refusedOffset ends the group's session, to join again, when the brokers refuse a partition's committed offset. franz-go
+// would say so once and leave the partition out for as long as it is assigned.
+func refusedOffset(_ context.Context, _ *kgo.Client, response *kmsg.OffsetFetchResponse) error {
+	for _, group := range response.Groups {
+		for _, topic := range group.Topics {
+			for _, partition := range topic.Partitions {
+				if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
+					return fmt.Errorf("committed offset of %s-%d: %w", topic.Topic, partition.Partition, err)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // offsetReset sets both of kgo's settings: its own default rewinds by a minute where Kafka resets.

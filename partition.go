@@ -2,9 +2,9 @@ package kafka
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -149,6 +149,7 @@ func (p *partition) finish(r *kgo.Record, settled bool) {
 func (p *partition) settle(r *kgo.Record) bool {
 	for {
 		v := p.try(r)
+		p.exited = nil // this goroutine goes on
 		switch {
 		case v.err == nil:
 			return true
@@ -179,14 +180,26 @@ func (p *partition) try(r *kgo.Record) (v verdict) {
 			return
 		}
 		err := &PanicError{Value: recover(), Stack: debug.Stack()}
-		v = verdict{err: err, class: ClassPermanent, text: fmt.Sprint(err), stack: err.Stack}
+		v = verdict{err: err, class: ClassPermanent, text: textOf(err), stack: err.Stack}
 		if err.Value == nil {
 			p.exited = &v // the goroutine is ending: work starts another, which comes back here
 		}
 	}()
-	v = judge(p.c.handle(p.ctx, &Record{Record: r, Group: p.c.cfg.Group, Attempt: p.attempt}))
+	v = judge(p.c.handle(p.ctx, p.copyOf(r)))
 	returned = true
 	return v
+}
+
+// copyOf is what handlers and middleware get: whatever they do to it, the letter, the mark and the budget stay what they
+// would have been. The bytes of key, value and headers are shared.
+func (p *partition) copyOf(r *kgo.Record) *Record {
+	own := &struct {
+		Record
+		fetched kgo.Record
+	}{Record{Group: p.c.cfg.Group, Attempt: p.attempt}, *r}
+	own.fetched.Headers = slices.Clone(r.Headers)
+	own.Record.Record = &own.fetched
+	return &own.Record
 }
 
 func (p *partition) delay(v verdict) time.Duration {

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	maxPollRecords = 1000 // few enough to spread over partitions, enough to make a poll's cost vanish
+	maxPollRecords   = 1000 // few enough to spread over partitions, enough to make a poll's cost vanish
+	firstPollRecords = 100  // their size is not known yet
 	// reliefAfter is how long the queues may be full before partitions that stand still are looked for. Handlers that
 	// merely work hard make room sooner, and pausing throws away what franz-go has fetched.
 	reliefAfter  = 100 * time.Millisecond
@@ -24,7 +25,8 @@ const (
 
 // poll moves records from the client to the partitions' queues until ctx ends.
 func (c *consumer) poll(ctx context.Context, client *kgo.Client, access *accessWatch) {
-	recordCost := c.queued.perRecord // of the latest records, to poll no more than there is room for
+	// Of the latest records, to poll no more than there is room for. The first poll is a small one.
+	recordCost := max(c.queued.perRecord, c.queued.room()/firstPollRecords)
 	for c.awaitRoom(ctx) {
 		fetches := client.PollRecords(ctx, int(min(maxPollRecords, max(1, c.queued.room()/recordCost))))
 		// From here to AllowRebalance no callback runs, and nothing may wait.
@@ -67,8 +69,8 @@ func (c *consumer) awaitRoom(ctx context.Context) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		if c.queued.room() <= 0 {
-			c.relieve()
+		if c.queued.room() <= 0 && c.relieve() {
+			return true
 		}
 	}
 	return ctx.Err() == nil
@@ -77,8 +79,9 @@ func (c *consumer) awaitRoom(ctx context.Context) bool {
 // relieve keeps partitions that stand still from stopping the others. The queues are full; if some partition has
 // nothing to do, fetching pauses for those that hold more than their share, and half of what they hold is added to
 // the limit. So whatever stands still takes at most half of what is left, and there is always something left. The sum
-// never passes the whole budget.
-func (c *consumer) relieve() {
+// never passes the whole budget, unless one poll brought records far larger than those before it. Then nothing may be left,
+// and relieve returns true: all that is held stands still, and one more record may be polled for the others.
+func (c *consumer) relieve() (starved bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	running, held, idle := 0, int64(0), false
@@ -92,11 +95,12 @@ func (c *consumer) relieve() {
 		idle = idle || queued == 0
 	}
 	if !idle {
-		return // everyone has work: nothing to relieve
+		return false // everyone has work: nothing to relieve
 	}
 	for _, p := range c.partitions {
 		p.park(held / int64(running)) // at least one holds the mean or more
 	}
+	return held == 0
 }
 
 // pollError returns err if it ends the consumer.
@@ -113,6 +117,8 @@ func (c *consumer) pollError(ctx context.Context, topic string, partition int32,
 	case isAuthorization(err):
 		access.refused(fmt.Errorf("kafka: consume %s: %w: %w", topic, ErrAuthorization, err))
 		return nil
+	case errors.Is(err, kerr.UnknownTopicID): // franz-go says so once it has given the topic up
+		return fmt.Errorf("kafka: consume %s: %w any more: it was deleted, and perhaps made again: start again once it is there: %w", topic, ErrTopicMissing, err)
 	case isAuthentication(err):
 		return nil // the connection's hook has seen it
 	case isType[*kgo.ErrDataLoss](err):
@@ -120,8 +126,8 @@ func (c *consumer) pollError(ctx context.Context, topic string, partition int32,
 			slog.Int("partition", int(partition)), slog.Any("error", err))
 		return nil
 	case isType[*kgo.ErrDecompressTooLarge](err), // franz-go stops the partition for good
-		isProtocol && !protocol.Retriable,
-		!isProtocol && c.cfg.AutoOffsetReset == "none": // such as a group without a committed offset
+		isProtocol && !protocol.Retriable && !errors.Is(err, kerr.UnknownServerError), // which may be anything
+		!isProtocol && c.cfg.AutoOffsetReset == "none":                                // such as a group without a committed offset
 		return fmt.Errorf("kafka: consume %s-%d: %w", topic, partition, err)
 	}
 	if c.quiet.allow(err.Error()) {
@@ -134,7 +140,7 @@ func (c *consumer) pollError(ctx context.Context, topic string, partition int32,
 // passing are the errors by which a group tells a member to join again.
 var passing = []error{
 	kerr.UnknownMemberID, kerr.IllegalGeneration, kerr.RebalanceInProgress, kerr.MemberIDRequired,
-	kerr.FencedMemberEpoch, kerr.StaleMemberEpoch, kerr.UnreleasedInstanceID,
+	kerr.FencedMemberEpoch, kerr.StaleMemberEpoch, kerr.UnreleasedInstanceID, kerr.UnknownServerError,
 }
 
 // groupError returns err if the group will never have this member.
@@ -187,17 +193,6 @@ func commitCallback(report func(error)) func(*kgo.Client, *kmsg.OffsetCommitRequ
 					report(fmt.Errorf("%s-%d: %w", topic.Topic, partition.Partition, err))
 				}
 			}
-		}
-	}
-}
-
-// logPartitions is one line for each rebalance.
-func (c *consumer) logPartitions(text string, partitions map[string][]int32) {
-	for topic, ids := range partitions {
-		if len(ids) > 0 {
-			slices.Sort(ids)
-			c.log.LogAttrs(context.Background(), slog.LevelInfo, text, slog.String("topic", topic),
-				slog.String("group", c.cfg.Group), slog.Any("partitions", ids))
 		}
 	}
 }

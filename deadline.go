@@ -1,0 +1,42 @@
+package kafka
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// deadlines bounds how long messages may be on their way. franz-go has an option for that, kgo.RecordDeliveryTimeout, which
+// counts from the record's own timestamp: a message that is an hour old, such as one that is passed on, would fail at once
+// and take its whole partition's buffer along.
+//
+// A context of its own for each message would cost a timer each, so that those of a short time share one.
+type deadlines struct {
+	timeout time.Duration
+
+	mu     sync.Mutex
+	shared context.Context
+	until  time.Time // when the next one is due
+}
+
+// deliveryContext has the caller's values and a deadline that is not the caller's.
+type deliveryContext struct {
+	context.Context // the deadline
+	values          context.Context
+}
+
+func (c deliveryContext) Value(key any) any { return c.values.Value(key) }
+
+// bound returns a context with ctx's values that ends timeout from now, or a little later.
+func (d *deadlines) bound(ctx context.Context) context.Context {
+	const parts = 64 // a little: that part of the timeout
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now := time.Now(); d.shared == nil || !now.Before(d.until) {
+		share := d.timeout / parts
+		shared, cancel := context.WithTimeout(context.Background(), d.timeout+share)
+		context.AfterFunc(shared, cancel)
+		d.shared, d.until = shared, now.Add(share)
+	}
+	return deliveryContext{d.shared, ctx}
+}

@@ -1,0 +1,109 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// deleteTopic deletes a topic, as an administrator would.
+func (b *bubble) deleteTopic(name string) {
+	b.t.Helper()
+	client := b.raw()
+	defer client.Close()
+	request := kmsg.NewPtrDeleteTopicsRequest()
+	topic := kmsg.NewDeleteTopicsRequestTopic()
+	topic.Topic = new(name)
+	request.Topics, request.TopicNames = append(request.Topics, topic), []string{name}
+	response, err := request.RequestWith(b.t.Context(), client)
+	if err != nil || response.Topics[0].ErrorCode != 0 {
+		b.t.Fatal(err, response)
+	}
+}
+
+func (b *bubble) createTopic(name string) {
+	b.t.Helper()
+	if err := b.cluster.CreateTopic(name, 2, nil); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// A topic that was made again is another topic. franz-go never consumes it; Start must not seem to.
+func TestATopicMadeAgainEndsStart(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 5)
+		consumer, err := NewConsumer(b.consumer(), func(context.Context, Message[numbered]) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer consumer.Close()
+		ended := make(chan error, 1)
+		go func() { ended <- consumer.Start(t.Context()) }()
+		time.Sleep(time.Minute)
+		b.deleteTopic("orders")
+		b.createTopic("orders")
+		select {
+		case err := <-ended:
+			if !errors.Is(err, ErrTopicMissing) {
+				t.Errorf("Start returned %v, want ErrTopicMissing", err)
+			}
+		case <-time.After(time.Hour):
+			t.Errorf("Start goes on:\n%s", b.log.text.String())
+		}
+	})
+}
+
+// A dead letter topic may be deleted and made again: what waits for it is written, without a restart.
+func TestADeadLetterTopicMadeAgainTakesLetters(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 3)
+		gone := make(chan struct{})
+		var bad atomic.Int32
+		_, stop := b.start(b.consumer(), func(_ context.Context, msg Message[numbered]) error {
+			if msg.Offset == 1 {
+				<-gone
+			}
+			bad.Add(1)
+			return NewPermanentError("never", nil)
+		})
+		time.Sleep(time.Minute)
+		b.deleteTopic("dlq-orders")
+		close(gone)
+		time.Sleep(aLongTime)
+		if at := b.committed(0); at != 1 {
+			t.Errorf("committed %d without a letter", at)
+		}
+		b.createTopic("dlq-orders")
+		time.Sleep(aLongTime)
+		if err := stop(); err != nil || b.letters() != 2 || b.committed(0) != 3 || bad.Load() != 3 {
+			t.Errorf("Start returned %v; %d letters, committed %d, %d attempts; want 2, 3, 3", err, b.letters(), b.committed(0), bad.Load())
+		}
+	})
+}
+
+func TestATopicMadeAgainIsPublishedTo(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		producer := b.newProducer(b.producer())
+		publish := func() error { return producer.Publish(t.Context(), Message[numbered]{Key: "k", Value: numbered{1}}) }
+		if err := publish(); err != nil {
+			t.Fatal(err)
+		}
+		b.deleteTopic("orders")
+		if err := publish(); !errors.Is(err, ErrTopicMissing) {
+			t.Errorf("without the topic Publish returned %v, want ErrTopicMissing", err)
+		}
+		b.createTopic("orders")
+		time.Sleep(time.Minute)
+		if err := publish(); err != nil { // which may be the one that finds out
+			t.Log(err)
+		}
+		time.Sleep(time.Minute)
+		if err := publish(); err != nil {
+			t.Errorf("the topic is back, and Publish returned %v", err)
+		}
+	})
+}

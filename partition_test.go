@@ -1,0 +1,202 @@
+package kafka
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// produce puts records into orders, each into the partition it names.
+func (b *bubble) produce(records ...*kgo.Record) {
+	b.t.Helper()
+	client := b.raw()
+	defer client.Close()
+	for _, r := range records {
+		r.Topic = "orders"
+		if err := client.ProduceSync(b.t.Context(), r).FirstErr(); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+// raw is a client that is not ours.
+func (b *bubble) raw(opts ...kgo.Opt) *kgo.Client {
+	b.t.Helper()
+	client, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers("127.0.0.1:9092"), kgo.Dialer(b.network.DialContext), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	}, opts...)...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return client
+}
+
+// largeValue is JSON of at least so many bytes.
+func largeValue(bytesAtLeast int) []byte {
+	return append(bytes.Repeat([]byte(" "), bytesAtLeast), `{"n":1}`...)
+}
+
+// Handlers and middleware may do with a record what they like: its letter, its offset and its memory's account are those of
+// the record as it was fetched.
+func TestWhatIsDoneToARecordStaysWithTheAttempt(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		const records = 300
+		for range records {
+			b.produce(&kgo.Record{Key: []byte("key"), Value: largeValue(10_000), Headers: headers("a", "1", "secret", "2", "c", "3")})
+		}
+		cfg := b.consumer()
+		cfg.MaxQueuedBytes, cfg.MaxQueuedRecords, cfg.MaxRetries, cfg.RetryBackoff = 1<<20, 100, 1, time.Millisecond
+		var handled atomic.Int32
+		consumer, err := NewConsumer(cfg, func(_ context.Context, msg Message[numbered]) error {
+			handled.Add(1)
+			if len(msg.Headers) != 3 {
+				t.Errorf("attempt %d sees what another left behind: %v", msg.Attempt, msg.Headers)
+			}
+			msg.Headers = slices.DeleteFunc(msg.Headers, func(h kgo.RecordHeader) bool { return h.Key == "secret" })
+			return NewTransientError("never", nil)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		consumer.Use(func(next HandlerFunc) HandlerFunc {
+			return func(ctx context.Context, r *Record) error {
+				r.Value, r.Key = bytes.TrimSpace(r.Value), nil // as decryption does
+				err := next(ctx, r)
+				r.Topic, r.Partition, r.Offset, r.Headers = "", 7, 1<<40, nil
+				return err
+			}
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- consumer.Start(ctx) }()
+		time.Sleep(aLongTime)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		_ = consumer.Close()
+		if n := handled.Load(); n != 2*records || b.committed(0) != records || b.letters() != records {
+			t.Errorf("%d attempts, committed %d, %d letters; want %d, %d, %[4]d", n, b.committed(0), b.letters(), 2*records, records)
+		}
+		if held := consumer.core.queued.used; held != 0 {
+			t.Errorf("the budget holds %d bytes of nothing", held)
+		}
+		reader := b.raw(kgo.ConsumeTopics("dlq-orders"))
+		defer reader.Close()
+		letter := reader.PollRecords(t.Context(), 1).Records()[0]
+		if secret, _ := lastHeader(letter.Headers, "secret"); secret != "2" || string(letter.Key) != "key" || len(letter.Value) < 10_000 {
+			t.Errorf("the letter is not its record: key %q, %d bytes, headers %v", letter.Key, len(letter.Value), letter.Headers)
+		}
+	})
+}
+
+// fmt gives up on it, too.
+type evilError struct{}
+
+func (evilError) Error() string { panic(evilError{}) }
+
+func TestAnErrorWithoutATextCostsOneLetter(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 4)
+		_, stop := b.start(b.consumer(), func(_ context.Context, msg Message[numbered]) error {
+			switch msg.Offset {
+			case 1:
+				return evilError{}
+			case 2:
+				panic(evilError{})
+			}
+			return nil
+		})
+		time.Sleep(aLongTime)
+		if err := stop(); err != nil || b.committed(0) != 4 || b.letters() != 2 {
+			t.Errorf("Start returned %v; committed %d, %d letters; want 4 and 2", err, b.committed(0), b.letters())
+		}
+	})
+}
+
+// Promise 5. A poll of records that are far larger than those before it may use up the memory of all; the partitions that
+// don't stand still go on.
+func TestLargeRecordsThatStandStillStopNobodyElse(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		for range 40 {
+			b.produce(&kgo.Record{Value: largeValue(100_000)})
+		}
+		cfg := b.consumer()
+		cfg.MaxQueuedBytes, cfg.MaxQueuedRecords = 1<<20, 100_000
+		var others atomic.Int32
+		consumer, stop := b.start(cfg, func(ctx context.Context, msg Message[numbered]) error {
+			if msg.Partition == 0 {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			others.Add(1)
+			return nil
+		})
+		time.Sleep(time.Minute)
+		if q := consumer.core.queued; q.used <= cfg.MaxQueuedBytes {
+			t.Fatalf("the queues hold %d bytes, which is not over their %d: nothing is tested", q.used, cfg.MaxQueuedBytes)
+		}
+		b.seed(1, 100)
+		time.Sleep(aLongTime)
+		if n := others.Load(); n != 100 {
+			t.Errorf("the other partition got %d of 100", n)
+		}
+		cfg.DrainTimeout = time.Second
+		_ = stop()
+	})
+}
+
+// The brokers' refusal of one committed offset must not leave its partition out for good.
+func TestARefusedCommittedOffsetIsAskedForAgain(t *testing.T) {
+	for _, refusal := range []*kerr.Error{kerr.TopicAuthorizationFailed, kerr.UnknownServerError} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			b.seed(0, 10)
+			b.seed(1, 10)
+			b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Topic: "orders", Partitions: []int32{0}, Err: refusal, Count: 1})
+			var handled atomic.Int32
+			_, stop := b.start(b.consumer(), func(context.Context, Message[numbered]) error {
+				handled.Add(1)
+				return nil
+			})
+			time.Sleep(aLongTime)
+			if err := stop(); err != nil || handled.Load() != 20 {
+				t.Errorf("%v once: Start returned %v and handled %d of 20", refusal, err, handled.Load())
+			}
+		})
+	}
+}
+
+// It is what brokers say of anything that they did not foresee.
+func TestUnknownServerErrorsAreNotTheEnd(t *testing.T) {
+	for _, key := range []kmsg.Key{kmsg.Fetch, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat, kmsg.OffsetFetch, kmsg.ListOffsets, kmsg.OffsetCommit} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			b.seed(0, 3)
+			b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: kerr.UnknownServerError, Count: 1})
+			_, stop := b.start(b.consumer(), func(context.Context, Message[numbered]) error { return nil })
+			time.Sleep(aLongTime)
+			if err := stop(); err != nil || b.committed(0) != 3 {
+				t.Errorf("%s: Start returned %v, committed %d", key.Name(), err, b.committed(0))
+			}
+		})
+	}
+}
+
+// These options would commit what is not handled, or consume the consumer's own dead letters, whatever else is set.
+func TestOptionsThatCantBeUndoneAreRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		for name, option := range map[string]kgo.Opt{"TransactionalID": kgo.TransactionalID("x"), "ConsumeRegex": kgo.ConsumeRegex()} {
+			cfg := b.consumer()
+			cfg.Options = append(cfg.Options, option)
+			_, err := NewConsumer(cfg, func(context.Context, Message[numbered]) error { return nil })
+			wantFault(t, err, "Options", name)
+		}
+	})
+}

@@ -1,0 +1,171 @@
+package kafka
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// This file is what the group's callbacks do: partitions come, are handed over, or are gone. franz-go calls them one at a
+// time and never during a poll.
+
+// drainGrace is how long handlers have to heed their cancelled context before they are given up.
+const drainGrace = 500 * time.Millisecond
+
+// commitTimeout bounds the commit of a handover. Without it, the group would wait for a dead coordinator.
+const commitTimeout = 5 * time.Second
+
+// assigned starts a worker for each partition. Fetching begins after it returns, so that a record finds its worker.
+func (c *consumer) assigned(_ context.Context, client *kgo.Client, added map[string][]int32) {
+	c.assignedOnce.Store(true)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for topic, ids := range added {
+		for _, id := range ids {
+			p := newPartition(c, client, topic, id, c.stragglers[id]) // not forgotten yet: it may be lost again meanwhile
+			c.partitions[id] = p
+			go p.work()
+		}
+	}
+	c.logPartitions("partitions assigned", added)
+	if len(c.partitions) == 0 {
+		c.log.LogAttrs(context.Background(), slog.LevelInfo, "no partition assigned; other members have them all",
+			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
+	}
+}
+
+// revoked hands partitions over: what is in hand is finished and committed first.
+func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[string][]int32) {
+	leaving := c.remove("partitions revoked; what is in hand is finished first", removed)
+	if len(leaving) == 0 {
+		return // cooperative rebalancing says so at every session's end
+	}
+	c.drain(leaving)
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	err := client.CommitMarkedOffsets(ctx)
+	if err != nil {
+		c.commitFailed(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		c.lastCommit = cmp.Or(c.lastCommit, err)
+	}
+	c.draining--
+	c.nothingLeftToDrain()
+}
+
+// lost lets go of partitions that are another member's already: nothing is finished, nothing committed.
+func (c *consumer) lost(_ context.Context, _ *kgo.Client, removed map[string][]int32) {
+	leaving := c.remove("partitions lost", removed)
+	for _, p := range leaving {
+		p.fence()
+		p.halt()
+		p.cancel(ErrPartitionLost)
+	}
+	c.abandon(awaitWorkers(leaving, drainGrace))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(leaving) > 0 {
+		c.draining--
+	}
+	c.nothingLeftToDrain()
+}
+
+// remove takes partitions out of the map. If it returns any, a handover is under way.
+func (c *consumer) remove(text string, removed map[string][]int32) []*partition {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var leaving []*partition
+	for _, ids := range removed {
+		for _, id := range ids {
+			if p := c.partitions[id]; p != nil {
+				delete(c.partitions, id)
+				leaving = append(leaving, p)
+			}
+		}
+	}
+	if len(leaving) > 0 {
+		c.draining++
+		c.logPartitions(text, removed)
+	}
+	return leaving
+}
+
+// drain waits for the records in hand, cancels those that outlast DrainTimeout, and fences.
+func (c *consumer) drain(leaving []*partition) {
+	for _, p := range leaving {
+		p.halt()
+	}
+	late := awaitWorkers(leaving, c.cfg.DrainTimeout)
+	for _, p := range late {
+		p.cancel(ErrDrainTimeout)
+	}
+	stuck := awaitWorkers(late, drainGrace)
+	for _, p := range leaving {
+		p.fence()
+	}
+	c.abandon(stuck)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range late {
+		if !slices.Contains(stuck, p) && !p.leftRecord() {
+			continue
+		}
+		c.log.LogAttrs(p.ctx, slog.LevelWarn, "record not finished within drain timeout; it will be redelivered",
+			slog.String("topic", p.topic), slog.Int("partition", int(p.id)), slog.String("group", c.cfg.Group),
+			slog.Duration("drain_timeout", c.cfg.DrainTimeout))
+		if c.closing {
+			c.unfinished = append(c.unfinished, fmt.Sprintf("%s-%d", p.topic, p.id))
+		}
+	}
+}
+
+// abandon remembers workers whose handler ignores its context, for the partition's next worker to wait for.
+func (c *consumer) abandon(stuck []*partition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range stuck {
+		c.stragglers[p.id] = p.done
+	}
+}
+
+// awaitWorkers returns the partitions whose worker has not ended in time.
+func awaitWorkers(partitions []*partition, timeout time.Duration) (late []*partition) {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	over := false
+	for _, p := range partitions {
+		if !over {
+			select {
+			case <-p.done:
+				continue
+			case <-timer.C:
+				over = true
+			}
+		}
+		select {
+		case <-p.done:
+		default:
+			late = append(late, p)
+		}
+	}
+	return late
+}
+
+// logPartitions is one line for each rebalance.
+func (c *consumer) logPartitions(text string, partitions map[string][]int32) {
+	for topic, ids := range partitions {
+		if len(ids) > 0 {
+			slices.Sort(ids)
+			c.log.LogAttrs(context.Background(), slog.LevelInfo, text, slog.String("topic", topic),
+				slog.String("group", c.cfg.Group), slog.Any("partitions", ids))
+		}
+	}
+}

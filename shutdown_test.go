@@ -1,0 +1,176 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// hush makes brokers silent, as if they were frozen: they take what is sent and never answer.
+type hush struct{ on atomic.Bool }
+
+func (h *hush) dial(b *bubble) kgo.Opt {
+	return kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := b.network.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return hushed{conn, h}, nil
+	})
+}
+
+type hushed struct {
+	net.Conn
+	hush *hush
+}
+
+func (c hushed) Write(request []byte) (int, error) {
+	if c.hush.on.Load() {
+		return len(request), nil
+	}
+	return c.Conn.Write(request)
+}
+
+// Promise 7. Brokers that don't answer hold shutdown up for some seconds, not for their own timeouts.
+func TestSilentBrokersDontHoldShutdownUp(t *testing.T) {
+	for _, test := range []struct {
+		name             string
+		joined, finished bool // whether brokers fall silent after the member has joined; whether it then has something to commit
+		limit            time.Duration
+	}{
+		{"before the group is joined", false, false, leaveTimeout},
+		{"with nothing in hand", true, false, leaveTimeout + commitTimeout},
+		{"with a finished record", true, true, leaveTimeout + commitTimeout},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				var brokers hush
+				cfg := b.consumer()
+				cfg.CommitInterval = time.Hour
+				cfg.Options = []kgo.Opt{brokers.dial(b)}
+				if test.finished {
+					b.seed(0, 1)
+				}
+				if !test.joined {
+					b.cluster.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+						brokers.on.Store(true)
+						return nil, nil, false
+					})
+				}
+				_, stop := b.start(cfg, func(context.Context, Message[numbered]) error { return nil })
+				time.Sleep(15 * time.Second)
+				brokers.on.Store(true)
+				began := time.Now()
+				err := stop()
+				if took := time.Since(began); took > test.limit+time.Second {
+					t.Errorf("Start returned after %v, want %v at most", took, test.limit)
+				}
+				if failed := err != nil && strings.Contains(err.Error(), "the last commit failed"); failed != test.finished {
+					t.Errorf("Start returned %v; the last commit could not succeed: %t", err, test.finished)
+				}
+			})
+		})
+	}
+}
+
+// A handler that is slow, but within DrainTimeout, keeps its time.
+func TestLeavingInTimeDoesNotCutTheDrainShort(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 1)
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		busy := make(chan struct{})
+		_, stop := b.start(cfg, func(context.Context, Message[numbered]) error {
+			close(busy)
+			time.Sleep(25 * time.Second)
+			return nil
+		})
+		<-busy
+		if err := stop(); err != nil || b.committed(0) != 1 {
+			t.Errorf("Start returned %v, committed %d", err, b.committed(0))
+		}
+	})
+}
+
+// Promise 3. A record that fails for good while Start ends is not swallowed.
+func TestARecordThatFailsDuringShutdownIsNamed(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 1)
+		cfg := b.consumer()
+		cfg.DLQTopic, cfg.CommitInterval = "", time.Hour
+		busy := make(chan struct{})
+		_, stop := b.start(cfg, func(context.Context, Message[numbered]) error {
+			close(busy)
+			time.Sleep(5 * time.Second)
+			return NewPermanentError("never", nil)
+		})
+		<-busy
+		if failed, ok := errors.AsType[*RecordError](stop()); !ok || failed.Offset != 0 || b.committed(0) != -1 {
+			t.Errorf("Start returned %v, committed %d; want the record's error and nothing", failed, b.committed(0))
+		}
+	})
+}
+
+// Promise 7. nil means committed.
+func TestALastCommitThatFailsIsAnError(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 1)
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		_, stop := b.start(cfg, func(context.Context, Message[numbered]) error { return nil })
+		time.Sleep(time.Minute)
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.GroupAuthorizationFailed, Count: -1})
+		if err := stop(); !errors.Is(err, kerr.GroupAuthorizationFailed) || !strings.Contains(err.Error(), "redelivered") {
+			t.Errorf("Start returned %v, want the refusal and what follows from it", err)
+		}
+	})
+}
+
+func TestWaitingForPartitionsIsSaid(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		held := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.CoordinatorLoadInProgress, Count: -1})
+		_, stop := b.start(cfg, func(context.Context, Message[numbered]) error { return nil })
+		time.Sleep(time.Minute)
+		if b.log.count("joining group") != 1 || b.log.count("still waiting to join") != 1 || b.log.count("session_timeout=45s") != 1 {
+			t.Errorf("the log does not say why nothing happens:\n%s", b.log.text.String())
+		}
+		held.Remove()
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil || b.log.count("partitions assigned") != 1 {
+			t.Errorf("Start returned %v:\n%s", err, b.log.text.String())
+		}
+	})
+}
+
+func TestAnIdleMemberSaysSo(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		handle := func(context.Context, Message[numbered]) error { return nil }
+		var stops []func() error
+		for range 3 { // for two partitions
+			_, stop := b.start(cfg, handle)
+			stops = append(stops, stop)
+			time.Sleep(time.Minute)
+		}
+		if b.log.count("no partition assigned") == 0 {
+			t.Errorf("the third member says nothing:\n%s", b.log.text.String())
+		}
+		for _, stop := range stops {
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
