@@ -7,13 +7,17 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// version is sent to the brokers as the client's software version.
-const version = "0.1.0"
+// What the brokers get to know as the client's software.
+const (
+	softwareName = "skeji-kafka"
+	version      = "0.1.0"
+)
 
 // Client is a connection to a cluster that many producers, and package topics, can share: each gives it as
 // ProducerConfig.Client. It is safe for concurrent use.
@@ -27,7 +31,10 @@ type Client struct {
 	letters    *budget  // dead letters on their way; its limit of 1 makes acquire wait for none
 	forgetting sync.Map // the names of topics that are being purged
 	limits     sync.Map // topic name to the most bytes a batch to it may have, an int32
-	close      sync.Once
+	closing    sync.Once
+	closeErr   error // written in closing
+	closed     atomic.Bool
+	door       atomic.Pointer[kgo.Broker] // the latest broker that answered a ping
 }
 
 // NewClient checks the config and that a broker answers and takes the credentials, within ConnectTimeout. The error says
@@ -49,7 +56,7 @@ func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client
 		log = slog.Default()
 	}
 	c := &Client{
-		cfg: cfg, log: log, access: &accessWatch{cfg: cfg}, delivery: deadlines{timeout: cfg.DeliveryTimeout},
+		cfg: cfg, log: log, access: &accessWatch{cfg: cfg, log: log}, delivery: deadlines{timeout: cfg.DeliveryTimeout},
 		buffered: newBudget(cfg.MaxBufferedRecords, cfg.MaxBufferedBytes), letters: newBudget(1, 1),
 	}
 	opts, err := producingOptions(cfg, c.batchLimit, c.access)
@@ -70,8 +77,21 @@ func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client
 	return c, nil
 }
 
-// Ping returns nil once a broker answers and takes the credentials. Its error names each broker that was tried.
-func (c *Client) Ping(ctx context.Context) error { return ping(ctx, c.kgo, c.cfg) }
+// Ping returns nil once a broker answers and takes the credentials. Its error names each broker that was tried; see
+// [ConnectError].
+func (c *Client) Ping(ctx context.Context) error {
+	if c.closed.Load() {
+		return fmt.Errorf("kafka: ping: %w", ErrClosed)
+	}
+	door, err := ping(ctx, c.kgo, c.cfg)
+	if err == nil {
+		c.door.Store(door)
+	}
+	return err
+}
+
+// ask is the way to the broker that has just answered a ping.
+func (c *Client) ask() *kgo.Broker { return c.door.Load() }
 
 // Flush waits until everything published through this client is acknowledged or failed, or ctx ends.
 func (c *Client) Flush(ctx context.Context) error {
@@ -86,19 +106,23 @@ func (c *Client) Flush(ctx context.Context) error {
 }
 
 // Close flushes for up to DeliveryTimeout, then closes the connections. What is not acknowledged by then fails with
-// [ErrClosed], and Close says how much. Only the first call does anything.
-func (c *Client) Close() (err error) {
-	c.close.Do(func() {
+// [ErrClosed], and Close says how much. Further calls wait for the first and return what it returned.
+func (c *Client) Close() error {
+	c.closed.Store(true)
+	c.closing.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.DeliveryTimeout)
 		defer cancel()
-		err = c.Flush(ctx)
+		c.closeErr = c.Flush(ctx)
 		c.kgo.Close()
 	})
-	return err
+	return c.closeErr
 }
 
 // abort closes the connections without flushing.
-func (c *Client) abort() { c.close.Do(c.kgo.Close) }
+func (c *Client) abort() {
+	c.closed.Store(true)
+	c.closing.Do(c.kgo.Close)
+}
 
 // KGO returns the franz-go client, for what this package has no word for (administration, transactions of topics).
 // Don't close it.
@@ -166,8 +190,8 @@ func (c *Client) batchLimit(topic string) int32 {
 // unknown is the outcome of a message that its caller no longer waits for, with the refusal that it likely waited for.
 func (c *Client) unknown(ctx context.Context) error {
 	err := fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.Cause(ctx))
-	if refusal := c.access.refusal(); refusal != nil {
-		err = fmt.Errorf("%w; %w", err, refusal)
+	if trouble := c.access.trouble(); trouble != nil {
+		err = fmt.Errorf("%w; %w", err, trouble)
 	}
 	return err
 }
@@ -187,8 +211,8 @@ func (c *Client) explain(err error) error {
 	if errors.Is(err, kgo.ErrRecordTimeout) {
 		err = fmt.Errorf("not stored within the delivery timeout of %v: %w", c.cfg.DeliveryTimeout, err)
 	}
-	if refusal := c.access.refusal(); refusal != nil { // which is likely why
-		return fmt.Errorf("%w; %w", err, refusal)
+	if trouble := c.access.trouble(); trouble != nil { // which is likely why
+		return fmt.Errorf("%w; %w", err, trouble)
 	}
 	return err
 }

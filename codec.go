@@ -24,6 +24,14 @@ type Codec[T any] interface {
 // value and JSON null. Unknown fields are ignored, so that senders can add some.
 func JSON[T any]() Codec[T] { return jsonCodec[T]{} }
 
+// checkJSON refuses []byte, which JSON makes base64 text of.
+func checkJSON[T any]() error {
+	if _, isBytes := any(*new(T)).([]byte); isBytes {
+		return errors.New("kafka: JSON would encode []byte as base64 text: for raw bytes use the constructor WithCodec and Bytes(), for any JSON json.RawMessage")
+	}
+	return nil
+}
+
 type jsonCodec[T any] struct{}
 
 func (jsonCodec[T]) ContentType() string { return "application/json" }

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"maps"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,39 +38,87 @@ func (e *ConnectError) Error() string {
 func (e *ConnectError) Unwrap() []error { return []error{e.kind, e.Err} }
 
 // ping asks every seed broker at once and is content with the first answer, so that one dead host among them does not
-// use up the time of the others.
-func ping(ctx context.Context, client *kgo.Client, cfg ClientConfig) error {
+// use up the time of the others. It returns the broker that answered: further questions go to it, since franz-go would
+// choose any, the dead one too.
+func ping(ctx context.Context, client *kgo.Client, cfg ClientConfig) (*kgo.Broker, error) {
+	type answer struct {
+		seed     int
+		response *kmsg.MetadataResponse
+		err      error
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	seeds := client.SeedBrokers()
-	answers := make(chan error, len(seeds)) // buffered: late answers have a place to go
+	name := func(i int) string { return cfg.Brokers[min(i, len(cfg.Brokers)-1)] }
+	answers := make(chan answer, len(seeds)) // buffered: late answers have a place to go
+	waiting := map[int]string{}
 	for i, seed := range seeds {
+		waiting[i] = name(i)
 		go func() {
 			request := kmsg.NewPtrMetadataRequest()
 			request.Topics = []kmsg.MetadataRequestTopic{}
-			_, err := seed.Request(ctx, request)
-			if err != nil {
-				err = explainConnect(cfg, cfg.Brokers[min(i, len(cfg.Brokers)-1)], err)
-			}
-			answers <- err
+			response, err := request.RequestWith(ctx, seed)
+			answers <- answer{i, response, err}
 		}()
 	}
 	var failures []error
 	for range seeds {
 		select {
-		case err := <-answers:
+		case got := <-answers:
+			if got.err == nil {
+				return seeds[got.seed], reachAdvertised(ctx, client, cfg, name(got.seed), got.response.Brokers)
+			}
+			delete(waiting, got.seed)
+			failures = append(failures, explainConnect(cfg, name(got.seed), got.err))
+		case <-ctx.Done():
+			silent := strings.Join(slices.Sorted(maps.Values(waiting)), ", ")
+			return nil, errors.Join(append(failures, explainConnect(cfg, silent, ctx.Err()))...)
+		}
+	}
+	return nil, errors.Join(failures...)
+}
+
+// reachAdvertised dials the addresses by which the brokers know themselves and is content with one that takes the
+// connection. Clients use these from now on, and where none can be reached, franz-go tries for ever without a word.
+func reachAdvertised(ctx context.Context, client *kgo.Client, cfg ClientConfig, seed string, brokers []kmsg.MetadataResponseBroker) error {
+	dial, ok := client.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error))
+	if !ok || len(brokers) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	dialled := make(chan error, len(brokers)) // buffered: late ones have a place to go
+	var addresses []string
+	for _, broker := range brokers {
+		address := net.JoinHostPort(broker.Host, strconv.Itoa(int(broker.Port)))
+		if address == seed {
+			return nil // which has just answered
+		}
+		addresses = append(addresses, address)
+	}
+	for _, address := range addresses {
+		go func() {
+			conn, err := dial(ctx, "tcp", address)
+			if err == nil {
+				_ = conn.Close()
+			}
+			dialled <- err
+		}()
+	}
+	var err error
+	for range addresses {
+		select {
+		case err = <-dialled:
 			if err == nil {
 				return nil
 			}
-			failures = append(failures, err)
 		case <-ctx.Done():
-			if len(failures) == 0 {
-				failures = append(failures, explainConnect(cfg, strings.Join(cfg.Brokers, ", "), ctx.Err()))
-			}
-			return errors.Join(failures...)
+			err = ctx.Err()
 		}
 	}
-	return errors.Join(failures...)
+	explained := explainConnect(cfg, strings.Join(addresses, ", "), err)
+	explained.Hint = seed + " answers, but sends its clients there: are the brokers' advertised.listeners right, and reachable from here?"
+	return explained
 }
 
 // explainConnect finds the likely cause of a failed connection.
@@ -98,6 +149,8 @@ func explainConnect(cfg ClientConfig, broker string, err error) *ConnectError {
 		hint = "the host name is unknown here"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		hint = "nothing listens there: is the address right, is the broker up?"
+	case errors.Is(err, context.Canceled):
+		hint = "the caller did not wait for an answer"
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		hint = "no answer in time: is it a Kafka port, does a firewall drop the packets?"
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), isType[*kgo.ErrFirstReadEOF](err):
@@ -152,31 +205,63 @@ func isAuthorization(err error) bool {
 // again at least every 2.5 s.
 const refusalGap = 15 * time.Second
 
-// accessWatch notices credentials that turn bad while the client runs. The client itself goes on trying, without a word,
-// for ever.
+// accessWatch notices credentials that turn bad and brokers that can't be reached while the client runs. The client itself
+// goes on trying, without a word, for ever.
 type accessWatch struct {
 	cfg       ClientConfig
+	log       *slog.Logger
 	onRefusal func(err error, lasting time.Duration) // may be nil; called at each refusal, from the client's goroutines
 
+	quiet       quiet
 	mu          sync.Mutex
+	connected   bool  // ever: until then, whoever makes the client says what is wrong
 	err         error // the latest refusal; nil while access is good
 	first, last time.Time
+	unreached   *ConnectError // the latest broker that could not be reached; nil once it could
 }
 
 // OnBrokerConnect is franz-go's hook: it sees every connection, TLS and SASL included.
 func (w *accessWatch) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	address := net.JoinHostPort(broker.Host, fmt.Sprint(broker.Port))
 	if err == nil {
 		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.connected = true
 		if errors.Is(w.err, ErrAuthentication) { // a connection says nothing about permissions
 			w.err = nil
 		}
-		w.mu.Unlock()
+		if w.unreached != nil && w.unreached.Broker == address {
+			w.unreached = nil
+		}
 		return
 	}
-	explained := explainConnect(w.cfg, net.JoinHostPort(broker.Host, fmt.Sprint(broker.Port)), err)
-	if explained.kind == ErrAuthentication {
+	explained := explainConnect(w.cfg, address, err)
+	switch {
+	case explained.kind == ErrAuthentication:
 		w.refused(explained)
+	case !errors.Is(err, context.Canceled):
+		w.missed(explained)
 	}
+}
+
+// missed notes that a broker could not be reached.
+func (w *accessWatch) missed(err *ConnectError) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unreached = err
+	if w.connected && w.quiet.allow(err.Broker) {
+		w.log.LogAttrs(context.Background(), slog.LevelWarn, "broker can't be reached; it is tried again", slog.String("broker", err.Broker), slog.Any("error", err))
+	}
+}
+
+// trouble returns what likely keeps messages from being stored: the latest refusal, a broker that can't be reached, or nil.
+func (w *accessWatch) trouble() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil && w.unreached != nil {
+		return w.unreached
+	}
+	return w.err
 }
 
 // refused notes that the brokers refused us.
@@ -192,11 +277,4 @@ func (w *accessWatch) refused(err error) {
 	if w.onRefusal != nil {
 		w.onRefusal(err, lasting)
 	}
-}
-
-// refusal returns the latest refusal, or nil while access is good.
-func (w *accessWatch) refusal() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.err
 }

@@ -20,6 +20,9 @@ type Consumer[T any] struct{ core *consumer }
 // NewConsumer makes a consumer of JSON. It fails if the config is wrong or if no broker answers or takes the
 // credentials; see [ConnectError]. Nothing is consumed before Start. Close it in any case.
 func NewConsumer[T any](cfg ConsumerConfig, handle Handler[T]) (*Consumer[T], error) {
+	if err := checkJSON[T](); err != nil {
+		return nil, err
+	}
 	return NewConsumerWithCodec(cfg, JSON[T](), handle)
 }
 
@@ -147,7 +150,7 @@ func (c *consumer) start(ctx context.Context) error {
 		return err
 	}
 
-	access := &accessWatch{cfg: c.cfg.ClientConfig}
+	access := &accessWatch{cfg: c.cfg.ClientConfig, log: c.log}
 	access.onRefusal = c.refused
 	clientCtx, abandonGroup := context.WithCancel(context.Background())
 	defer abandonGroup()
@@ -248,12 +251,15 @@ func (c *consumer) close() error {
 
 // checkTopics finds what would otherwise show only when the first record, or the first dead letter, comes.
 func (c *consumer) checkTopics(ctx context.Context) error {
-	uses := []topicUse{{c.cfg.Topic, kmsg.ACLOperationRead}}
+	uses := []topicUse{{topic: c.cfg.Topic, operation: kmsg.ACLOperationRead}}
 	if c.cfg.DLQTopic != "" {
-		uses = append(uses, topicUse{c.cfg.DLQTopic, kmsg.ACLOperationWrite})
+		uses = append(uses, topicUse{topic: c.cfg.DLQTopic, operation: kmsg.ACLOperationWrite, letters: true})
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.ConnectTimeout)
 	defer cancel()
+	if err := c.client.Ping(ctx); err != nil { // much may have changed since the constructor's
+		return err
+	}
 	if c.cfg.GroupProtocol == "consumer" {
 		if err := c.client.checkSpeaks(ctx, kmsg.ConsumerGroupHeartbeat, "GroupProtocol consumer (KIP-848, Kafka 4.0)"); err != nil {
 			return err
@@ -266,8 +272,8 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 	if err := c.client.prepareToWrite(ctx); err != nil {
 		return err
 	}
-	limits := c.client.maxMessageBytes(ctx, c.cfg.Topic, c.cfg.DLQTopic)
-	source, dlq := limits[c.cfg.Topic], limits[c.cfg.DLQTopic]
+	limits := c.client.limitsOf(ctx, c.cfg.Topic, c.cfg.DLQTopic)
+	source, dlq := limits[c.cfg.Topic].maxBytes, limits[c.cfg.DLQTopic].maxBytes
 	if source > 0 && dlq > 0 && dlq < source {
 		return fmt.Errorf("kafka: dead letter topic %s takes records of %d bytes, fewer than the %d of %s: a large record could not be put there; raise its max.message.bytes to %d",
 			c.cfg.DLQTopic, dlq, source, c.cfg.Topic, source)

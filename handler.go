@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 )
 
@@ -36,8 +37,19 @@ func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFun
 			}
 			return err
 		}
-		return handle(ctx, msg)
+		return contained(ctx, msg, handle)
 	}
+}
+
+// contained makes a panic an error here, where middleware still sees it. A handler that ends its goroutine, with
+// runtime.Goexit, is left to the worker.
+func contained[T any](ctx context.Context, msg Message[T], handle Handler[T]) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &PanicError{Value: value, Stack: debug.Stack()}
+		}
+	}()
+	return handle(ctx, msg)
 }
 
 // textOf survives an Error method that panics, even with an error whose Error method panics.

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -17,6 +21,14 @@ import (
 type topicUse struct {
 	topic     string
 	operation kmsg.ACLOperation
+	letters   bool // it takes dead letters
+}
+
+func (u topicUse) String() string {
+	if u.letters {
+		return "dead letter topic " + u.topic
+	}
+	return "topic " + u.topic
 }
 
 // partitionCounts returns each topic's number of partitions, or an error that names every topic that can't be used. It
@@ -25,74 +37,143 @@ func (c *Client) partitionCounts(ctx context.Context, uses ...topicUse) (map[str
 	request := kmsg.NewPtrMetadataRequest()
 	request.AllowAutoTopicCreation = false
 	request.IncludeTopicAuthorizedOperations = true
-	operations := make(map[string]kmsg.ACLOperation, len(uses))
+	useOf := make(map[string]topicUse, len(uses))
 	for _, use := range uses {
 		topic := kmsg.NewMetadataRequestTopic()
 		topic.Topic = new(use.topic)
 		request.Topics = append(request.Topics, topic)
-		operations[use.topic] = use.operation
+		useOf[use.topic] = use
 	}
-	response, err := request.RequestWith(ctx, c.kgo)
+	response, err := request.RequestWith(ctx, c.ask())
 	if err != nil {
-		return nil, fmt.Errorf("kafka: look up topics %v: %w", slices.Sorted(maps.Keys(operations)), c.explain(err))
+		return nil, fmt.Errorf("kafka: look up topics %v: %w", slices.Sorted(maps.Keys(useOf)), c.explain(err))
 	}
 	counts := make(map[string]int32, len(uses))
 	var faults []error
 	for _, topic := range response.Topics {
 		name := *topic.Topic
 		counts[name] = int32(len(topic.Partitions))
+		use := useOf[name]
 		// A partition without a leader is a fault of the moment; franz-go waits for it.
-		if err := kerr.ErrorForCode(topic.ErrorCode); err != nil && !errors.Is(err, kerr.LeaderNotAvailable) {
-			faults = append(faults, fmt.Errorf("kafka: topic %s: %w", name, c.explain(err)))
-		} else if op := operations[name]; topic.AuthorizedOperations > 0 && topic.AuthorizedOperations&(1<<op) == 0 {
-			faults = append(faults, fmt.Errorf("kafka: topic %s: %w: the %v permission is missing", name, ErrAuthorization, op))
+		switch err := kerr.ErrorForCode(topic.ErrorCode); {
+		case errors.Is(err, kerr.UnknownTopicOrPartition) && use.letters:
+			faults = append(faults, fmt.Errorf("kafka: %v: %w (%w): create it, with package topics for example (List.WithDeadLetters), or set DLQTopic to \"\" to have none (KAFKA_CONSUMER_DLQ_TOPIC names it)",
+				use, ErrTopicMissing, err))
+		case err != nil && !errors.Is(err, kerr.LeaderNotAvailable):
+			faults = append(faults, fmt.Errorf("kafka: %v: %w", use, c.explain(err)))
+		case topic.AuthorizedOperations > 0 && topic.AuthorizedOperations&(1<<use.operation) == 0:
+			faults = append(faults, fmt.Errorf("kafka: %v: %w: the %v permission is missing", use, ErrAuthorization, use.operation))
 		}
 	}
 	return counts, errors.Join(faults...)
 }
 
-// prepareToWrite gets the id of an idempotent producer, while it may be had. Left to the first record, a refusal would be for
-// good: franz-go keeps it, and never asks again after the permission was granted. Any other error it forgets.
+// producerIDPatience is how long a broker that does not answer may hold up what is only a precaution.
+const producerIDPatience = 250 * time.Millisecond
+
+// prepareToWrite gets the id of an idempotent producer, which takes a permission of its own, while it may be had. Left to the
+// first record, a refusal would be for good: franz-go keeps it, and never asks again after the permission was granted. The
+// broker that answers is asked first, since franz-go may choose one that does not; any other error passes, and is franz-go's
+// to try again.
 func (c *Client) prepareToWrite(ctx context.Context) error {
-	if _, _, err := c.kgo.ProducerID(ctx); isAuthorization(err) {
+	response, err := kmsg.NewPtrInitProducerIDRequest().RequestWith(ctx, c.ask())
+	if err == nil {
+		err = kerr.ErrorForCode(response.ErrorCode)
+	}
+	if isAuthorization(err) {
 		return fmt.Errorf("kafka: producer id: %w", c.explain(err))
+	}
+	had := make(chan struct{})
+	go func() { // ends with the answer, or with the client
+		_, _, _ = c.kgo.ProducerID(context.WithoutCancel(ctx))
+		close(had)
+	}()
+	wait(producerIDPatience, had)
+	return nil
+}
+
+// topicLimits is what a topic takes, as far as it is known; zero is not known, or no limit.
+type topicLimits struct {
+	maxBytes      int32         // max.message.bytes
+	compacted     bool          // cleanup.policy has compact
+	before, after time.Duration // how far a message's timestamp may be from now: message.timestamp.before.max.ms, …after…
+}
+
+// refuse returns the error that the brokers would answer with. They refuse whole batches: a message that they would refuse
+// must not get into one with others'.
+func (l topicLimits) refuse(r *kgo.Record) error {
+	if l.compacted && r.Key == nil {
+		return fmt.Errorf("a message to a compacted topic needs a key: %w", kerr.InvalidRecord)
+	}
+	if r.Timestamp.IsZero() || l.before == 0 && l.after == 0 {
+		return nil
+	}
+	switch age := time.Since(r.Timestamp); {
+	case l.before > 0 && age > l.before:
+		return fmt.Errorf("its timestamp is %v old, the topic takes %v (message.timestamp.before.max.ms): %w", age, l.before, kerr.InvalidTimestamp)
+	case l.after > 0 && -age > l.after:
+		return fmt.Errorf("its timestamp is %v ahead, the topic takes %v (message.timestamp.after.max.ms): %w", -age, l.after, kerr.InvalidTimestamp)
 	}
 	return nil
 }
 
-// maxMessageBytes returns the topics' max.message.bytes, as far as these credentials may read them.
-func (c *Client) maxMessageBytes(ctx context.Context, names ...string) map[string]int32 {
-	const key = "max.message.bytes"
+// limitsOf returns the topics' limits, as far as these credentials may read them (DESCRIBE_CONFIGS).
+func (c *Client) limitsOf(ctx context.Context, names ...string) map[string]topicLimits {
+	const (
+		maxBytes = "max.message.bytes"
+		cleanup  = "cleanup.policy"
+		clock    = "message.timestamp.type"
+		before   = "message.timestamp.before.max.ms"
+		after    = "message.timestamp.after.max.ms"
+	)
 	request := kmsg.NewPtrDescribeConfigsRequest()
 	for _, name := range names {
 		resource := kmsg.NewDescribeConfigsRequestResource()
 		resource.ResourceType = kmsg.ConfigResourceTypeTopic
 		resource.ResourceName = name
-		resource.ConfigNames = []string{key}
+		resource.ConfigNames = []string{maxBytes, cleanup, clock, before, after}
 		request.Resources = append(request.Resources, resource)
 	}
-	limits := make(map[string]int32, len(names))
-	response, err := request.RequestWith(ctx, c.kgo)
+	all := make(map[string]topicLimits, len(names))
+	response, err := request.RequestWith(ctx, c.ask())
 	if err != nil {
 		c.log.LogAttrs(ctx, slog.LevelDebug, "topic limits not readable", slog.Any("error", err))
-		return limits
+		return all
 	}
 	for _, resource := range response.Resources {
+		settings := map[string]string{}
 		for _, config := range resource.Configs {
-			if config.Name != key || config.Value == nil {
-				continue
-			}
-			if limit, err := strconv.ParseInt(*config.Value, 10, 32); err == nil && limit >= 512 { // franz-go's least
-				limits[resource.ResourceName] = int32(limit)
+			if config.Value != nil {
+				settings[config.Name] = *config.Value
 			}
 		}
+		var limits topicLimits
+		if n, err := strconv.ParseInt(settings[maxBytes], 10, 32); err == nil && n >= minMaxMessageBytes {
+			limits.maxBytes = int32(n)
+		}
+		limits.compacted = strings.Contains(settings[cleanup], "compact")
+		if settings[clock] != "LogAppendTime" {
+			limits.before, limits.after = milliseconds(settings[before]), milliseconds(settings[after])
+		}
+		all[resource.ResourceName] = limits
 	}
-	return limits
+	return all
+}
+
+// milliseconds returns 0 for what is no limit: Kafka's default is the largest int64.
+func milliseconds(text string) time.Duration {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 || n > math.MaxInt64/int64(time.Millisecond) {
+		return 0
+	}
+	return time.Duration(n) * time.Millisecond
 }
 
 // checkSpeaks returns an error if the brokers don't know a request, where franz-go would fall back to another.
 func (c *Client) checkSpeaks(ctx context.Context, key kmsg.Key, what string) error {
-	response, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, c.kgo)
+	request := kmsg.NewPtrApiVersionsRequest()
+	request.ClientSoftwareName, request.ClientSoftwareVersion = softwareName, version // brokers insist
+	response, err := request.RequestWith(ctx, c.ask())
 	if err != nil {
 		return fmt.Errorf("kafka: ask the brokers for %s: %w", what, c.explain(err))
 	}

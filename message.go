@@ -16,7 +16,7 @@ const (
 	HeaderConversationID = "conversation-id"
 	HeaderEventType      = "event-type"
 	HeaderSource         = "source"
-	HeaderContentType    = "content-type" // set from the codec
+	HeaderContentType    = "content-type" // set from the codec; Bytes keeps the one that is there
 )
 
 // Message is a decoded record on its way to a handler, or a value on its way to a topic.

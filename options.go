@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -39,7 +40,7 @@ func connectOptions(cfg ClientConfig, hooks ...kgo.Hook) ([]kgo.Opt, error) {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.ClientID(cfg.ClientID),
-		kgo.SoftwareNameAndVersion("skeji-kafka", version),
+		kgo.SoftwareNameAndVersion(softwareName, version),
 		kgo.MetadataMinAge(metadataMinAge),
 		kgo.WithHooks(hooks...),
 	}
@@ -174,17 +175,17 @@ func compression(name string) kgo.CompressionCodec {
 
 func tlsConfig(cfg TLSConfig) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName}
+	var faults faults
 	if cfg.CAFile != "" {
 		pem, err := os.ReadFile(cfg.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("TLS: CAFile: %w", err)
-		}
 		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("TLS: CAFile %s holds no PEM certificate", cfg.CAFile)
+		if err != nil {
+			faults.addf("TLS: CAFile: %w", err)
+		} else if !config.RootCAs.AppendCertsFromPEM(pem) {
+			faults.addf("TLS: CAFile %s holds no PEM certificate", cfg.CAFile)
 		}
 	}
-	if cfg.CertFile != "" {
+	if cfg.CertFile != "" && cfg.KeyFile != "" {
 		load := func() (*tls.Certificate, error) {
 			pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
 			if err != nil {
@@ -193,12 +194,12 @@ func tlsConfig(cfg TLSConfig) (*tls.Config, error) {
 			return &pair, nil
 		}
 		if _, err := load(); err != nil {
-			return nil, err
+			faults = append(faults, err)
 		}
 		// Read again at each connection, so that a renewed certificate needs no restart.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	}
-	return config, nil
+	return config, errors.Join(faults...)
 }
 
 // saslMechanism keeps the password out of any struct that could be printed.

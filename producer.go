@@ -15,24 +15,32 @@ import (
 // Producer publishes messages of one type to one topic. It is idempotent, waits for all in-sync replicas, and places
 // keys as Java clients do. It is safe for concurrent use.
 type Producer[T any] struct {
-	codec       Codec[T]
-	contentType []byte
-	core        *publisher
+	codec         Codec[T]
+	contentType   []byte
+	passesThrough bool // the codec knows nothing of the value: a content type that is there says more
+	core          *publisher
 }
 
 // NewProducer makes a producer of JSON. It fails if the config is wrong, if no broker answers or takes the credentials,
 // or if a topic is missing; see [ConnectError] and [ErrTopicMissing].
 func NewProducer[T any](cfg ProducerConfig) (*Producer[T], error) {
+	if err := checkJSON[T](); err != nil {
+		return nil, err
+	}
 	return NewProducerWithCodec(cfg, JSON[T]())
 }
 
 // NewProducerWithCodec is [NewProducer] with another codec.
 func NewProducerWithCodec[T any](cfg ProducerConfig, codec Codec[T]) (*Producer[T], error) {
+	if codec == nil {
+		return nil, fmt.Errorf("kafka: producer to %s: the codec is nil", cfg.Topic)
+	}
 	core, err := newPublisher(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &Producer[T]{codec, []byte(codec.ContentType()), core}, nil
+	_, passesThrough := any(codec).(bytesCodec)
+	return &Producer[T]{codec, []byte(codec.ContentType()), passesThrough, core}, nil
 }
 
 // Use adds middleware; the first is the outermost. It panics after the first Publish.
@@ -100,11 +108,12 @@ func (p *Producer[T]) PublishBatch(ctx context.Context, msgs ...Message[T]) erro
 	return errors.Join(failures...)
 }
 
-// Flush waits until everything published so far is stored or failed, or ctx ends.
+// Flush waits until everything published so far is stored or failed, or ctx ends. On a shared client, that is what all its
+// producers published.
 func (p *Producer[T]) Flush(ctx context.Context) error { return p.core.client.Flush(ctx) }
 
-// Close flushes for up to DeliveryTimeout and, unless the client is shared, closes the connections. Messages published
-// after it fail with [ErrClosed]. Only the first call does anything.
+// Close flushes, as Flush does, for up to DeliveryTimeout and, unless the client is shared, closes the connections. Messages
+// published after it fail with [ErrClosed]. Further calls wait for the first and return what it returned.
 func (p *Producer[T]) Close() error { return p.core.close() }
 
 // publish encodes the message and sends it through the middleware. done is called exactly once.
@@ -115,28 +124,30 @@ func (p *Producer[T]) publish(ctx context.Context, msg Message[T], done func(*kg
 	if msg.Key != "" {
 		r.Key = []byte(msg.Key)
 	}
-	finish := func(err error) {
+	value, err := p.encode(msg)
+	if err == nil && !msg.Tombstone {
+		r.Value = value
+		if _, has := lastHeader(r.Headers, HeaderContentType); !has || !p.passesThrough {
+			r.Headers = setHeader(r.Headers, HeaderContentType, p.contentType)
+		}
+	}
+	p.core.publish(ctx, &Record{Record: r, fault: err}, func(err error) {
 		if err != nil {
 			err = publishError(r, err)
 		}
 		done(r, err)
-	}
-	if msg.Tombstone {
-		if msg.Key == "" {
-			finish(errors.New("a tombstone needs a key"))
-			return r
-		}
-	} else {
-		value, err := p.codec.Encode(msg.Value)
-		if err != nil {
-			finish(err)
-			return r
-		}
-		r.Value = value
-		r.Headers = setHeader(r.Headers, HeaderContentType, p.contentType)
-	}
-	p.core.publish(ctx, &Record{Record: r}, finish)
+	})
 	return r
+}
+
+func (p *Producer[T]) encode(msg Message[T]) ([]byte, error) {
+	if !msg.Tombstone {
+		return p.codec.Encode(msg.Value)
+	}
+	if msg.Key == "" {
+		return nil, errors.New("a tombstone needs a key")
+	}
+	return nil, nil
 }
 
 func publishError(r *kgo.Record, err error) *PublishError {
@@ -149,7 +160,10 @@ type publisher struct {
 	cfg    ProducerConfig
 	client *Client
 	shared bool
+	limits topicLimits
 
+	closing    sync.Once
+	closeErr   error      // written in closing
 	mu         sync.Mutex // guards closed and, until started, middleware
 	closed     bool
 	middleware []ProducerMiddleware
@@ -176,17 +190,25 @@ func newPublisher(cfg ProducerConfig) (*publisher, error) {
 		p.client = client
 	}
 	if err := p.checkTopics(ctx); err != nil {
-		_ = p.close()
+		if !p.shared {
+			p.client.abort()
+		}
 		return nil, err
 	}
 	return p, nil
 }
 
 func (p *publisher) checkTopics(ctx context.Context) error {
-	uses := []topicUse{{p.cfg.Topic, kmsg.ACLOperationWrite}}
+	if p.shared {
+		if err := p.client.Ping(ctx); err != nil { // it may be old, or closed
+			return err
+		}
+	}
+	uses := []topicUse{{topic: p.cfg.Topic, operation: kmsg.ACLOperationWrite}}
 	if p.cfg.DLQTopic != "" {
-		uses = append(uses, topicUse{p.cfg.DLQTopic, kmsg.ACLOperationWrite})
-		p.client.limits.Store(p.cfg.DLQTopic, int32(deadLetterMaxBytes))
+		uses = append(uses, topicUse{topic: p.cfg.DLQTopic, operation: kmsg.ACLOperationWrite, letters: true})
+		// Not over the limit of a producer that has the topic for its own.
+		p.client.limits.LoadOrStore(p.cfg.DLQTopic, int32(deadLetterMaxBytes))
 	}
 	if _, err := p.client.partitionCounts(ctx, uses...); err != nil {
 		return err
@@ -194,11 +216,10 @@ func (p *publisher) checkTopics(ctx context.Context) error {
 	if err := p.client.prepareToWrite(ctx); err != nil {
 		return err
 	}
+	p.limits = p.client.limitsOf(ctx, p.cfg.Topic)[p.cfg.Topic]
 	// A batch above the topic's limit would be refused whole, the good messages in it too.
-	if p.client.cfg.MaxMessageBytes == 0 {
-		for topic, limit := range p.client.maxMessageBytes(ctx, p.cfg.Topic) {
-			p.client.limits.Store(topic, limit)
-		}
+	if p.client.cfg.MaxMessageBytes == 0 && p.limits.maxBytes > 0 {
+		p.client.limits.Store(p.cfg.Topic, p.limits.maxBytes)
 	}
 	return nil
 }
@@ -207,7 +228,7 @@ func (p *publisher) use(middleware []ProducerMiddleware) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.send != nil {
-		panic("kafka: Producer.Use after the first Publish")
+		panic("kafka: Producer.Use after the first Publish: call it before")
 	}
 	p.middleware = append(p.middleware, middleware...)
 }
@@ -229,25 +250,33 @@ func (p *publisher) deliver(ctx context.Context, r *Record, done func(error)) {
 	p.mu.Lock()
 	closed := p.closed
 	p.mu.Unlock()
-	if closed {
+	switch err := p.limits.refuse(r.Record); {
+	case r.fault != nil:
+		done(r.fault)
+	case closed:
 		done(ErrClosed)
+	case err != nil:
+		p.settle(r, err, done)
+	default:
+		p.client.produce(ctx, r.Record, func(err error) { p.settle(r, err, done) })
+	}
+}
+
+// settle tells the outcome. What the brokers refuse for what it is goes to the dead letter topic first.
+func (p *publisher) settle(r *Record, err error, done func(error)) {
+	if p.cfg.DLQTopic == "" || !isRefusal(err) {
+		done(err)
 		return
 	}
-	p.client.produce(ctx, r.Record, func(err error) {
-		if p.cfg.DLQTopic == "" || !isRefusal(err) {
-			done(err)
-			return
+	letter := newDeadLetter(p.cfg.DLQTopic, r.Record, DeadLetter{
+		Topic: r.Topic, Partition: -1, Offset: -1, // it has no place: it was never stored
+		Attempts: 1, Class: ClassPermanent, Message: fmt.Sprint(err), FailedAt: time.Now(),
+	}, allHeaders)
+	p.client.produceLetter(letter, func(letterErr error) {
+		if letterErr != nil {
+			err = fmt.Errorf("%w; and dead letter topic %s: %w", err, p.cfg.DLQTopic, letterErr)
 		}
-		letter := newDeadLetter(p.cfg.DLQTopic, r.Record, DeadLetter{
-			Topic: r.Topic, Partition: -1, Offset: -1, // it has no place: it was never stored
-			Attempts: 1, Class: ClassPermanent, Message: fmt.Sprint(err), FailedAt: time.Now(),
-		}, allHeaders)
-		p.client.produceLetter(letter, func(letterErr error) {
-			if letterErr != nil {
-				err = fmt.Errorf("%w; and dead letter topic %s: %w", err, p.cfg.DLQTopic, letterErr)
-			}
-			done(err)
-		})
+		done(err)
 	})
 }
 
@@ -259,16 +288,16 @@ func isRefusal(err error) bool {
 
 func (p *publisher) close() error {
 	p.mu.Lock()
-	already := p.closed
 	p.closed = true
 	p.mu.Unlock()
-	if already {
-		return nil
-	}
-	if !p.shared {
-		return p.client.Close()
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), p.client.cfg.DeliveryTimeout)
-	defer cancel()
-	return p.client.Flush(ctx)
+	p.closing.Do(func() {
+		if !p.shared {
+			p.closeErr = p.client.Close()
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), p.client.cfg.DeliveryTimeout)
+		defer cancel()
+		p.closeErr = p.client.Flush(ctx)
+	})
+	return p.closeErr
 }

@@ -60,6 +60,14 @@ func (c ConsumerConfig) Validate() error {
 	} {
 		faults.checkNotNegative(d.name, int64(d.value))
 	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"CommitInterval", c.CommitInterval}, {"SessionTimeout", c.SessionTimeout}} {
+		if d.value > 0 && d.value < minGroupInterval {
+			faults.addf("%s is %v: want %v or more", d.name, d.value, minGroupInterval)
+		}
+	}
 	faults.checkNotNegative("MaxQueuedRecords", int64(c.MaxQueuedRecords))
 	faults.checkNotNegative("MaxQueuedBytes", c.MaxQueuedBytes)
 	d := c.withDefaults()
@@ -71,6 +79,14 @@ func (c ConsumerConfig) Validate() error {
 	}
 	return faults.join("consumer config")
 }
+
+// franz-go's own bounds, which it would name one at a time.
+const (
+	maxLinger          = time.Minute
+	minMaxMessageBytes = 512
+	maxClientIDBytes   = 256
+	minGroupInterval   = 100 * time.Millisecond
+)
 
 // faults collects what is wrong with a config.
 type faults []error
@@ -90,6 +106,9 @@ func (f *faults) checkClient(c ClientConfig) {
 	}
 	for _, broker := range c.Brokers {
 		if !isHostPort(broker) {
+			if i := strings.LastIndex(broker, "@"); i >= 0 {
+				broker = redacted + broker[i:] // what stands before it may be a password
+			}
 			f.addf("broker %q: want host:port", broker)
 		}
 	}
@@ -99,6 +118,15 @@ func (f *faults) checkClient(c ClientConfig) {
 		value time.Duration
 	}{{"ConnectTimeout", c.ConnectTimeout}, {"DeliveryTimeout", c.DeliveryTimeout}, {"Linger", c.Linger}} {
 		f.checkNotNegative(d.name, int64(d.value))
+	}
+	if c.Linger > maxLinger {
+		f.addf("Linger is %v: want %v or less", c.Linger, maxLinger)
+	}
+	if c.MaxMessageBytes > 0 && c.MaxMessageBytes < minMaxMessageBytes {
+		f.addf("MaxMessageBytes is %d: want %d or more", c.MaxMessageBytes, minMaxMessageBytes)
+	}
+	if len(c.ClientID) > maxClientIDBytes {
+		f.addf("ClientID has %d bytes: want %d or fewer", len(c.ClientID), maxClientIDBytes)
 	}
 	f.checkNotNegative("MaxBufferedRecords", int64(c.MaxBufferedRecords))
 	f.checkNotNegative("MaxBufferedBytes", c.MaxBufferedBytes)

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
@@ -88,12 +91,12 @@ func (s Suite) publish(t *testing.T) {
 		s.makeTopics(t, topics.Topic{Name: small, Partitions: 1, Config: map[string]string{"max.message.bytes": "10000"}})
 		cfg := kafka.ProducerConfig{ClientConfig: s.connection(), Topic: small}
 		cfg.DLQTopic = "dlq-" + topic
-		producer := newProducer[[]byte](t, cfg)
+		producer := newProducer[string](t, cfg)
 		var wg sync.WaitGroup
 		results := make([]error, 3)
 		for i, size := range []int{100, 20_000, 100} { // one batch, as far as the client is asked
 			wg.Add(1)
-			producer.PublishAsync(ctx, kafka.Message[[]byte]{Value: []byte(strings.Repeat("x", size))}, func(_ kafka.Message[[]byte], err error) {
+			producer.PublishAsync(ctx, kafka.Message[string]{Value: strings.Repeat("x", size)}, func(_ kafka.Message[string], err error) {
 				results[i] = err
 				wg.Done()
 			})
@@ -112,6 +115,27 @@ func (s Suite) publish(t *testing.T) {
 		info, ok := kafka.Message[event]{Headers: letter.Headers}.DeadLetter()
 		if !ok || info.Topic != small || info.Class != kafka.ClassPermanent || len(letter.Value) < 20_000 {
 			t.Errorf("letter of %d bytes says %+v", len(letter.Value), info)
+		}
+	})
+
+	t.Run("ARefusedMessageSparesItsBatch", func(t *testing.T) {
+		compacted := topic + "-compacted"
+		s.makeTopics(t, topics.Compacted(compacted, 1).WithConfig("message.timestamp.before.max.ms", "60000"), topics.New("dlq-"+compacted, 1))
+		cfg := kafka.ProducerConfig{ClientConfig: s.connection(), Topic: compacted, DLQTopic: "dlq-" + compacted}
+		cfg.Linger = 100 * time.Millisecond // one batch
+		producer := newProducer[event](t, cfg)
+		batch := make([]kafka.Message[event], 100)
+		for i := range batch {
+			batch[i] = kafka.Message[event]{Key: strconv.Itoa(i), Value: event{"k", i}}
+		}
+		batch[40].Key = ""
+		batch[60].Timestamp = time.Now().Add(-time.Hour)
+		err := producer.PublishBatch(ctx, batch...)
+		if !errors.Is(err, kerr.InvalidRecord) || !errors.Is(err, kerr.InvalidTimestamp) || strings.Count(err.Error(), "\n") != 1 {
+			t.Errorf("want an error for each of two messages: %v", err)
+		}
+		if stored, letters := s.count(t, compacted), s.count(t, cfg.DLQTopic); stored != 98 || letters != 2 {
+			t.Errorf("%d stored and %d letters, want 98 and 2", stored, letters)
 		}
 	})
 
