@@ -37,11 +37,14 @@ type ClientConfig struct {
 	// Brokers to ask first, as host:port. At least one is required. Kafka: bootstrap.servers.
 	Brokers []string
 	// ClientID names this service in the brokers' logs, metrics and quotas. Default: the program's file name.
-	// Kafka: client.id.
+	// At most 256 bytes. Kafka: client.id.
 	ClientID string
-	TLS      TLSConfig
-	SASL     SASLConfig
-	// ConnectTimeout bounds the constructor's check that a broker answers and takes the credentials. Default 1.9s.
+	// TLS encrypts the connections. Default: off.
+	TLS TLSConfig
+	// SASL says who connects. Default: nobody in particular.
+	SASL SASLConfig
+	// ConnectTimeout bounds the checks of a constructor, and of Start: that a broker answers and takes the credentials, and
+	// what it says of the topics. Default 1.9s.
 	ConnectTimeout time.Duration
 
 	// DeliveryTimeout bounds the retries of one message. When it ends, the message fails. A message already on its way
@@ -51,15 +54,17 @@ type ClientConfig struct {
 	// load its native library. Kafka: compression.type.
 	Compression string
 	// Linger is how long a batch waits for more messages. Default 0: a batch grows while the one before it is on its
-	// way. Kafka: linger.ms.
+	// way. At most 1m. Kafka: linger.ms.
 	Linger time.Duration
-	// MaxBufferedRecords and MaxBufferedBytes bound what waits to be acknowledged, over all producers of a client: each
-	// message counts its bytes and MaxBufferedBytes/MaxBufferedRecords on top. Publishing waits while the bound is
-	// reached. Defaults 50,000 and 64 MiB. Kafka: buffer.memory.
+	// MaxBufferedRecords bounds how many messages wait to be acknowledged, over all producers of a client. Publishing waits
+	// while the bound is reached. Default 50,000.
 	MaxBufferedRecords int
-	MaxBufferedBytes   int64
+	// MaxBufferedBytes bounds their memory: each message counts its bytes and MaxBufferedBytes/MaxBufferedRecords on top.
+	// Default 64 MiB. Kafka: buffer.memory.
+	MaxBufferedBytes int64
 	// MaxMessageBytes is the largest batch, before compression, that is sent at all. Default: the topic's own
-	// max.message.bytes, or 1,048,588, which is the brokers' default, where that can't be read. Kafka: max.request.size.
+	// max.message.bytes, or 1,048,588, which is the brokers' default, where that can't be read. At least 512. Kafka:
+	// max.request.size.
 	MaxMessageBytes int32
 
 	// Logger takes the library's own lines. Default slog.Default(). Keys, values and headers are never logged.
@@ -75,9 +80,10 @@ type TLSConfig struct {
 	Enabled bool
 	// CAFile is a PEM file of the authorities to trust in place of the system's. Kafka: ssl.truststore.location.
 	CAFile string
-	// CertFile and KeyFile are the client's certificate and key, PEM, for mTLS. Kafka: ssl.keystore.location.
+	// CertFile is the client's certificate, PEM, for mTLS. It is read again at each connection. Kafka: ssl.keystore.location.
 	CertFile string
-	KeyFile  string
+	// KeyFile is its key, PEM.
+	KeyFile string
 	// ServerName is the name the brokers' certificates must carry. Default: the host that is dialled.
 	ServerName string
 }
@@ -86,8 +92,10 @@ type TLSConfig struct {
 type SASLConfig struct {
 	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, or "" for none. Kafka: sasl.mechanism.
 	Mechanism string
-	Username  string
-	Password  Secret
+	// Username is required with a mechanism. Kafka: sasl.jaas.config.
+	Username string
+	// Password is required with a mechanism, and never printed.
+	Password Secret
 	// AllowPlaintext lets PLAIN send the password unencrypted to brokers beyond this machine.
 	AllowPlaintext bool
 }
@@ -119,8 +127,9 @@ type ConsumerConfig struct {
 	// MaxRetries is how many more attempts a record gets after a transient error. 0 is none; NewConsumerConfig sets 3.
 	MaxRetries int
 	// RetryBackoff is the bound of the first wait between attempts; it doubles up to RetryBackoffMax, and each wait is
-	// a random part of the bound ("full jitter"). Defaults 500ms and 30s.
-	RetryBackoff    time.Duration
+	// a random part of the bound ("full jitter"). Default 500ms. Java's retry.backoff.ms is about requests, not records.
+	RetryBackoff time.Duration
+	// RetryBackoffMax is the largest bound of a wait between attempts. Default 30s.
 	RetryBackoffMax time.Duration
 	// Concurrency is how many keys of one partition are handled side by side. Only 1, the default, is supported yet:
 	// partitions are handled side by side, the records of each one by one.
@@ -137,15 +146,17 @@ type ConsumerConfig struct {
 	// Default 30s. It must be below SessionTimeout and RebalanceTimeout, or the group would give the partition away
 	// while it drains; leave some seconds between them for the commit.
 	DrainTimeout time.Duration
-	// MaxQueuedRecords and MaxQueuedBytes bound what is fetched and not yet handled, over all partitions: each record
-	// counts its bytes and MaxQueuedBytes/MaxQueuedRecords on top. One poll's bytes may go over. Defaults 20,000 and
-	// 64 MiB. The franz-go client holds at most one more fetch per broker (fetch.max.bytes, 16 MiB compressed).
+	// MaxQueuedRecords bounds how many records are fetched and not yet handled, over all partitions. Default 20,000.
 	MaxQueuedRecords int
-	MaxQueuedBytes   int64
+	// MaxQueuedBytes bounds their memory: each record counts its bytes and MaxQueuedBytes/MaxQueuedRecords on top. One
+	// poll's bytes may go over. The franz-go client holds at most one more fetch per broker (fetch.max.bytes, 16 MiB
+	// compressed). Default 64 MiB.
+	MaxQueuedBytes int64
 	// CommitInterval is how often offsets of finished records are committed, and so about how much is redelivered
-	// after a crash. Clean handovers and shutdowns commit at once. Default 1s. Kafka: auto.commit.interval.ms.
+	// after a crash. Clean handovers and shutdowns commit at once. Default 1s, at least 100ms. Kafka:
+	// auto.commit.interval.ms.
 	CommitInterval time.Duration
-	// SessionTimeout is how long the group waits for a silent member. Default 45s. Kafka: session.timeout.ms.
+	// SessionTimeout is how long the group waits for a silent member. Default 45s, at least 100ms. Kafka: session.timeout.ms.
 	SessionTimeout time.Duration
 	// RebalanceTimeout is how long the group waits for members to hand partitions over. Default 60s. Java clients use
 	// max.poll.interval.ms for it.

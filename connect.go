@@ -25,10 +25,10 @@ import (
 // ConnectError is a broker that could not be reached or would not have us, with the likely cause. [errors.Is] finds
 // ErrUnreachable or ErrAuthentication in it.
 type ConnectError struct {
-	Broker string
+	Broker string // host:port; several, separated by commas, if none of them answered
 	Hint   string // the likely cause and what to do
-	Err    error
-	kind   error // ErrUnreachable or ErrAuthentication
+	Err    error  // what the network, TLS or the broker said
+	kind   error  // ErrUnreachable or ErrAuthentication
 }
 
 func (e *ConnectError) Error() string {

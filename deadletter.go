@@ -18,16 +18,16 @@ import (
 const (
 	dlqPrefix = "__dlq.errors."
 
-	HeaderDLQTopic         = dlqPrefix + "topic"
-	HeaderDLQPartition     = dlqPrefix + "partition"
-	HeaderDLQOffset        = dlqPrefix + "offset"
-	HeaderDLQGroup         = dlqPrefix + "group"
-	HeaderDLQDeliveryCount = dlqPrefix + "delivery.count"
-	HeaderDLQMessage       = dlqPrefix + "message"
-	HeaderDLQClass         = dlqPrefix + "class"
-	HeaderDLQTimestamp     = dlqPrefix + "timestamp" // the record's own, RFC 3339
-	HeaderDLQFailedAt      = dlqPrefix + "failed.at" // RFC 3339
-	HeaderDLQRedriveCount  = dlqPrefix + "redrive.count"
+	HeaderDLQTopic         = dlqPrefix + "topic"          // of the record's first place
+	HeaderDLQPartition     = dlqPrefix + "partition"      // of the record's first place, decimal
+	HeaderDLQOffset        = dlqPrefix + "offset"         // of the record's first place, decimal
+	HeaderDLQGroup         = dlqPrefix + "group"          // whose handler failed
+	HeaderDLQDeliveryCount = dlqPrefix + "delivery.count" // how often it was tried, decimal
+	HeaderDLQMessage       = dlqPrefix + "message"        // the error's text, up to 1 KiB
+	HeaderDLQClass         = dlqPrefix + "class"          // transient or permanent
+	HeaderDLQTimestamp     = dlqPrefix + "timestamp"      // the record's own, RFC 3339
+	HeaderDLQFailedAt      = dlqPrefix + "failed.at"      // RFC 3339
+	HeaderDLQRedriveCount  = dlqPrefix + "redrive.count"  // how often it was sent back, decimal
 )
 
 const (
@@ -38,19 +38,19 @@ const (
 
 // DeadLetter says where a dead letter came from and why it failed.
 type DeadLetter struct {
-	// The record's first place, kept when a letter is sent back and fails again. Partition and Offset are -1 for a
-	// message that a producer could not store.
+	// Topic, Partition and Offset are the record's first place, kept when a letter is sent back and fails again. Partition
+	// and Offset are -1 for a message that a producer could not store.
 	Topic     string
-	Partition int32
-	Offset    int64
+	Partition int32     // see Topic
+	Offset    int64     // see Topic
 	Timestamp time.Time // the record's own; the letter's timestamp is when it was written
 
-	Group    string // whose handler failed
-	Attempts int    // how often it was tried
-	Class    Class
-	Message  string // the error's text, shortened to 1 KiB
-	FailedAt time.Time
-	Redrives int // how often it was sent back
+	Group    string    // whose handler failed
+	Attempts int       // how often it was tried
+	Class    Class     // ClassTransient or ClassPermanent
+	Message  string    // the error's text, shortened to 1 KiB
+	FailedAt time.Time // when it was given up
+	Redrives int       // how often it was sent back
 }
 
 // letterHeaders says how much of a DeadLetter goes into headers. A record at its topic's size limit may have no room.

@@ -100,8 +100,8 @@ func (e *TransientError) WithRetryAfter(d time.Duration) *TransientError {
 // DecodeError is a value that its codec can't read. It is permanent. Its text never holds the value, so that it can be
 // logged; the codec's own error is reached through Unwrap.
 type DecodeError struct {
-	Reason string
-	Err    error
+	Reason string // what is wrong, without the value
+	Err    error  // the codec's own error; may be nil
 }
 
 func (e *DecodeError) Error() string { return "decode value: " + e.Reason }
@@ -129,11 +129,11 @@ func (e *PanicError) Unwrap() error {
 // RecordError names the record that could not be settled, and why. Start returns it when a record failed for good and
 // there is no dead letter topic to put it in.
 type RecordError struct {
-	Topic     string
-	Partition int32
-	Offset    int64
-	Attempts  int
-	Err       error
+	Topic     string // where the record is
+	Partition int32  // where the record is
+	Offset    int64  // where the record is
+	Attempts  int    // how often the handler was called with it
+	Err       error  // the last attempt's
 }
 
 func (e *RecordError) Error() string {
@@ -141,16 +141,17 @@ func (e *RecordError) Error() string {
 	if e.Attempts != 1 {
 		times = fmt.Sprintf("%d attempts", e.Attempts)
 	}
-	return fmt.Sprintf("kafka: handle %s-%d offset %d: gave up after %s: %v", e.Topic, e.Partition, e.Offset, times, e.Err)
+	return fmt.Sprintf("kafka: handle %s-%d offset %d: gave up after %s: %v (no dead letter topic takes it: DLQTopic is empty)",
+		e.Topic, e.Partition, e.Offset, times, e.Err)
 }
 
 func (e *RecordError) Unwrap() error { return e.Err }
 
 // PublishError is a message that was not, or may not have been, stored by the brokers.
 type PublishError struct {
-	Topic     string
-	MessageID string
-	Err       error
+	Topic     string // where it was to go
+	MessageID string // its message-id header
+	Err       error  // why; see ErrOutcomeUnknown, and kerr for what the brokers say
 }
 
 func (e *PublishError) Error() string {

@@ -11,19 +11,20 @@ import (
 
 // Names of the headers that carry a message's metadata, as UTF-8 text. The message's time is the record's own timestamp.
 const (
-	HeaderMessageID      = "message-id" // a UUID version 7, set by Build or Publish
-	HeaderCorrelationID  = "correlation-id"
-	HeaderConversationID = "conversation-id"
-	HeaderEventType      = "event-type"
-	HeaderSource         = "source"
-	HeaderContentType    = "content-type" // set from the codec; Bytes keeps the one that is there
+	HeaderMessageID      = "message-id"      // a UUID version 7, set by Build or Publish
+	HeaderCorrelationID  = "correlation-id"  // what an answer has in common with its question
+	HeaderConversationID = "conversation-id" // what all messages of a longer exchange have in common
+	HeaderEventType      = "event-type"      // such as booking.create, for topics that carry several
+	HeaderSource         = "source"          // the service that published
+	HeaderContentType    = "content-type"    // set from the codec; Bytes keeps the one that is there
 )
 
 // Message is a decoded record on its way to a handler, or a value on its way to a topic.
 type Message[T any] struct {
 	// Key decides the partition: messages with one key stay in order. A message without a key ("") goes to any
 	// partition and has no order. An empty key on the wire reads as no key.
-	Key   string
+	Key string
+	// Value is the decoded value; T's zero for a tombstone.
 	Value T
 	// Headers in the order they have on the wire; names may repeat. Unknown ones pass through untouched.
 	Headers []kgo.RecordHeader
@@ -33,10 +34,10 @@ type Message[T any] struct {
 	// Handlers see one only with ConsumerConfig.HandleTombstones; Publish sends one when it is set.
 	Tombstone bool
 
-	// Where the record is. Publish ignores them: a producer writes to its own topic.
+	// Topic, Partition and Offset say where the record is. Publish ignores them: a producer writes to its own topic.
 	Topic     string
-	Partition int32
-	Offset    int64
+	Partition int32 // see Topic
+	Offset    int64 // see Topic
 	// Attempt is 1 for the first call of the handler with this record, 2 for the first retry, and so on.
 	Attempt int
 

@@ -13,9 +13,9 @@ import (
 
 // Plan says of each topic what would be done, or was done, and why. Print it, or encode it as JSON.
 type Plan struct {
-	Mode    Mode     `json:"mode"`
+	Mode    Mode     `json:"mode"`    // that it was made in
 	Cluster string   `json:"cluster"` // the cluster's id
-	Brokers int      `json:"brokers"`
+	Brokers int      `json:"brokers"` // how many there are
 	Applied bool     `json:"applied"` // done, not only planned
 	Topics  []Change `json:"topics"`  // in the list's order
 }
@@ -34,17 +34,17 @@ const (
 
 // Change is what a plan says of one topic.
 type Change struct {
-	Topic  string `json:"topic"`
-	Action Action `json:"action"`
-	// What the topic has, or will be made with. 0 means the brokers' default. Of an existing topic, Config has the
-	// declared keys alone.
+	Topic  string `json:"topic"`  // its name
+	Action Action `json:"action"` // what is done with it
+	// Partitions, ReplicationFactor and Config are what the topic has, or will be made with. 0 means the brokers' default.
+	// Of an existing topic, Config has the declared keys alone.
 	Partitions        int32             `json:"partitions,omitempty"`
-	ReplicationFactor int16             `json:"replicationFactor,omitempty"`
-	Config            map[string]string `json:"config,omitempty"`
+	ReplicationFactor int16             `json:"replicationFactor,omitempty"` // see Partitions
+	Config            map[string]string `json:"config,omitempty"`            // see Partitions
 	// DeadLettersOf names the topics that a derived topic takes the dead letters of.
 	DeadLettersOf []string     `json:"deadLettersOf,omitempty"`
-	Differences   []Difference `json:"differences,omitempty"`
-	Warnings      []string     `json:"warnings,omitempty"` // what works and is hardly meant
+	Differences   []Difference `json:"differences,omitempty"` // in what an existing topic is not as declared
+	Warnings      []string     `json:"warnings,omitempty"`    // what works and is hardly meant
 	// Err is why the topic is not, or can't be made, what the mode asks for.
 	Err error `json:"-"` // as "error", a text
 
@@ -70,10 +70,10 @@ const (
 // Difference is one point in which an existing topic is not what the list says.
 type Difference struct {
 	What     string  `json:"what"` // "partitions", "replication factor", a setting's name; "settings" or "topic" if unknown
-	Cluster  string  `json:"cluster,omitempty"`
-	Declared string  `json:"declared,omitempty"`
-	Verdict  Verdict `json:"verdict"`
-	Why      string  `json:"why,omitempty"`
+	Cluster  string  `json:"cluster,omitempty"`  // what the cluster has
+	Declared string  `json:"declared,omitempty"` // what the list says
+	Verdict  Verdict `json:"verdict"`            // what becomes of it
+	Why      string  `json:"why,omitempty"`      // the reason, unless it is changed
 
 	err error
 }

@@ -54,6 +54,7 @@ import (
 
 // Topic is a topic that should exist. A zero field is left to the brokers.
 type Topic struct {
+	// Name is the topic's, of 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'. Use either '.' or '_': they collide in metrics.
 	Name string `json:"name"`
 	// Partitions is the number of partitions. Default: the brokers' num.partitions, and any number is right.
 	Partitions int32 `json:"partitions,omitempty"`

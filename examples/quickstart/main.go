@@ -28,6 +28,8 @@ func main() {
 	if os.Getenv("KAFKA_BROKERS") == "" {
 		stop := startBroker()
 		defer stop()
+	} else {
+		fmt.Println("on your own cluster, two topics stay behind: their names begin with quickstart- and dlq-quickstart-")
 	}
 	if err := run(context.Background()); err != nil {
 		log.Fatal(err)
@@ -142,8 +144,9 @@ func readDeadLetters(ctx context.Context, topic string) error {
 
 	ctx, done := context.WithCancel(ctx)
 	defer done()
-	consumer, err := kafka.NewConsumer(cfg, func(ctx context.Context, msg kafka.Message[Booking]) error {
-		fmt.Printf("dead letter: %+v\n", msg.Value)
+	// As bytes: a letter may be here because it could not be decoded.
+	consumer, err := kafka.NewConsumerWithCodec(cfg, kafka.Bytes(), func(ctx context.Context, msg kafka.Message[[]byte]) error {
+		fmt.Printf("dead letter: %s\n", msg.Value)
 		for _, header := range msg.Headers {
 			fmt.Printf("    %-28s %s\n", header.Key, header.Value)
 		}

@@ -176,7 +176,7 @@ func (s Suite) nothingVanishes(t *testing.T) {
 			return nil
 		})
 		err := m.wait()
-		want := fmt.Sprintf("kafka: handle %s-0 offset %d: gave up after 2 attempts: card declined", topic, bad)
+		want := fmt.Sprintf("kafka: handle %s-0 offset %d: gave up after 2 attempts: card declined (no dead letter topic takes it: DLQTopic is empty)", topic, bad)
 		if err == nil || err.Error() != want || !errors.Is(err, cause) {
 			t.Errorf("Start returned %v, want %s", err, want)
 		}

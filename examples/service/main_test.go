@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/skeji/kafka"
+)
+
+func TestAnOrderBecomesAnInvoice(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	t.Setenv("KAFKA_BROKERS", cluster.ListenAddrs()[0])
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx) }()
+
+	orders := publisherTo[Order](t, ctx, "orders")
+	defer orders.Close()
+	order := kafka.NewMessage[Order]().WithValue(Order{ID: "o-1", Cents: 250}).WithCorrelationID("c-1").Build()
+	if err := orders.Publish(ctx, order); err != nil {
+		t.Fatal(err)
+	}
+
+	cfg, err := kafka.NewConsumerConfigFromEnv("invoices", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.DLQTopic = ""
+	consumer, err := kafka.NewConsumer(cfg, func(_ context.Context, msg kafka.Message[Invoice]) error {
+		if msg.Value != (Invoice{OrderID: "o-1", Cents: 250}) || msg.GetCorrelationID() != "c-1" {
+			t.Errorf("invoice %+v of conversation %q", msg.Value, msg.GetCorrelationID())
+		}
+		cancel()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer consumer.Close()
+	if err := consumer.Start(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the service ended with %v", err)
+	}
+}
+
+// publisherTo waits for the service to make the topic.
+func publisherTo[T any](t *testing.T, ctx context.Context, topic string) *kafka.Producer[T] {
+	t.Helper()
+	cfg, err := kafka.NewProducerConfigFromEnv(topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		producer, err := kafka.NewProducer[T](cfg)
+		if err == nil {
+			return producer
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
