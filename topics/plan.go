@@ -69,7 +69,7 @@ const (
 
 // Difference is one point in which an existing topic is not what the list says.
 type Difference struct {
-	What     string  `json:"what"` // "partitions", "replication factor", a setting's name; "settings" or "topic" if unknown
+	What     string  `json:"what"`               // "partitions", "replication factor", a setting's name; "settings" or "topic" if unknown
 	Cluster  string  `json:"cluster,omitempty"`  // what the cluster has
 	Declared string  `json:"declared,omitempty"` // what the list says
 	Verdict  Verdict `json:"verdict"`            // what becomes of it
