@@ -17,53 +17,39 @@ import (
 
 // This file alone sends requests that change the cluster, or ask whether it would take the change.
 
-// carryOut creates and alters what was judged so, and returns why single topics have to be looked at again.
-func (r *run) carryOut(ctx context.Context, wanted List) (again map[string]error, err error) {
-	again = map[string]error{}
+// mostPartitions is how many partitions brokers create for one request.
+const mostPartitions = 10_000
+
+// carryOut creates and alters what was judged so, and adds to again why single topics have to be looked at again.
+func (r *run) carryOut(ctx context.Context, due List, again map[string]error) {
 	var create []Change
-	for _, topic := range wanted {
-		switch c := r.changes[topic.Name]; {
-		case c.Action == ActionCreate:
+	partitions := int32(0)
+	for _, topic := range due {
+		if again[topic.Name] != nil {
+			continue
+		}
+		switch c := r.changes[topic.Name]; c.Action {
+		case ActionCreate:
+			if partitions += max(1, c.Partitions); partitions > mostPartitions {
+				r.create(ctx, create, again)
+				create, partitions = nil, c.Partitions
+			}
 			create = append(create, c)
-		case c.Action == ActionAlter:
+		case ActionAlter:
 			if err := r.alter(ctx, &c); err != nil {
 				again[c.Topic] = err
 			}
 			r.changes[c.Topic] = c
-		case kerr.IsRetriable(c.Err): // the brokers could not say
-			again[c.Topic] = c.Err
 		}
 	}
-	if len(create) == 0 {
-		return again, nil
-	}
-	response, err := r.create(ctx, create)
-	if err != nil {
-		return nil, err
-	}
-	for _, answer := range response.Topics {
-		c := r.changes[answer.Topic]
-		switch err := kerr.ErrorForCode(answer.ErrorCode); {
-		case err == nil:
-			r.noteMade(&c, answer)
-		case errors.Is(err, kerr.TopicAlreadyExists) && c.hidden:
-			c.unverified(r.mode)
-		case errors.Is(err, kerr.TopicAlreadyExists), kerr.IsRetriable(err):
-			again[c.Topic] = err
-		case isUnauthorized(err) && c.hidden:
-			c = c.failed(fmt.Errorf("%w: grant DESCRIBE to see whether it exists, and CREATE to make it", kafka.ErrAuthorization))
-		case isUnauthorized(err):
-			c = c.failed(fmt.Errorf("%w: it does not exist: grant CREATE on it, or create it by other means", kafka.ErrAuthorization))
-		default:
-			c = c.failed(fmt.Errorf("create: %w", withText(err, answer.ErrorMessage)))
-		}
-		r.changes[c.Topic] = c
-	}
-	return again, nil
+	r.create(ctx, create, again)
 }
 
 // create asks for all at once: kadm would give them all the same settings.
-func (r *run) create(ctx context.Context, create []Change) (*kmsg.CreateTopicsResponse, error) {
+func (r *run) create(ctx context.Context, create []Change, again map[string]error) {
+	if len(create) == 0 {
+		return
+	}
 	request := kmsg.NewPtrCreateTopicsRequest()
 	request.ValidateOnly = r.dry
 	for _, c := range create {
@@ -80,13 +66,33 @@ func (r *run) create(ctx context.Context, create []Change) (*kmsg.CreateTopicsRe
 	}
 	response, err := request.RequestWith(ctx, r.client.KGO())
 	if err != nil {
-		return nil, fmt.Errorf("topics: create: %w", err)
+		for _, c := range create {
+			r.changes[c.Topic] = c.failed(fmt.Errorf("create: %w", err))
+		}
+		return
 	}
-	return response, nil
+	for _, answer := range response.Topics {
+		c := r.changes[answer.Topic]
+		switch err := kerr.ErrorForCode(answer.ErrorCode); {
+		case err == nil:
+			c.noteMade(answer)
+		case errors.Is(err, kerr.TopicAlreadyExists) && c.hidden:
+			c.unverified(r.mode)
+		case errors.Is(err, kerr.TopicAlreadyExists), kerr.IsRetriable(err):
+			again[c.Topic] = err
+		case isUnauthorized(err) && c.hidden:
+			c = c.failed(fmt.Errorf("%w: grant DESCRIBE to see whether it exists, and CREATE to make it", kafka.ErrAuthorization))
+		case isUnauthorized(err):
+			c = c.failed(fmt.Errorf("%w: it does not exist: grant CREATE on it, or create it by other means", kafka.ErrAuthorization))
+		default:
+			c = c.failed(fmt.Errorf("create: %w", withText(err, answer.ErrorMessage)))
+		}
+		r.changes[c.Topic] = c
+	}
 }
 
 // noteMade keeps what the brokers say they made, or would make, with their defaults filled in.
-func (r *run) noteMade(c *Change, answer kmsg.CreateTopicsResponseTopic) {
+func (c *Change) noteMade(answer kmsg.CreateTopicsResponseTopic) {
 	made := found{
 		exists: true, partitions: answer.NumPartitions, replicas: answer.ReplicationFactor, config: maps.Clone(c.Config),
 	}
@@ -101,21 +107,24 @@ func (r *run) noteMade(c *Change, answer kmsg.CreateTopicsResponseTopic) {
 			made.config[setting.Name] = *setting.Value
 		}
 	}
-	r.made[c.Topic] = made
+	c.made = &made
 	c.Partitions, c.ReplicationFactor = made.partitions, made.replicas
+	c.warn()
 }
 
 // alter sets settings and adds partitions. It returns an error if the topic is to be looked at again; any other is the
 // change's.
 func (r *run) alter(ctx context.Context, c *Change) (again error) {
 	var settings []kadm.AlterConfig
+	var set []Difference
 	grow := false
 	for _, d := range c.Differences {
 		switch {
-		case d.Verdict != VerdictChanged:
+		case d.Verdict != VerdictChanged || slices.Contains(r.carried[c.Topic], d):
 		case d.What == partitionsWord:
 			grow = true
 		default:
+			set = append(set, d)
 			settings = append(settings, kadm.AlterConfig{Op: kadm.SetConfig, Name: d.What, Value: new(d.Declared)})
 		}
 	}
@@ -132,9 +141,10 @@ func (r *run) alter(ctx context.Context, c *Change) (again error) {
 			return err
 		}
 		c.refuse(err, "ALTER_CONFIGS", func(what string) bool { return what != partitionsWord })
-		for _, setting := range settings {
-			if err == nil && !r.dry {
-				c.Config[setting.Name] = *setting.Value
+		if err == nil && !r.dry {
+			r.carried[c.Topic] = append(r.carried[c.Topic], set...)
+			for _, d := range set {
+				c.Config[d.What] = d.Declared
 			}
 		}
 	}
@@ -158,7 +168,8 @@ func (r *run) alter(ctx context.Context, c *Change) (again error) {
 	return nil
 }
 
-// refuse makes the brokers' refusal that of the differences which were to be changed.
+// refuse makes the brokers' refusal that of the differences which were to be changed. A broker refuses a topic's settings
+// together: only the first of them tells why.
 func (c *Change) refuse(err error, operation string, which func(what string) bool) {
 	if err == nil {
 		return
@@ -169,7 +180,10 @@ func (c *Change) refuse(err error, operation string, which func(what string) boo
 	for i := range c.Differences {
 		if d := &c.Differences[i]; d.Verdict == VerdictChanged && which(d.What) {
 			d.Verdict, d.Why, d.err = VerdictRefused, err.Error(), err
+			err = errWithTheOthers
 		}
 	}
 	c.conclude()
 }
+
+var errWithTheOthers = errors.New("refused together with the others")

@@ -2,6 +2,8 @@ package topics
 
 import (
 	"cmp"
+	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -33,8 +35,8 @@ const (
 //   - max.message.bytes of twice theirs: room for the letter's headers, and for a record that compresses less well alone
 //     than among others.
 //
-// An existing one is compared with less: it must delete, not compact, and half of that retention and size will do, which
-// is no less than what its sources have.
+// A source whose settings can't be read, or that does not exist, counts with Kafka's defaults, and a warning says so. An
+// existing dead letter topic is compared with less: it must delete, not compact, and half of that retention and size will do.
 func (l List) WithDeadLetters(consumers ...kafka.ConsumerConfig) List {
 	l = slices.Clone(l)
 	for _, cfg := range consumers {
@@ -45,31 +47,38 @@ func (l List) WithDeadLetters(consumers ...kafka.ConsumerConfig) List {
 	return l
 }
 
-// derive fills in a dead letter topic from its sources. found has them as they are, or as they were just made; declared
-// has those of the list.
-func (t Topic) derive(found map[string]found, declared map[string]Topic) Topic {
+// derive fills in a dead letter topic from its sources. known has them as they are, or will be; declared has those of the
+// list. The warnings say where Kafka's defaults had to do.
+func (t Topic) derive(known map[string]found, declared map[string]Topic) (derived Topic, warnings []string) {
 	retention, maxBytes := int64(0), int64(0)
 	forever := false
 	for _, source := range t.lettersOf {
-		of := found[source]
+		of, inList := known[source], declared[source]
+		switch {
+		case of.exists && of.config != nil:
+		case of.exists || of.hidden:
+			warnings = append(warnings, fmt.Sprintf("the settings of %s, whose dead letters it takes, can't be read: Kafka's defaults are assumed", source))
+		case known != nil && inList.Name == "":
+			warnings = append(warnings, fmt.Sprintf("%s, whose dead letters it takes, does not exist", source))
+		}
 		if !of.exists { // as far as the list goes
-			of.partitions, of.replicas = declared[source].Partitions, declared[source].ReplicationFactor
+			of.partitions, of.replicas = inList.Partitions, inList.ReplicationFactor
 		}
 		t.Partitions = max(t.Partitions, of.partitions)
 		t.ReplicationFactor = max(t.ReplicationFactor, of.replicas)
-		if isr := declared[source].Config[minISRKey]; number(isr, 0) > number(t.Config[minISRKey], 0) {
+		if isr := inList.Config[minISRKey]; number(isr, 0) > number(t.Config[minISRKey], 0) {
 			t = t.WithConfig(minISRKey, isr)
 		}
-		kept := number(cmp.Or(of.config[retentionKey], declared[source].Config[retentionKey]), defaultRetention.Milliseconds())
+		kept := number(cmp.Or(of.config[retentionKey], inList.Config[retentionKey]), defaultRetention.Milliseconds())
 		retention, forever = max(retention, kept), forever || kept < 0
-		maxBytes = max(maxBytes, number(cmp.Or(of.config[maxBytesKey], declared[source].Config[maxBytesKey]), defaultMaxBytes))
+		maxBytes = max(maxBytes, number(cmp.Or(of.config[maxBytesKey], inList.Config[maxBytesKey]), defaultMaxBytes))
 	}
-	t = t.WithConfig(cleanupKey, "delete")
-	t = t.WithConfig(maxBytesKey, strconv.FormatInt(min(2*maxBytes, 1<<31-1), 10)) // an int32, as Kafka has it
+	retention = max(minLetterRetention.Milliseconds(), 2*min(retention, math.MaxInt64/2))
 	if forever {
-		return t.WithRetention(-1)
+		retention = -1
 	}
-	return t.WithRetention(max(minLetterRetention, 2*time.Duration(retention)*time.Millisecond))
+	t = t.WithConfig(cleanupKey, "delete").WithConfig(retentionKey, strconv.FormatInt(retention, 10))
+	return t.WithConfig(maxBytesKey, strconv.FormatInt(min(2*maxBytes, math.MaxInt32), 10)), warnings
 }
 
 // Resolve returns the valid list with each topic once, and dead letter topics filled in from the list alone, for those who
@@ -79,13 +88,22 @@ func (l List) Resolve() (List, error) {
 	if err != nil {
 		return nil, err
 	}
-	declared := resolved.byName()
-	for i, topic := range resolved {
-		if topic.lettersOf != nil {
-			topic = topic.derive(nil, declared)
-			topic.lettersOf = nil
+	filled := resolved.byName()
+	for pending := resolved; len(pending) > 0; {
+		next := due(pending) // a dead letter topic may be the source of another
+		for _, topic := range next {
+			if topic.lettersOf != nil {
+				topic, _ = topic.derive(nil, filled)
+				topic.lettersOf = nil
+			}
+			filled[topic.Name] = topic
 		}
-		resolved[i] = topic
+		pending = slices.DeleteFunc(slices.Clone(pending), func(t Topic) bool {
+			return slices.ContainsFunc(next, func(n Topic) bool { return n.Name == t.Name })
+		})
+	}
+	for i, topic := range resolved {
+		resolved[i] = filled[topic.Name]
 	}
 	return resolved, nil
 }

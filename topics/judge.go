@@ -4,8 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"math/big"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/skeji/kafka"
@@ -27,10 +28,7 @@ type found struct {
 
 // judge says what becomes of a topic in a mode. It alone decides; whoever calls it only carries out.
 func judge(t Topic, f found, mode Mode) Change {
-	c := Change{
-		Topic: t.Name, DeadLettersOf: t.lettersOf,
-		Partitions: t.Partitions, ReplicationFactor: t.ReplicationFactor, Config: t.Config, declared: t,
-	}
+	c := judged(t, f)
 	switch {
 	case f.err != nil:
 		return c.failed(f.err)
@@ -43,12 +41,20 @@ func judge(t Topic, f found, mode Mode) Change {
 	case !f.exists:
 		c.Action = ActionCreate
 	default:
-		c.exists, c.Partitions, c.ReplicationFactor = true, f.partitions, f.replicas
+		c.Partitions, c.ReplicationFactor = f.partitions, f.replicas
 		c.compare(t, f, mode)
 		c.conclude()
 	}
-	c.warn(t)
+	c.warn()
 	return c
+}
+
+// judged is a change of nothing yet.
+func judged(t Topic, f found) Change {
+	return Change{
+		Topic: t.Name, Action: ActionNone, DeadLettersOf: t.lettersOf, Partitions: t.Partitions,
+		ReplicationFactor: t.ReplicationFactor, Config: maps.Clone(t.Config), declared: t, exists: f.exists,
+	}
 }
 
 // compare notes each difference and what the mode makes of it.
@@ -81,7 +87,7 @@ func (c *Change) compare(t Topic, f found, mode Mode) {
 	}
 	if !derived && t.ReplicationFactor != 0 && f.replicas != t.ReplicationFactor {
 		note("replication factor", f.replicas, t.ReplicationFactor,
-			fmt.Sprintf("replicas are moved by a reassignment (kafka-reassign-partitions): do that, or declare %d", f.replicas))
+			fmt.Sprintf("replicas are moved by a reassignment (kafka-reassign-partitions): do that, or declare %d; if one is under way, wait for its end", f.replicas))
 	}
 	if f.configErr != nil && len(t.Config) > 0 {
 		cause := fmt.Errorf("not verified: %w", f.configErr)
@@ -94,11 +100,16 @@ func (c *Change) compare(t Topic, f found, mode Mode) {
 	}
 	c.Config = make(map[string]string, len(t.Config))
 	for _, key := range slices.Sorted(maps.Keys(t.Config)) {
-		has, wanted := f.config[key], t.Config[key]
-		c.Config[key] = has
-		if !derived && !sameValue(has, wanted) || derived && !suffices(key, has, wanted) {
-			note(key, cmp.Or(has, "unset"), wanted, "")
+		has, known := f.config[key]
+		wanted := t.Config[key]
+		switch {
+		case !known:
+			note(key, "unknown to the brokers", wanted, "")
+			continue
+		case !derived && !sameValue(has, wanted), derived && !suffices(key, has, wanted):
+			note(key, cmp.Or(has, `""`), wanted, "")
 		}
+		c.Config[key] = has
 	}
 }
 
@@ -111,9 +122,10 @@ func (c *Change) conclude() {
 }
 
 // warn notes what works and is hardly meant.
-func (c *Change) warn(t Topic) {
+func (c *Change) warn() {
 	replicas := int64(c.ReplicationFactor)
-	isr := number(cmp.Or(c.Config[minISRKey], t.Config[minISRKey]), 0)
+	isr := number(cmp.Or(c.Config[minISRKey], c.declared.Config[minISRKey]), 0)
+	c.Warnings = slices.DeleteFunc(c.Warnings, func(w string) bool { return strings.HasPrefix(w, minISRKey) }) // of less knowledge
 	switch {
 	case replicas > 0 && isr > replicas:
 		c.Warnings = append(c.Warnings, fmt.Sprintf(
@@ -132,6 +144,7 @@ func (c *Change) unverified(mode Mode) {
 		d.Verdict = VerdictRefused
 	}
 	c.Differences = append(c.Differences, d)
+	c.Partitions, c.ReplicationFactor, c.Config = 0, 0, nil // which are those declared
 	c.conclude()
 }
 
@@ -143,33 +156,35 @@ func (c Change) failed(err error) Change {
 // sameValue compares two texts as a broker means them. It prints numbers, booleans and lists in its own way.
 func sameValue(a, b string) bool {
 	a, b = strings.TrimSpace(a), strings.TrimSpace(b)
-	if strings.EqualFold(a, b) && (a == b || strings.EqualFold(a, "true") || strings.EqualFold(a, "false")) {
+	if a == b || isBool(a) && strings.EqualFold(a, b) {
 		return true
 	}
-	if x, y, ok := bothNumbers(a, b); ok {
-		return x.Cmp(y) == 0
+	if x, err := strconv.ParseInt(a, 10, 64); err == nil {
+		if y, err := strconv.ParseInt(b, 10, 64); err == nil {
+			return x == y
+		}
 	}
-	return strings.Contains(a, ",") && slices.Equal(items(a), items(b))
+	if decimal.MatchString(a) && decimal.MatchString(b) { // a double, as brokers keep it
+		x, errX := strconv.ParseFloat(a, 64)
+		y, errY := strconv.ParseFloat(b, 64)
+		return errX == nil && errY == nil && x == y
+	}
+	return (strings.Contains(a, ",") || strings.Contains(b, ",")) && slices.Equal(items(a), items(b))
 }
 
-func bothNumbers(a, b string) (x, y *big.Rat, ok bool) {
-	const longest = 32 // 1e999999999 is a number, too, and takes all memory there is
-	if len(a) > longest || len(b) > longest || strings.ContainsAny(a+b, "eEpP/_xX") {
-		return nil, nil, false
-	}
-	x, okX := new(big.Rat).SetString(a)
-	y, okY := new(big.Rat).SetString(b)
-	return x, y, okX && okY
+var decimal = regexp.MustCompile(`^[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?$`)
+
+func isBool(text string) bool {
+	return strings.EqualFold(text, "true") || strings.EqualFold(text, "false")
 }
 
-// items returns a list's items; brokers don't mind their order.
+// items returns a list's items, each once: brokers don't mind their order.
 func items(list string) []string {
 	all := strings.Split(list, ",")
 	for i := range all {
 		all[i] = strings.TrimSpace(all[i])
 	}
-	slices.Sort(all)
-	return all
+	return union(all, nil)
 }
 
 // refusals is what the mode does not put up with, on one line.
@@ -182,10 +197,15 @@ func (c Change) refusals() (all error) {
 		if d.err != nil {
 			err = fmt.Errorf("%s: %w", d.What, d.err)
 		}
-		if all != nil {
-			err = fmt.Errorf("%w; %w", all, err)
-		}
-		all = err
+		all = alongside(all, err)
 	}
 	return all
+}
+
+// alongside joins what is wrong with one topic, on one line.
+func alongside(earlier, err error) error {
+	if earlier == nil {
+		return err
+	}
+	return fmt.Errorf("%w; %w", earlier, err)
 }

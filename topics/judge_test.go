@@ -86,7 +86,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	}{
 		{found{exists: true, partitions: 3, replicas: 3}, "partitions: 3 on the cluster, 6 declared: more partitions move keys and break their order: set AllowGrow to accept that, or declare 3"},
 		{found{exists: true, partitions: 12, replicas: 3}, "partitions: 12 on the cluster, 6 declared: Kafka can't take partitions away: declare 12"},
-		{found{exists: true, partitions: 6, replicas: 2}, "replication factor: 2 on the cluster, 3 declared: replicas are moved by a reassignment (kafka-reassign-partitions): do that, or declare 2"},
+		{found{exists: true, partitions: 6, replicas: 2}, "replication factor: 2 on the cluster, 3 declared: replicas are moved by a reassignment (kafka-reassign-partitions): do that, or declare 2; if one is under way, wait for its end"},
 	} {
 		if c := judge(declared, test.found, Reconcile); c.Err == nil || c.Err.Error() != test.want {
 			t.Errorf("%v\nwant %s", c.Err, test.want)
@@ -102,6 +102,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 func TestBrokersEchoesAreNoDrift(t *testing.T) {
 	for _, same := range [][2]string{
 		{"0.50", "0.5"}, {"1", "1.0"}, {"FALSE", "false"}, {"delete,compact", "compact, delete"}, {"604800000", " 604800000"},
+		{"5e-1", "0.5"}, {"0.30000000000000001", "0.3"}, {"1.0E-4", "0.0001"}, {"delete,delete", "delete"}, {"007", "7"},
 		{"", ""}, {"producer", "producer"}, {"0,1", "0,1"}, {"-1", "-1"},
 	} {
 		if !sameValue(same[0], same[1]) || !sameValue(same[1], same[0]) {
@@ -111,6 +112,7 @@ func TestBrokersEchoesAreNoDrift(t *testing.T) {
 	for _, other := range [][2]string{
 		{"9007199254740993", "9007199254740992"}, {"0.5", "0.05"}, {"true", "false"}, {"delete", "compact"}, {"Zstd", "zstd"},
 		{"delete,compact", "delete"}, {"1", ""}, {"1e999999999", "1"}, {"0x10", "16"}, {"1/2", "0.5"},
+		{"inf", "infinity"}, {"1_000", "1000"},
 	} {
 		if sameValue(other[0], other[1]) {
 			t.Errorf("%q and %q are taken for the same", other[0], other[1])
@@ -172,6 +174,10 @@ func TestDeadLetterTopicsFollowTheirSources(t *testing.T) {
 			New("dlq", 0).WithConfig("cleanup.policy", "delete").WithConfig("retention.ms", "1209600000").WithConfig("max.message.bytes", "2097176"),
 		},
 		{
+			"kept for longer than can be doubled", List{New("orders", 1).WithConfig("retention.ms", "9223372036854775807")}, nil,
+			New("dlq", 1).WithConfig("cleanup.policy", "delete").WithConfig("retention.ms", "9223372036854775806").WithConfig("max.message.bytes", "2097176"),
+		},
+		{
 			"of the largest limit", List{New("orders", 1).WithConfig("max.message.bytes", "2000000000")}, nil,
 			New("dlq", 1).WithConfig("cleanup.policy", "delete").WithConfig("retention.ms", "1209600000").WithConfig("max.message.bytes", "2147483647"),
 		},
@@ -181,7 +187,7 @@ func TestDeadLetterTopicsFollowTheirSources(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			derived := list[len(list)-1].derive(test.found, list.byName())
+			derived, _ := list[len(list)-1].derive(test.found, list.byName())
 			if derived.lettersOf = nil; !reflect.DeepEqual(derived, test.want) {
 				t.Errorf("derived %+v\nwant    %+v", derived, test.want)
 			}
@@ -209,7 +215,7 @@ func TestDeadLetterTopicsFollowTheirSources(t *testing.T) {
 
 // An existing dead letter topic has to be fit for its purpose, not equal.
 func TestExistingDeadLetterTopicsNeedOnlySuffice(t *testing.T) {
-	dlq := Topic{Name: "dlq", lettersOf: []string{"orders"}}.derive(nil, map[string]Topic{"orders": New("orders", 6).WithReplicationFactor(3)})
+	dlq, _ := Topic{Name: "dlq", lettersOf: []string{"orders"}}.derive(nil, map[string]Topic{"orders": New("orders", 6).WithReplicationFactor(3)})
 	for _, test := range []struct {
 		config  map[string]string
 		differs string

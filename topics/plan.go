@@ -51,6 +51,7 @@ type Change struct {
 	declared Topic
 	exists   bool
 	hidden   bool
+	made     *found // what a creation was answered with
 }
 
 // Verdict is what becomes of a difference.
@@ -78,8 +79,8 @@ type Difference struct {
 	err error
 }
 
-// Pending says that the cluster is not, or is not known to be, what the list says: something is to be created or altered, or
-// differs and is kept. After [List.Apply], what it has done is not pending any more.
+// Pending says that the cluster is not what the list says: something is to be created or altered, or differs and is kept.
+// After [List.Apply], what it has done is not pending any more. What can't be compared does not count.
 func (p *Plan) Pending() bool {
 	return slices.ContainsFunc(p.Topics, func(c Change) bool {
 		return !p.Applied && c.Action != ActionNone ||

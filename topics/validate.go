@@ -47,14 +47,16 @@ func (l List) merged() (List, error) {
 		}
 		position[topic.Name] = len(merged)
 		merged = append(merged, topic)
-		for _, fault := range topic.faults() {
-			addf(topic.Name, "%w", fault)
-		}
 		fold := strings.ReplaceAll(topic.Name, ".", "_")
 		if other, taken := folded[fold]; taken {
 			addf(topic.Name, "collides with %s: '.' and '_' are one character in the brokers' metrics; rename one", other)
 		}
 		folded[fold] = topic.Name
+	}
+	for _, topic := range merged {
+		for _, fault := range topic.faults() {
+			addf(topic.Name, "%w", fault)
+		}
 	}
 	return merged, errors.Join(faults...)
 }
@@ -68,6 +70,11 @@ func (t Topic) faults() (faults []error) {
 	addf := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if err := topicname.Check(t.Name); err != nil {
 		addf("name %w", err)
+	}
+	for _, source := range t.lettersOf {
+		if err := topicname.Check(source); err != nil {
+			addf("it is to take the dead letters of a topic whose name %w", err)
+		}
 	}
 	if slices.Contains(internalTopics, t.Name) {
 		addf("this topic is Kafka's own: the brokers make it")

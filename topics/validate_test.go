@@ -19,6 +19,8 @@ func TestValidateReportsEveryMistakeAtOnce(t *testing.T) {
 		New("isr0", 1).WithConfig("min.insync.replicas", "0"),
 		New("a.b", 1), New("a_b", 1),
 		New("twice", 1), New("twice", 2),
+		Topic{Name: "letters", lettersOf: []string{"b d"}},
+		Topic{Name: "late", lettersOf: []string{"orders"}}, New("late", -1), // what is declared wins, and is looked at
 	}
 	err := list.Validate()
 	if err == nil {
@@ -39,13 +41,15 @@ func TestValidateReportsEveryMistakeAtOnce(t *testing.T) {
 		"topics: isr0: min.insync.replicas is 0",
 		"topics: a_b: collides with a.b",
 		"topics: twice: declared twice",
+		`topics: letters: it is to take the dead letters of a topic whose name is "b d"`,
+		"topics: late: Partitions is -1",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)
 		}
 	}
-	if n := strings.Count(err.Error(), "\n") + 1; n != 14 {
-		t.Errorf("%d mistakes, want 14:\n%v", n, err)
+	if n := strings.Count(err.Error(), "\n") + 1; n != 16 {
+		t.Errorf("%d mistakes, want 16:\n%v", n, err)
 	}
 }
 
