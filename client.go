@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -29,7 +30,8 @@ type Client struct {
 	delivery   deadlines
 	buffered   *budget
 	letters    *budget  // dead letters on their way; its limit of 1 makes acquire wait for none
-	forgetting sync.Map // the names of topics that are being purged
+	ids        sync.Map // topic name to the id of the topic that is published to, a [16]byte
+	forgetting sync.Map // the names of topics that are being looked up, or forgotten
 	limits     sync.Map // topic name to the most bytes a batch to it may have, an int32
 	closing    sync.Once
 	closeErr   error // written in closing
@@ -70,7 +72,7 @@ func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client
 		c.kgo.Close()
 		return nil, err
 	}
-	if err := c.Ping(ctx); err != nil {
+	if err := c.reach(ctx); err != nil {
 		c.kgo.Close()
 		return nil, err
 	}
@@ -80,14 +82,28 @@ func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client
 // Ping returns nil once a broker answers and takes the credentials. Its error names each broker that was tried; see
 // [ConnectError].
 func (c *Client) Ping(ctx context.Context) error {
-	if c.closed.Load() {
-		return fmt.Errorf("kafka: ping: %w", ErrClosed)
-	}
-	door, err := ping(ctx, c.kgo, c.cfg)
-	if err == nil {
-		c.door.Store(door)
-	}
+	_, err := c.ping(ctx)
 	return err
+}
+
+func (c *Client) ping(ctx context.Context) (answer, error) {
+	if c.closed.Load() {
+		return answer{}, fmt.Errorf("kafka: ping: %w", ErrClosed)
+	}
+	first, err := ping(ctx, c.kgo, c.cfg)
+	if err == nil {
+		c.door.Store(first.broker)
+	}
+	return first, err
+}
+
+// reach is a ping, and a look at where the brokers send their clients.
+func (c *Client) reach(ctx context.Context) error {
+	first, err := c.ping(ctx)
+	if err != nil {
+		return err
+	}
+	return reachAdvertised(ctx, c.kgo, c.cfg, first)
 }
 
 // ask is the way to the broker that has just answered a ping.
@@ -168,15 +184,27 @@ func (c *Client) send(ctx context.Context, r *kgo.Record, cost int64, done func(
 	})
 }
 
-// forget lets a topic that was made again be looked up again: franz-go holds on to the id of the one that is gone. What
-// waits for the topic fails. The goroutine ends with the call; there is one for each topic at most.
+// forgetPatience bounds the look-up of a topic that the brokers no longer know by its id.
+const forgetPatience = 5 * time.Second
+
+// forget lets a topic that was made again be looked up again: franz-go holds on to the id of the one that is gone. It makes
+// sure that there is another one, since forgetting begins to count from 0: the brokers would take the next messages to the
+// same topic for those that they have, acknowledge them, and store none. The goroutine ends with the look-up; there is one
+// for each topic at most.
 func (c *Client) forget(topic string) {
-	if _, busy := c.forgetting.LoadOrStore(topic, nil); !busy {
-		go func() { // this is an acknowledgement, which may not wait for the client
-			c.kgo.PurgeTopicsFromProducing(topic)
-			c.forgetting.Delete(topic)
-		}()
+	if _, busy := c.forgetting.LoadOrStore(topic, nil); busy {
+		return
 	}
+	go func() { // this is an acknowledgement, which may not wait for the client
+		defer c.forgetting.Delete(topic)
+		ctx, cancel := context.WithTimeout(context.Background(), forgetPatience)
+		defer cancel()
+		known, _ := c.ids.Load(topic)
+		if id := c.topicID(ctx, topic); known != nil && id != ([16]byte{}) && id != known {
+			c.ids.Store(topic, id)
+			c.kgo.PurgeTopicsFromProducing(topic)
+		}
+	}()
 }
 
 // batchLimit is asked by franz-go when it first sees a topic, so limits are set before a topic's first use.
@@ -210,9 +238,9 @@ func (c *Client) explain(err error) error {
 	}
 	if errors.Is(err, kgo.ErrRecordTimeout) {
 		err = fmt.Errorf("not stored within the delivery timeout of %v: %w", c.cfg.DeliveryTimeout, err)
-	}
-	if trouble := c.access.trouble(); trouble != nil { // which is likely why
-		return fmt.Errorf("%w; %w", err, trouble)
+		if trouble := c.access.trouble(); trouble != nil { // which is likely why
+			err = fmt.Errorf("%w; %w", err, trouble)
+		}
 	}
 	return err
 }

@@ -37,15 +37,19 @@ func (e *ConnectError) Error() string {
 
 func (e *ConnectError) Unwrap() []error { return []error{e.kind, e.Err} }
 
+// answer is what a seed broker said to a ping.
+type answer struct {
+	broker   *kgo.Broker
+	seed     int // its place in the list
+	address  string
+	response *kmsg.MetadataResponse
+	err      error
+}
+
 // ping asks every seed broker at once and is content with the first answer, so that one dead host among them does not
 // use up the time of the others. It returns the broker that answered: further questions go to it, since franz-go would
 // choose any, the dead one too.
-func ping(ctx context.Context, client *kgo.Client, cfg ClientConfig) (*kgo.Broker, error) {
-	type answer struct {
-		seed     int
-		response *kmsg.MetadataResponse
-		err      error
-	}
+func ping(ctx context.Context, client *kgo.Client, cfg ClientConfig) (answer, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	seeds := client.SeedBrokers()
@@ -58,7 +62,7 @@ func ping(ctx context.Context, client *kgo.Client, cfg ClientConfig) (*kgo.Broke
 			request := kmsg.NewPtrMetadataRequest()
 			request.Topics = []kmsg.MetadataRequestTopic{}
 			response, err := request.RequestWith(ctx, seed)
-			answers <- answer{i, response, err}
+			answers <- answer{seed, i, name(i), response, err}
 		}()
 	}
 	var failures []error
@@ -66,21 +70,22 @@ func ping(ctx context.Context, client *kgo.Client, cfg ClientConfig) (*kgo.Broke
 		select {
 		case got := <-answers:
 			if got.err == nil {
-				return seeds[got.seed], reachAdvertised(ctx, client, cfg, name(got.seed), got.response.Brokers)
+				return got, nil
 			}
 			delete(waiting, got.seed)
-			failures = append(failures, explainConnect(cfg, name(got.seed), got.err))
+			failures = append(failures, explainConnect(cfg, got.address, got.err))
 		case <-ctx.Done():
 			silent := strings.Join(slices.Sorted(maps.Values(waiting)), ", ")
-			return nil, errors.Join(append(failures, explainConnect(cfg, silent, ctx.Err()))...)
+			return answer{}, errors.Join(append(failures, explainConnect(cfg, silent, ctx.Err()))...)
 		}
 	}
-	return nil, errors.Join(failures...)
+	return answer{}, errors.Join(failures...)
 }
 
 // reachAdvertised dials the addresses by which the brokers know themselves and is content with one that takes the
 // connection. Clients use these from now on, and where none can be reached, franz-go tries for ever without a word.
-func reachAdvertised(ctx context.Context, client *kgo.Client, cfg ClientConfig, seed string, brokers []kmsg.MetadataResponseBroker) error {
+func reachAdvertised(ctx context.Context, client *kgo.Client, cfg ClientConfig, from answer) error {
+	brokers := from.response.Brokers
 	dial, ok := client.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error))
 	if !ok || len(brokers) == 0 {
 		return nil
@@ -91,7 +96,7 @@ func reachAdvertised(ctx context.Context, client *kgo.Client, cfg ClientConfig, 
 	var addresses []string
 	for _, broker := range brokers {
 		address := net.JoinHostPort(broker.Host, strconv.Itoa(int(broker.Port)))
-		if address == seed {
+		if address == from.address {
 			return nil // which has just answered
 		}
 		addresses = append(addresses, address)
@@ -117,7 +122,8 @@ func reachAdvertised(ctx context.Context, client *kgo.Client, cfg ClientConfig, 
 		}
 	}
 	explained := explainConnect(cfg, strings.Join(addresses, ", "), err)
-	explained.Hint = seed + " answers, but sends its clients there: are the brokers' advertised.listeners right, and reachable from here?"
+	explained.Hint = fmt.Sprintf("%s answers, but sends its clients there: are the brokers' advertised.listeners right, and reachable from here? %s",
+		from.address, explained.Hint)
 	return explained
 }
 
@@ -218,6 +224,7 @@ type accessWatch struct {
 	err         error // the latest refusal; nil while access is good
 	first, last time.Time
 	unreached   *ConnectError // the latest broker that could not be reached; nil once it could
+	missedAt    time.Time     // when that was
 }
 
 // OnBrokerConnect is franz-go's hook: it sees every connection, TLS and SASL included.
@@ -247,9 +254,10 @@ func (w *accessWatch) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration
 // missed notes that a broker could not be reached.
 func (w *accessWatch) missed(err *ConnectError) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.unreached = err
-	if w.connected && w.quiet.allow(err.Broker) {
+	w.unreached, w.missedAt = err, time.Now()
+	connected := w.connected
+	w.mu.Unlock()
+	if connected && w.quiet.allow(err.Broker) {
 		w.log.LogAttrs(context.Background(), slog.LevelWarn, "broker can't be reached; it is tried again", slog.String("broker", err.Broker), slog.Any("error", err))
 	}
 }
@@ -258,7 +266,7 @@ func (w *accessWatch) missed(err *ConnectError) {
 func (w *accessWatch) trouble() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err == nil && w.unreached != nil {
+	if w.err == nil && w.unreached != nil && time.Since(w.missedAt) < refusalGap {
 		return w.unreached
 	}
 	return w.err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"runtime"
 	"strings"
@@ -390,5 +391,94 @@ func TestMissingTopicsAreNamedByTheirRole(t *testing.T) {
 			t.Errorf("Start: %v, want ErrTopicMissing", err)
 		}
 		wantFault(t, err, "dead letter topic letters", "WithDeadLetters", `DLQTopic to ""`, "KAFKA_CONSUMER_DLQ_TOPIC")
+	})
+}
+
+// Nor is it stored as something else, by middleware that makes a record of its own.
+func TestWhatCantBeEncodedIsNeverStored(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		producer, err := NewProducer[func()](ProducerConfig{ClientConfig: b.client(), Topic: "orders"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer producer.Close()
+		producer.Use(func(next PublishFunc) PublishFunc {
+			return func(ctx context.Context, r *Record, done func(error)) {
+				own := *r.Record
+				next(ctx, &Record{Record: &own}, done)
+			}
+		})
+		if err := producer.Publish(t.Context(), Message[func()]{Key: "k", Value: func() {}}); err == nil || b.stored() != 0 {
+			t.Errorf("Publish: %v; %d stored", err, b.stored())
+		}
+	})
+}
+
+// Messages that are refused here wait for room like all others, on their way to the dead letter topic.
+func TestMessagesRefusedHereStayWithinTheBuffer(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		if err := b.cluster.CreateTopic("compacted", 1, map[string]string{"cleanup.policy": "compact"}); err != nil {
+			t.Fatal(err)
+		}
+		cfg := b.producer()
+		cfg.Topic, cfg.DLQTopic, cfg.MaxBufferedRecords = "compacted", "dlq-orders", 10
+		producer := b.newProducer(cfg)
+		outage := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for range 1000 {
+			producer.PublishAsync(ctx, Message[numbered]{}, nil) // no key
+		}
+		if n := producer.core.client.kgo.BufferedProduceRecords(); n > 20 {
+			t.Errorf("%d letters are buffered, want 10 or so", n)
+		}
+		outage.Remove()
+	})
+}
+
+// Middleware may send a message to another topic, whose limits are not known here.
+func TestLimitsAreThoseOfTheTopicThatIsPublishedTo(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		if err := b.cluster.CreateTopic("compacted", 1, map[string]string{"cleanup.policy": "compact"}); err != nil {
+			t.Fatal(err)
+		}
+		cfg := b.producer()
+		cfg.Topic = "compacted"
+		producer := b.newProducer(cfg)
+		producer.Use(func(next PublishFunc) PublishFunc {
+			return func(ctx context.Context, r *Record, done func(error)) {
+				r.Topic = "orders"
+				next(ctx, r, done)
+			}
+		})
+		if err := producer.Publish(t.Context(), Message[numbered]{}); err != nil || b.stored() != 1 {
+			t.Errorf("Publish: %v; %d stored", err, b.stored())
+		}
+	})
+}
+
+// A broker that is away explains a message that was not stored in time, and nothing else.
+func TestOnlyTimeoutsAreBlamedOnBrokersThatAreAway(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		producer := b.newProducer(b.producer())
+		producer.core.client.access.missed(explainConnect(ClientConfig{}, "decommissioned:9092", refusedConnection("decommissioned:9092")))
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.MessageTooLarge, Count: 1})
+		if err := producer.Publish(t.Context(), Message[numbered]{}); !errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, ErrUnreachable) {
+			t.Errorf("Publish: %v", err)
+		}
+		time.Sleep(time.Minute)
+		if err := producer.core.client.access.trouble(); err != nil {
+			t.Errorf("a minute later: %v", err)
+		}
+	})
+}
+
+func TestDeliveryWithoutEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cfg := b.producer()
+		cfg.DeliveryTimeout = math.MaxInt64
+		if err := b.newProducer(cfg).Publish(t.Context(), Message[numbered]{}); err != nil {
+			t.Error(err)
+		}
 	})
 }

@@ -80,8 +80,9 @@ type consumer struct {
 	queued      *budget
 	handlerCtx  context.Context
 
-	assignedOnce atomic.Bool
-	quiet        quiet // repeated log lines
+	assignedOnce   atomic.Bool
+	refusedOffsets time.Time // since when committed offsets are refused; the group's session alone touches it
+	quiet          quiet     // repeated log lines
 
 	mu         sync.Mutex
 	middleware []ConsumerMiddleware
@@ -154,7 +155,7 @@ func (c *consumer) start(ctx context.Context) error {
 	access.onRefusal = c.refused
 	clientCtx, abandonGroup := context.WithCancel(context.Background())
 	defer abandonGroup()
-	callbacks := groupCallbacks{assigned: c.assigned, revoked: c.revoked, lost: c.lost}
+	callbacks := groupCallbacks{assigned: c.assigned, revoked: c.revoked, lost: c.lost, fetched: c.offsetsFetched}
 	opts, err := consumingOptions(c.cfg, callbacks, c.commitFailed, access)
 	if err != nil {
 		return err
@@ -167,6 +168,7 @@ func (c *consumer) start(ctx context.Context) error {
 	c.log.LogAttrs(ctx, slog.LevelInfo, "joining group", slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
 	patience := time.AfterFunc(joinPatience, c.noPartitionsYet)
 	defer patience.Stop()
+	context.AfterFunc(pollCtx, c.haltAll) // at once: a handover that is under way may keep us from the drain for long
 	c.poll(pollCtx, client, access)
 
 	c.beginToLeave(abandonGroup)
@@ -196,8 +198,22 @@ func (c *consumer) beginToLeave(abandonGroup func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closing = true
-	c.leave = time.AfterFunc(c.cfg.DrainTimeout+drainGrace+commitTimeout+leaveTimeout, abandonGroup)
+	c.leave = time.AfterFunc(c.leaveWithin(), abandonGroup)
 	c.nothingLeftToDrain()
+}
+
+// leaveWithin is how long a handover and what follows may take.
+func (c *consumer) leaveWithin() time.Duration {
+	return c.cfg.DrainTimeout + drainGrace + commitTimeout + leaveTimeout
+}
+
+// haltAll lets no worker start another record.
+func (c *consumer) haltAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.partitions {
+		p.halt()
+	}
 }
 
 // nothingLeftToDrain lets only the leaving itself take its time. The caller holds c.mu.
@@ -257,7 +273,7 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.ConnectTimeout)
 	defer cancel()
-	if err := c.client.Ping(ctx); err != nil { // much may have changed since the constructor's
+	if err := c.client.reach(ctx); err != nil { // much may have changed since the constructor's
 		return err
 	}
 	if c.cfg.GroupProtocol == "consumer" {

@@ -551,7 +551,7 @@ func TestLettersDoNotShareABatch(t *testing.T) {
 func TestOptionsCannotUndoGuarantees(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.consumer()
-		cfg.Options = append(cfg.Options, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite(),
+		cfg.Options = append(cfg.Options, kgo.RequiredAcks(kgo.LeaderAck()),
 			kgo.ConsumeTopics("dlq-orders"), kgo.ConsumerGroup("another"))
 		client, err := NewClient(cfg.ClientConfig)
 		if err != nil {

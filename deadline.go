@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 )
@@ -25,7 +26,13 @@ type deliveryContext struct {
 	values          context.Context
 }
 
-func (c deliveryContext) Value(key any) any { return c.values.Value(key) }
+// Value asks the deadline first, which has no values but those by which package context finds its cause.
+func (c deliveryContext) Value(key any) any {
+	if value := c.Context.Value(key); value != nil {
+		return value
+	}
+	return c.values.Value(key)
+}
 
 // bound returns a context with ctx's values that ends timeout from now, or a little later.
 func (d *deadlines) bound(ctx context.Context) context.Context {
@@ -34,8 +41,11 @@ func (d *deadlines) bound(ctx context.Context) context.Context {
 	defer d.mu.Unlock()
 	if now := time.Now(); d.shared == nil || !now.Before(d.until) {
 		share := d.timeout / parts
+		if d.timeout > math.MaxInt64-share {
+			share = 0
+		}
 		shared, cancel := context.WithTimeout(context.Background(), d.timeout+share)
-		context.AfterFunc(shared, cancel)
+		context.AfterFunc(shared, cancel) // go vet wants it called; at the deadline it does nothing
 		d.shared, d.until = shared, now.Add(share)
 	}
 	return deliveryContext{d.shared, ctx}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -81,6 +83,49 @@ func TestADeadLetterTopicMadeAgainTakesLetters(t *testing.T) {
 		time.Sleep(aLongTime)
 		if err := stop(); err != nil || b.letters() != 2 || b.committed(0) != 3 || bad.Load() != 3 {
 			t.Errorf("Start returned %v; %d letters, committed %d, %d attempts; want 2, 3, 3", err, b.letters(), b.committed(0), bad.Load())
+		}
+	})
+}
+
+// What is acknowledged is stored, though thousands of messages were on their way when the topic was made again: to forget the
+// new topic, too, would begin to count from 0 where the brokers have counted already.
+func TestOnlyATopicThatIsGoneIsForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		producer := b.newProducer(b.producer())
+		msg := Message[numbered]{Key: "k", Value: numbered{1}}
+		if err := producer.Publish(t.Context(), msg); err != nil {
+			t.Fatal(err)
+		}
+		b.deleteTopic("orders")
+		b.createTopic("orders")
+		for range 1000 {
+			producer.PublishAsync(t.Context(), msg, func(Message[numbered], error) {
+				time.Sleep(time.Millisecond) // a callback that logs
+			})
+		}
+		var acknowledged atomic.Int64
+		for range 300 {
+			time.Sleep(10 * time.Millisecond)
+			producer.PublishAsync(t.Context(), msg, func(_ Message[numbered], err error) {
+				if err == nil {
+					acknowledged.Add(1)
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		if n := acknowledged.Load(); n == 0 || n > b.stored() {
+			t.Errorf("%d messages acknowledged, %d stored", n, b.stored())
+		}
+
+		before := b.stored()
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.UnknownTopicID, Count: 40}) // which is a lie
+		for range 20 {
+			if producer.Publish(t.Context(), msg) == nil {
+				before++
+			}
+		}
+		if after := b.stored(); after < before {
+			t.Errorf("%d messages stored, %d acknowledged", after, before)
 		}
 	})
 }

@@ -53,6 +53,9 @@ func (c *Client) partitionCounts(ctx context.Context, uses ...topicUse) (map[str
 	for _, topic := range response.Topics {
 		name := *topic.Topic
 		counts[name] = int32(len(topic.Partitions))
+		if topic.TopicID != ([16]byte{}) {
+			c.ids.LoadOrStore(name, topic.TopicID) // the first one is the one that franz-go knows
+		}
 		use := useOf[name]
 		// A partition without a leader is a fault of the moment; franz-go waits for it.
 		switch err := kerr.ErrorForCode(topic.ErrorCode); {
@@ -66,6 +69,19 @@ func (c *Client) partitionCounts(ctx context.Context, uses ...topicUse) (map[str
 		}
 	}
 	return counts, errors.Join(faults...)
+}
+
+// topicID returns the topic's id as it is now, or zeros.
+func (c *Client) topicID(ctx context.Context, name string) (id [16]byte) {
+	request := kmsg.NewPtrMetadataRequest()
+	topic := kmsg.NewMetadataRequestTopic()
+	topic.Topic = new(name)
+	request.Topics = append(request.Topics, topic)
+	response, err := request.RequestWith(ctx, c.kgo)
+	if err != nil || response.Topics[0].ErrorCode != 0 {
+		return id
+	}
+	return response.Topics[0].TopicID
 }
 
 // producerIDPatience is how long a broker that does not answer may hold up what is only a precaution.
@@ -103,7 +119,7 @@ type topicLimits struct {
 // must not get into one with others'.
 func (l topicLimits) refuse(r *kgo.Record) error {
 	if l.compacted && r.Key == nil {
-		return fmt.Errorf("a message to a compacted topic needs a key: %w", kerr.InvalidRecord)
+		return fmt.Errorf("a message to a compacted topic, which this one was when the producer was made, needs a key: %w", kerr.InvalidRecord)
 	}
 	if r.Timestamp.IsZero() || l.before == 0 && l.after == 0 {
 		return nil

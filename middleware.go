@@ -14,8 +14,6 @@ type Record struct {
 	*kgo.Record
 	Group   string // the consumer group; "" when publishing
 	Attempt int    // 1 for the first call of the handler with this record; 0 when publishing
-
-	fault error // why the value could not be encoded: middleware sees such messages, too
 }
 
 // HandlerFunc handles one record. It is what every typed handler becomes, decoding included.

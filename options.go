@@ -11,7 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl"
@@ -86,12 +85,16 @@ func refusedOptions(client *kgo.Client) error {
 	if regex, ok := client.OptValue(kgo.ConsumeRegex).(bool); ok && regex {
 		faults.addf("Options: kgo.ConsumeRegex: a consumer has one topic; as a pattern it would match its dead letter topic, too")
 	}
+	if disabled, ok := client.OptValue(kgo.DisableIdempotentWrite).(bool); ok && disabled {
+		faults.addf("Options: kgo.DisableIdempotentWrite: without idempotence, retries store messages twice and out of order")
+	}
 	return faults.join("client config")
 }
 
 // groupCallbacks are what the consumer's loop does when the group moves partitions.
 type groupCallbacks struct {
 	assigned, revoked, lost func(context.Context, *kgo.Client, map[string][]int32)
+	fetched                 func(context.Context, *kgo.Client, *kmsg.OffsetFetchResponse) error
 }
 
 func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommitError func(error), hooks ...kgo.Hook) ([]kgo.Opt, error) {
@@ -112,6 +115,7 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommitError func(
 	}
 	opts = append(opts, cfg.Options...)
 	opts = append(opts,
+		kgo.RequiredAcks(kgo.AllISRAcks()), // it writes nothing, but franz-go holds options to each other
 		kgo.ConsumerGroup(cfg.Group),
 		kgo.ConsumeTopics(cfg.Topic),
 		// Only marked offsets are committed, and only finished records are marked.
@@ -119,7 +123,7 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommitError func(
 		kgo.AutoCommitCallback(commitCallback(onCommitError)),
 		// A poll and a callback exclude each other, which is the lock of the consumer's partition map.
 		kgo.BlockRebalanceOnPoll(),
-		kgo.OnOffsetsFetched(refusedOffset),
+		kgo.OnOffsetsFetched(on.fetched),
 		kgo.OnPartitionsAssigned(on.assigned),
 		kgo.OnPartitionsRevoked(on.revoked),
 		kgo.OnPartitionsLost(on.lost),
@@ -129,21 +133,6 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommitError func(
 		opts = append(opts, kgo.Balancers(kgo.StickyBalancer()), kgo.ServerSideBalancer())
 	}
 	return opts, nil
-}
-
-// refusedOffset ends the group's session, to join again, when the brokers refuse a partition's committed offset. franz-go
-// would say so once and leave the partition out for as long as it is assigned.
-func refusedOffset(_ context.Context, _ *kgo.Client, response *kmsg.OffsetFetchResponse) error {
-	for _, group := range response.Groups {
-		for _, topic := range group.Topics {
-			for _, partition := range topic.Partitions {
-				if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
-					return fmt.Errorf("committed offset of %s-%d: %w", topic.Topic, partition.Partition, err)
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // offsetReset sets both of kgo's settings: its own default rewinds by a minute where Kafka resets.
@@ -232,7 +221,7 @@ func (samePartition) Partition(r *kgo.Record, n int) int   { return int(r.Partit
 // validateGroupOptions finds mistakes in the user's options before Start joins the group.
 func validateGroupOptions(cfg ConsumerConfig) error {
 	nop := func(context.Context, *kgo.Client, map[string][]int32) {}
-	opts, err := consumingOptions(cfg, groupCallbacks{nop, nop, nop}, func(error) {})
+	opts, err := consumingOptions(cfg, groupCallbacks{assigned: nop, revoked: nop, lost: nop, fetched: func(context.Context, *kgo.Client, *kmsg.OffsetFetchResponse) error { return nil }}, func(error) {})
 	if err != nil {
 		return err
 	}

@@ -49,9 +49,11 @@ func largeValue(bytesAtLeast int) []byte {
 func TestWhatIsDoneToARecordStaysWithTheAttempt(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const records = 300
+		var all []*kgo.Record
 		for range records {
-			b.produce(&kgo.Record{Key: []byte("key"), Value: largeValue(10_000), Headers: headers("a", "1", "secret", "2", "c", "3")})
+			all = append(all, &kgo.Record{Key: []byte("key"), Value: largeValue(10_000), Headers: headers("a", "1", "secret", "2", "c", "3")})
 		}
+		b.produce(all...)
 		cfg := b.consumer()
 		cfg.MaxQueuedBytes, cfg.MaxQueuedRecords, cfg.MaxRetries, cfg.RetryBackoff = 1<<20, 100, 1, time.Millisecond
 		var handled atomic.Int32
@@ -126,9 +128,11 @@ func TestAnErrorWithoutATextCostsOneLetter(t *testing.T) {
 // don't stand still go on.
 func TestLargeRecordsThatStandStillStopNobodyElse(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
+		var all []*kgo.Record
 		for range 40 {
-			b.produce(&kgo.Record{Value: largeValue(100_000)})
+			all = append(all, &kgo.Record{Value: largeValue(100_000)})
 		}
+		b.produce(all...)
 		cfg := b.consumer()
 		cfg.MaxQueuedBytes, cfg.MaxQueuedRecords = 1<<20, 100_000
 		var others atomic.Int32
@@ -174,6 +178,30 @@ func TestARefusedCommittedOffsetIsAskedForAgain(t *testing.T) {
 	}
 }
 
+// One that is refused for good, by whatever error, ends Start instead of joining for ever.
+func TestACommittedOffsetThatIsRefusedForGoodEndsStart(t *testing.T) {
+	for _, protocol := range []string{"classic", "consumer"} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			b.seed(0, 10)
+			refused := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Topic: "orders", Partitions: []int32{0}, Err: kerr.UnknownServerError, Count: -1})
+			cfg := b.consumer()
+			cfg.GroupProtocol, cfg.CommitInterval = protocol, time.Hour
+			consumer, err := NewConsumer(cfg, func(context.Context, Message[numbered]) error { return nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			err = consumer.Start(t.Context())
+			took := time.Since(began)
+			wantFault(t, err, "group group", "committed offset of orders-0", "UNKNOWN_SERVER_ERROR")
+			if took < defaultAuthFailureTimeout || took > 2*defaultAuthFailureTimeout || refused.Hits() > 100 {
+				t.Errorf("%s: Start ended after %v and %d questions", protocol, took, refused.Hits())
+			}
+			_ = consumer.Close()
+		})
+	}
+}
+
 // It is what brokers say of anything that they did not foresee.
 func TestUnknownServerErrorsAreNotTheEnd(t *testing.T) {
 	for _, key := range []kmsg.Key{kmsg.Fetch, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat, kmsg.OffsetFetch, kmsg.ListOffsets, kmsg.OffsetCommit} {
@@ -192,7 +220,9 @@ func TestUnknownServerErrorsAreNotTheEnd(t *testing.T) {
 // These options would commit what is not handled, or consume the consumer's own dead letters, whatever else is set.
 func TestOptionsThatCantBeUndoneAreRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		for name, option := range map[string]kgo.Opt{"TransactionalID": kgo.TransactionalID("x"), "ConsumeRegex": kgo.ConsumeRegex()} {
+		for name, option := range map[string]kgo.Opt{
+			"TransactionalID": kgo.TransactionalID("x"), "ConsumeRegex": kgo.ConsumeRegex(), "DisableIdempotentWrite": kgo.DisableIdempotentWrite(),
+		} {
 			cfg := b.consumer()
 			cfg.Options = append(cfg.Options, option)
 			_, err := NewConsumer(cfg, func(context.Context, Message[numbered]) error { return nil })

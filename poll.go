@@ -118,7 +118,7 @@ func (c *consumer) pollError(ctx context.Context, topic string, partition int32,
 		access.refused(fmt.Errorf("kafka: consume %s: %w: %w", topic, ErrAuthorization, err))
 		return nil
 	case errors.Is(err, kerr.UnknownTopicID): // franz-go says so once it has given the topic up
-		return fmt.Errorf("kafka: consume %s: %w any more: it was deleted, and perhaps made again: start again once it is there: %w", topic, ErrTopicMissing, err)
+		return fmt.Errorf("kafka: consume %s: %w any more, say the brokers: it was deleted, and perhaps made again; start again once it is there: %w", topic, ErrTopicMissing, err)
 	case isAuthentication(err):
 		return nil // the connection's hook has seen it
 	case isType[*kgo.ErrDataLoss](err):

@@ -131,7 +131,7 @@ func (p *Producer[T]) publish(ctx context.Context, msg Message[T], done func(*kg
 			r.Headers = setHeader(r.Headers, HeaderContentType, p.contentType)
 		}
 	}
-	p.core.publish(ctx, &Record{Record: r, fault: err}, func(err error) {
+	p.core.publish(ctx, &Record{Record: r}, err, func(err error) {
 		if err != nil {
 			err = publishError(r, err)
 		}
@@ -200,7 +200,7 @@ func newPublisher(cfg ProducerConfig) (*publisher, error) {
 
 func (p *publisher) checkTopics(ctx context.Context) error {
 	if p.shared {
-		if err := p.client.Ping(ctx); err != nil { // it may be old, or closed
+		if err := p.client.reach(ctx); err != nil { // it may be old, or closed
 			return err
 		}
 	}
@@ -233,7 +233,9 @@ func (p *publisher) use(middleware []ProducerMiddleware) {
 	p.middleware = append(p.middleware, middleware...)
 }
 
-func (p *publisher) publish(ctx context.Context, r *Record, done func(error)) {
+// publish sends the record through the middleware. What could not be encoded passes it, too, for the logs' sake, and goes no
+// further.
+func (p *publisher) publish(ctx context.Context, r *Record, fault error, done func(error)) {
 	p.started.Do(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -242,7 +244,15 @@ func (p *publisher) publish(ctx context.Context, r *Record, done func(error)) {
 			p.send = chain(p.send, p.middleware)
 		}
 	})
-	p.send(ctx, r, done)
+	if fault == nil {
+		p.send(ctx, r, done)
+		return
+	}
+	send := func(_ context.Context, _ *Record, done func(error)) { done(fault) }
+	if !p.cfg.DisableMiddleware {
+		send = chain(send, p.middleware)
+	}
+	send(ctx, r, done)
 }
 
 // deliver is the innermost PublishFunc.
@@ -250,20 +260,21 @@ func (p *publisher) deliver(ctx context.Context, r *Record, done func(error)) {
 	p.mu.Lock()
 	closed := p.closed
 	p.mu.Unlock()
-	switch err := p.limits.refuse(r.Record); {
-	case r.fault != nil:
-		done(r.fault)
-	case closed:
+	if closed {
 		done(ErrClosed)
-	case err != nil:
-		p.settle(r, err, done)
-	default:
-		p.client.produce(ctx, r.Record, func(err error) { p.settle(r, err, done) })
+		return
 	}
+	if r.Topic == p.cfg.Topic { // middleware may send it elsewhere
+		if err := p.limits.refuse(r.Record); err != nil {
+			p.settle(r, err, done, func(letter *kgo.Record, done func(error)) { p.client.produce(ctx, letter, done) })
+			return
+		}
+	}
+	p.client.produce(ctx, r.Record, func(err error) { p.settle(r, err, done, p.client.produceLetter) })
 }
 
 // settle tells the outcome. What the brokers refuse for what it is goes to the dead letter topic first.
-func (p *publisher) settle(r *Record, err error, done func(error)) {
+func (p *publisher) settle(r *Record, err error, done func(error), produce func(letter *kgo.Record, done func(error))) {
 	if p.cfg.DLQTopic == "" || !isRefusal(err) {
 		done(err)
 		return
@@ -272,7 +283,7 @@ func (p *publisher) settle(r *Record, err error, done func(error)) {
 		Topic: r.Topic, Partition: -1, Offset: -1, // it has no place: it was never stored
 		Attempts: 1, Class: ClassPermanent, Message: fmt.Sprint(err), FailedAt: time.Now(),
 	}, allHeaders)
-	p.client.produceLetter(letter, func(letterErr error) {
+	produce(letter, func(letterErr error) {
 		if letterErr != nil {
 			err = fmt.Errorf("%w; and dead letter topic %s: %w", err, p.cfg.DLQTopic, letterErr)
 		}

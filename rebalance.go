@@ -8,7 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // This file is what the group's callbacks do: partitions come, are handed over, or are gone. franz-go calls them one at a
@@ -93,6 +95,9 @@ func (c *consumer) remove(text string, removed map[string][]int32) []*partition 
 	}
 	if len(leaving) > 0 {
 		c.draining++
+		if c.closing {
+			c.leave.Reset(c.leaveWithin()) // a handover that was under way has taken some of the time
+		}
 		c.logPartitions(text, removed)
 	}
 	return leaving
@@ -168,4 +173,36 @@ func (c *consumer) logPartitions(text string, partitions map[string][]int32) {
 				slog.String("group", c.cfg.Group), slog.Any("partitions", ids))
 		}
 	}
+}
+
+// offsetsFetched ends the group's session, to join again, when the brokers refuse a partition's committed offset. franz-go
+// would say so once and leave the partition out for as long as it is assigned. All partitions wait meanwhile; when it has
+// lasted for AuthFailureTimeout, Start ends.
+func (c *consumer) offsetsFetched(ctx context.Context, _ *kgo.Client, response *kmsg.OffsetFetchResponse) error {
+	refusal := refusedOffset(response)
+	if refusal == nil {
+		c.refusedOffsets = time.Time{}
+		return nil
+	}
+	if c.refusedOffsets.IsZero() {
+		c.refusedOffsets = time.Now()
+	}
+	if time.Since(c.refusedOffsets) >= c.cfg.AuthFailureTimeout {
+		c.fail(fmt.Errorf("kafka: group %s: %w", c.cfg.Group, refusal))
+	}
+	wait(refusedPause, ctx.Done()) // or we would join again some times a second
+	return refusal
+}
+
+func refusedOffset(response *kmsg.OffsetFetchResponse) error {
+	for _, group := range response.Groups {
+		for _, topic := range group.Topics {
+			for _, partition := range topic.Partitions {
+				if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
+					return fmt.Errorf("committed offset of %s-%d: %w", topic.Topic, partition.Partition, err)
+				}
+			}
+		}
+	}
+	return nil
 }

@@ -3,8 +3,10 @@ package kafka
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -99,6 +101,56 @@ func TestLeavingInTimeDoesNotCutTheDrainShort(t *testing.T) {
 			t.Errorf("Start returned %v, committed %d", err, b.committed(0))
 		}
 	})
+}
+
+// Start ends while a handover is under way: what the kept partitions have in hand is finished and committed as well, and
+// nothing new is begun meanwhile.
+func TestAHandoverUnderWayCostsNoCommit(t *testing.T) {
+	for delay := 30; delay < 42; delay++ { // wherever the handover is by then
+		inBubble(t, func(t *testing.T, b *bubble) {
+			b.seed(0, 100)
+			b.seed(1, 6)
+			cfg := b.consumer()
+			cfg.CommitInterval, cfg.DrainTimeout, cfg.MaxQueuedRecords = time.Hour, 20*time.Second, 10
+			var mu sync.Mutex
+			finished := map[int32]int64{}
+			_, stop := b.start(cfg, func(ctx context.Context, msg Message[numbered]) error {
+				time.Sleep(19 * time.Second)
+				mu.Lock()
+				defer mu.Unlock()
+				if ctx.Err() == nil {
+					finished[msg.Partition] = msg.Offset + 1
+				}
+				return nil
+			})
+			time.Sleep(time.Minute + time.Duration(delay)*time.Second)
+			other := b.consumer()
+			other.CommitInterval = time.Hour
+			b.start(other, func(ctx context.Context, _ Message[numbered]) error {
+				<-ctx.Done()
+				return ctx.Err()
+			})
+			for range 600 {
+				if b.log.count("partitions revoked") > 0 {
+					break
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			began := time.Now()
+			err := stop()
+			if took := time.Since(began); err != nil || took > 20*time.Second {
+				t.Errorf("%d s: Start returned %v after %v", delay, err, took)
+			}
+			mu.Lock()
+			done := maps.Clone(finished)
+			mu.Unlock()
+			for partition, end := range done {
+				if at := b.committed(partition); at != end {
+					t.Errorf("%d s: partition %d is finished to %d and committed to %d", delay, partition, end, at)
+				}
+			}
+		})
+	}
 }
 
 // Promise 3. A record that fails for good while Start ends is not swallowed.
