@@ -38,7 +38,9 @@ func (l List) Apply(ctx context.Context, client *kafka.Client, mode Mode) (*Plan
 	if plan == nil {
 		return nil, err
 	}
-	plan.log(ctx, client.Logger())
+	if client != nil { // mode off needs none
+		plan.log(ctx, client.Logger())
+	}
 	return plan, errors.Join(plan.Err(), err)
 }
 

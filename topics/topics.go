@@ -25,9 +25,9 @@
 //	fewer partitions than declared        error   kept     added with AllowGrow, else error
 //	more partitions than declared         error   kept     error
 //	other replication factor              error   kept     error
-//	not to be compared, for permissions   error   kept     error
+//	not to be compared, for permissions   error   told     error
 //
-// "Kept" differences are in the plan and are logged. More partitions move keys to other partitions, which breaks the
+// "Kept" differences are in the plan and are logged, and so is what can't be compared. More partitions move keys to other partitions, which breaks the
 // order of a key at that moment: that is why they need AllowGrow.
 //
 // # Permissions
@@ -85,7 +85,7 @@ func (t Topic) WithReplicationFactor(brokers int16) Topic {
 	return t
 }
 
-// WithRetention returns the topic with another retention.ms. A negative duration keeps records for ever.
+// WithRetention returns the topic with another retention.ms. A negative duration keeps records for ever, and 0 none at all.
 func (t Topic) WithRetention(d time.Duration) Topic {
 	if d < 0 {
 		return t.WithConfig("retention.ms", "-1")

@@ -10,7 +10,7 @@
 //
 // The plan, or the list for validate, goes to standard output; progress, logs and errors go to standard error. Exit codes:
 //
-//	0  the cluster is as the list says; the list is valid
+//	0  the cluster is as the list says, as far as it may be seen; the list is valid
 //	1  an error
 //	2  changes pending: plan found something to do, or apply left differences that only mode reconcile mends
 package main
@@ -50,11 +50,13 @@ func main() {
 // run is the command, from its arguments to its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	code, err := do(ctx, args, stdin, stdout, stderr)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	switch printed := (errUsage{}); {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return code
+	case !errors.As(err, &printed):
 		fmt.Fprintln(stderr, "ktopics:", err)
-		return exitError
 	}
-	return code
+	return exitError
 }
 
 const usage = `usage: ktopics validate|plan|apply -f FILE [-f FILE]... [flags]
@@ -96,30 +98,36 @@ func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.W
 		return exitError, fmt.Errorf("%q: want validate, plan or apply", verb)
 	}
 	if err := flags.Parse(args); err != nil {
-		return exitInSync, err
+		return exitInSync, errUsage{err}
 	}
-	switch mode, err := topics.ParseMode(*modeName); {
-	case err != nil:
-		return exitError, err
+	switch {
 	case flags.NArg() > 0:
 		return exitError, fmt.Errorf("%q is too much: files go with -f", flags.Arg(0))
 	case len(files) == 0:
 		return exitError, errors.New("no file: want -f topics.yaml")
 	case *output != "table" && *output != "json":
 		return exitError, fmt.Errorf("-o is %q: want table or json", *output)
-	default:
-		list, err := load(files, stdin)
-		if err != nil {
-			return exitError, err
-		}
-		if verb == "validate" {
-			return exitInSync, validate(list, *output, stdout)
-		}
-		ctx, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("not done within -timeout %v", *timeout))
-		defer cancel()
-		return change(ctx, list, mode, verb == "apply", *output, stdout, stderr)
 	}
+	mode, err := topics.ParseMode(*modeName)
+	if err != nil {
+		return exitError, err
+	}
+	list, err := load(files, stdin)
+	if err != nil {
+		return exitError, err
+	}
+	if verb == "validate" {
+		return exitInSync, validate(list, *output, stdout)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("not done within -timeout %v", *timeout))
+	defer cancel()
+	return change(ctx, list, mode, verb == "apply", *output, stdout, stderr)
 }
+
+// errUsage is an error that package flag has printed.
+type errUsage struct{ error }
+
+func (e errUsage) Unwrap() error { return e.error }
 
 func load(files []string, stdin io.Reader) (list topics.List, err error) {
 	for _, name := range files {
@@ -160,23 +168,24 @@ func orDefault(n int) string {
 
 // change is plan and apply.
 func change(ctx context.Context, list topics.List, mode topics.Mode, apply bool, output string, stdout, stderr io.Writer) (code int, err error) {
-	cfg, err := kafka.NewClientConfigFromEnv()
-	if err != nil {
-		return exitError, err
+	var client *kafka.Client
+	if mode != topics.Off { // which asks nobody
+		cfg, err := kafka.NewClientConfigFromEnv()
+		if err != nil {
+			return exitError, err
+		}
+		cfg.ClientID = cmp.Or(cfg.ClientID, "ktopics")
+		cfg.Logger = slog.New(slog.NewTextHandler(stderr, nil))
+		if client, err = kafka.NewClient(cfg); err != nil {
+			return exitError, err
+		}
+		defer client.Close()
+		fmt.Fprintf(stderr, "ktopics: %d topics, mode %s, brokers %v\n", len(list), mode, cfg.Brokers)
 	}
-	cfg.ClientID = cmp.Or(cfg.ClientID, "ktopics")
-	cfg.Logger = slog.New(slog.NewTextHandler(stderr, nil))
-	client, err := kafka.NewClient(cfg)
-	if err != nil {
-		return exitError, err
-	}
-	defer client.Close()
-
 	do := list.Plan
 	if apply {
 		do = list.Apply
 	}
-	fmt.Fprintf(stderr, "ktopics: %d topics, mode %s, brokers %v\n", len(list), mode, cfg.Brokers)
 	plan, err := do(ctx, client, mode)
 	if plan == nil {
 		return exitError, err

@@ -120,12 +120,15 @@ func TestMistakesAreErrorsThatSayWhatToDo(t *testing.T) {
 		{[]string{"validate", "-f", bad, "-f", good + "x"}, "no such file"},
 		{[]string{"validate", "-f", bad, "-f", good + "x"}, bad + `: line 1: unknown field "nam"`},
 		{[]string{"validate", "-f", good, "-f", write(t, "topics: [{name: orders, partitions: 2}]")}, "orders: declared twice"},
-		{[]string{"plan", "-f", good}, "KAFKA_BROKERS"},
+		{[]string{"plan", "-f", good}, "no brokers: set Brokers or KAFKA_BROKERS"},
 	} {
 		code, stdout, stderr := ktopics(t, "", test.args...)
-		if code != exitError || stdout != "" || !strings.Contains(stderr, test.want) {
+		if code != exitError || stdout != "" || strings.Count(stderr, test.want) != 1 {
 			t.Errorf("%v: exit %d, want %d and %q\n%s%s", test.args, code, exitError, test.want, stdout, stderr)
 		}
+	}
+	if code, stdout, stderr := ktopics(t, "", "apply", "-f", good, "-mode", "off"); code != exitInSync || !strings.Contains(stdout, "nobody was asked") {
+		t.Errorf("mode off without brokers: exit %d\n%s%s", code, stdout, stderr)
 	}
 	for _, help := range [][]string{{"-h"}, {"plan", "-h"}} {
 		if code, _, stderr := ktopics(t, "", help...); code != exitInSync || !strings.Contains(stderr, "usage: ktopics") || !strings.Contains(stderr, "-mode") {

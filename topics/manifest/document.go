@@ -15,7 +15,13 @@ import (
 type document struct {
 	file   string
 	faults []error
+	told   map[string]bool     // the faults' texts: a merged mapping is read many times
+	open   map[*yaml.Node]bool // mappings that are being read
 	merges int
+}
+
+func newDocument(file string) *document {
+	return &document{file: file, told: map[string]bool{}, open: map[*yaml.Node]bool{}}
 }
 
 // fields says what to do with the value of each key of a mapping.
@@ -29,7 +35,11 @@ func (d *document) where() string {
 }
 
 func (d *document) addf(node *yaml.Node, format string, args ...any) {
-	d.faults = append(d.faults, fmt.Errorf("manifest: %sline %d: %w", d.where(), node.Line, fmt.Errorf(format, args...)))
+	fault := fmt.Errorf("manifest: %sline %d: %w", d.where(), node.Line, fmt.Errorf(format, args...))
+	if !d.told[fault.Error()] {
+		d.told[fault.Error()] = true
+		d.faults = append(d.faults, fault)
+	}
 }
 
 // mapping calls the function of each key, and returns the keys it saw, or nil if node is no mapping. A key without a
@@ -45,16 +55,22 @@ func (d *document) mapping(node *yaml.Node, known fields) (seen map[string]bool)
 	})
 }
 
-// mostMerges bounds the work of mappings that merge each other, or themselves.
-const mostMerges = 1000
+// mostMerges bounds the work of mappings that merge others that merge others.
+const mostMerges = 100_000
 
 // each calls do for each key and value: those of merged mappings first, so that the mapping's own win.
 func (d *document) each(node *yaml.Node, do func(key, value *yaml.Node)) (seen map[string]bool) {
 	node = target(node)
-	if node.Kind != yaml.MappingNode {
+	switch {
+	case node.Kind != yaml.MappingNode:
 		d.addf(node, "want a mapping (key: value)")
 		return nil
+	case d.open[node]:
+		d.addf(node, "a mapping that merges itself")
+		return nil
 	}
+	d.open[node] = true
+	defer delete(d.open, node)
 	seen = map[string]bool{}
 	for i := 0; i < len(node.Content); i += 2 {
 		if key, value := node.Content[i], target(node.Content[i+1]); key.Tag == "!!merge" {
@@ -64,18 +80,17 @@ func (d *document) each(node *yaml.Node, do func(key, value *yaml.Node)) (seen m
 				slices.Reverse(merged) // the first of them wins
 			}
 			for _, m := range merged {
-				if d.merges++; d.merges == mostMerges {
+				if d.merges++; d.merges > mostMerges {
 					d.addf(key, "more than %d merges", mostMerges)
+					return seen
 				}
-				if d.merges < mostMerges {
-					maps.Copy(seen, d.each(m, do))
-				}
+				maps.Copy(seen, d.each(m, do))
 			}
 		}
 	}
 	own := map[string]bool{}
 	for i := 0; i < len(node.Content); i += 2 {
-		key, value := node.Content[i], target(node.Content[i+1])
+		key, value := target(node.Content[i]), target(node.Content[i+1])
 		switch {
 		case key.Tag == "!!merge":
 		case key.Kind != yaml.ScalarNode:
@@ -110,7 +125,7 @@ func (d *document) sequence(node *yaml.Node, read func(*yaml.Node)) {
 }
 
 func (d *document) text(node *yaml.Node) string {
-	if node.Kind != yaml.ScalarNode || node.Tag != "!!str" {
+	if node.Kind != yaml.ScalarNode || node.Tag != "!!str" || doubtful(node) {
 		d.addf(node, "want text: %s", quoteHint(node))
 		return ""
 	}
@@ -156,11 +171,10 @@ func (d *document) settings(node *yaml.Node) map[string]string {
 }
 
 func (d *document) setting(node *yaml.Node) string {
-	quoted := node.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
 	switch {
 	case node.Kind != yaml.ScalarNode:
 		d.addf(node, "want one value")
-	case node.Tag == "!!str" && (quoted || !doubtfulText.MatchString(node.Value)):
+	case node.Tag == "!!str" && !doubtful(node):
 		return node.Value
 	case node.Tag == "!!bool":
 		return strings.ToLower(node.Value)
@@ -172,6 +186,12 @@ func (d *document) setting(node *yaml.Node) string {
 		d.addf(node, "readers of YAML disagree about %s: %s", node.Value, quoteHint(node))
 	}
 	return ""
+}
+
+// doubtful tells text that others read as a boolean.
+func doubtful(node *yaml.Node) bool {
+	const quoted = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
+	return node.Style&quoted == 0 && doubtfulText.MatchString(node.Value)
 }
 
 func quoteHint(node *yaml.Node) string {

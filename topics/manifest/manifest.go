@@ -10,8 +10,8 @@
 //	      retention.ms: 604800000
 //
 // What a file says that is not understood is an error with its line. Numbers keep their digits: nothing goes through a
-// floating point number. A value that YAML's readers disagree about, such as yes, 0644 or 1e3, must be quoted or written
-// out. Anchors, aliases and merge keys work; JSON is YAML.
+// floating point number. What YAML's readers disagree about, such as yes, 0644 or 1e3, must be quoted or written out.
+// Anchors, aliases and merge keys work, and a field at the top whose name begins with x- is a place for them; JSON is YAML.
 //
 // It is a package of its own so that only those who read files depend on a YAML parser.
 package manifest
@@ -22,6 +22,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -76,18 +77,14 @@ type format func(d *document, node *yaml.Node) topics.List
 
 // anyFormat tells Kubernetes resources by their apiVersion.
 func anyFormat(d *document, node *yaml.Node) topics.List {
-	if node.Kind == yaml.MappingNode {
-		for i := 0; i < len(node.Content); i += 2 {
-			if key := node.Content[i].Value; key == "apiVersion" || key == "kind" {
-				return strimzi(d, node)
-			}
-		}
+	if node.Kind == yaml.MappingNode && header(node, "apiVersion")+header(node, "kind") != "" {
+		return strimzi(d, node)
 	}
 	return plain(d, node)
 }
 
 func load(r io.Reader, name string, read format) (topics.List, error) {
-	d := &document{file: name}
+	d := newDocument(name)
 	var list topics.List
 	for decoder := yaml.NewDecoder(r); ; {
 		var node yaml.Node
@@ -111,7 +108,13 @@ func load(r io.Reader, name string, read format) (topics.List, error) {
 
 // plain reads a document of the plain format.
 func plain(d *document, node *yaml.Node) (list topics.List) {
-	d.mapping(node, fields{
+	ours := yaml.Node{Kind: node.Kind, Line: node.Line}
+	for i := 0; i+1 < len(node.Content) && node.Kind == yaml.MappingNode; i += 2 {
+		if !strings.HasPrefix(node.Content[i].Value, "x-") { // a place for anchors
+			ours.Content = append(ours.Content, node.Content[i], node.Content[i+1])
+		}
+	}
+	d.mapping(&ours, fields{
 		"topics": func(node *yaml.Node) {
 			d.sequence(node, func(node *yaml.Node) {
 				var topic topics.Topic

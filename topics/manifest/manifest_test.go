@@ -3,6 +3,7 @@ package manifest_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -54,8 +55,8 @@ kind: KafkaUser
 metadata: {name: somebody}
 spec: {authentication: {type: tls}}
 ---
-apiVersion: v1
-kind: List
+apiVersion: kafka.strimzi.io/v1
+kind: KafkaTopicList
 items:
   - apiVersion: kafka.strimzi.io/v1
     kind: KafkaTopic
@@ -129,6 +130,8 @@ func TestMistakesHaveTheirLine(t *testing.T) {
 		{"apiVersion: kafka.strimzi.io/v1\nkind: KafkaTopic\nmetadata: {nam: a}\nspec:\n  partition: 1\n", []string{`line 3: unknown field "nam"`, `line 5: unknown field "partition"`, "line 1: a KafkaTopic without metadata.name"}},
 		{"apiVersion: kafka.strimzi.io/v1\nkind: KafkaUser\n", []string{"no topic in it"}},
 		{"kind: List\napiVersion: v1\nitems:\n- kind: List\n", []string{"line 4: a List in a List"}},
+		{"apiVersion: kafka.strimzi.io/v1\nkind: Kafkatopic\n", []string{`line 1: kind "Kafkatopic": is KafkaTopic meant?`}},
+		{"topics:\n- name: on\n- name: ~\n", []string{`line 2: want text: write "on"`, "line 3: want text"}},
 	} {
 		list, err := manifest.Load(strings.NewReader(test.text))
 		if err == nil || list != nil {
@@ -161,11 +164,41 @@ topics:
 	if err != nil || !reflect.DeepEqual(list, want) {
 		t.Errorf("%+v, %v\nwant %+v", list, err, want)
 	}
-	// A mapping that merges itself ends, and so does one that would do so a million times.
-	for _, text := range []string{"topics:\n- &a {<<: *a, name: x}\n", "topics:\n- &a {<<: [*a, *a, *a, *a], name: x}\n"} {
-		if _, err := manifest.Load(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), "line 2: more than 1000 merges") {
-			t.Errorf("%q: %v", text, err)
+	// A mapping that merges itself ends, and so do those that would merge each other a million times.
+	million := "x-0: &a0 {name: x}\n"
+	for i := range 25 {
+		million += fmt.Sprintf("x-%d: &a%d {<<: [*a%d, *a%d]}\n", i+1, i+1, i, i)
+	}
+	for text, want := range map[string]string{
+		"topics:\n- &a {<<: *a, name: x}\n":                "line 2: a mapping that merges itself",
+		million + "topics:\n- {<<: *a25, partitions: 1}\n": "more than 100000 merges",
+	} {
+		if _, err := manifest.Load(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.50q: %v", text, err)
 		}
+	}
+	// Many topics may merge one mapping, and its mistake is told once.
+	many, bad := "x-week: &week {retention.ms: 604800000}\ntopics:\n", "x-week: &week {retention.ms: yes}\ntopics:\n"
+	for i := range 2000 {
+		line := fmt.Sprintf("- {name: t%d, config: {<<: *week, segment.ms: 5}}\n", i)
+		many, bad = many+line, bad+line
+	}
+	if list, err := manifest.Load(strings.NewReader(many)); err != nil || len(list) != 2000 || list[1999].Config["retention.ms"] != "604800000" {
+		t.Errorf("%d topics, %v", len(list), err)
+	}
+	if _, err := manifest.Load(strings.NewReader(bad)); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v", err)
+	}
+	// Resources, too.
+	resources, err := manifest.Load(strings.NewReader(`apiVersion: v1
+kind: List
+items:
+- &base {apiVersion: &v kafka.strimzi.io/v1, kind: &k KafkaTopic, metadata: {name: a}, spec: {partitions: 3}}
+- {apiVersion: *v, kind: *k, metadata: {name: b}}
+- {<<: *base, metadata: {name: c}}
+`))
+	if want := (topics.List{{Name: "a", Partitions: 3}, {Name: "b"}, {Name: "c", Partitions: 3}}); err != nil || !reflect.DeepEqual(resources, want) {
+		t.Errorf("%+v, %v\nwant %+v", resources, err, want)
 	}
 }
 

@@ -15,14 +15,15 @@ import (
 )
 
 const (
-	strimziV1      = "kafka.strimzi.io/v1"
-	strimziV1Beta2 = "kafka.strimzi.io/v1beta2" // until Strimzi 1.0
+	strimziGroup   = "kafka.strimzi.io/"
+	strimziV1      = strimziGroup + "v1"
+	strimziV1Beta2 = strimziGroup + "v1beta2" // until Strimzi 1.0
 	clusterLabel   = "strimzi.io/cluster"
 )
 
 // LoadStrimzi reads the KafkaTopic resources (kafka.strimzi.io/v1 and v1beta2) of r, in as many documents as there are,
-// and of Kubernetes lists, such as kubectl prints. Resources of other kinds are skipped. A topic's name is spec.topicName
-// or, if there is none, metadata.name.
+// and of lists, such as kubectl prints. Resources of other kinds are skipped. A topic's name is spec.topicName or, if there
+// is none, metadata.name.
 func LoadStrimzi(r io.Reader) (topics.List, error) { return load(r, "", strimzi) }
 
 // strimzi reads a resource, or a list of them.
@@ -31,12 +32,12 @@ func strimzi(d *document, node *yaml.Node) (list topics.List) {
 	switch {
 	case kind == "":
 		d.addf(node, "no Kubernetes resource: it has no kind")
-	case kind == "List" && version == "v1":
+	case kind == "List" && version == "v1", kind == "KafkaTopicList":
 		d.mapping(node, fields{
 			"apiVersion": skip, "kind": skip, "metadata": skip,
 			"items": func(node *yaml.Node) {
 				d.sequence(node, func(node *yaml.Node) {
-					if header(node, "kind") == "List" {
+					if strings.HasSuffix(header(node, "kind"), "List") {
 						d.addf(node, "a List in a List")
 						return
 					}
@@ -48,20 +49,20 @@ func strimzi(d *document, node *yaml.Node) (list topics.List) {
 		d.addf(node, "KafkaTopic of apiVersion %q: want %s or %s", version, strimziV1, strimziV1Beta2)
 	case kind == "KafkaTopic":
 		list = append(list, kafkaTopic(d, node))
+	case strings.HasPrefix(version, strimziGroup) && strings.Contains(strings.ToLower(kind), "topic"):
+		d.addf(node, "kind %q: is KafkaTopic meant?", kind)
 	}
 	return list
 }
 
-// header returns a field of a resource that decides how the rest is read.
-func header(node *yaml.Node, name string) string {
-	if node.Kind == yaml.MappingNode {
-		for i := 0; i < len(node.Content); i += 2 {
-			if node.Content[i].Value == name {
-				return node.Content[i+1].Value
-			}
+// header returns a field of a resource that decides how the rest is read. Faults are left to the reading.
+func header(node *yaml.Node, name string) (text string) {
+	newDocument("").each(node, func(key, value *yaml.Node) {
+		if key.Value == name {
+			text = value.Value
 		}
-	}
-	return ""
+	})
+	return text
 }
 
 func skip(*yaml.Node) {}
