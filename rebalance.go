@@ -3,6 +3,7 @@ package kafka
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -21,6 +22,9 @@ const drainGrace = 500 * time.Millisecond
 
 // commitTimeout bounds the commit of a handover. Without it, the group would wait for a dead coordinator.
 const commitTimeout = 5 * time.Second
+
+// commitRetryPause is between two tries to commit a handover.
+const commitRetryPause = 100 * time.Millisecond
 
 // assigned starts a worker for each partition. Fetching begins after it returns, so that a record finds its worker.
 func (c *consumer) assigned(_ context.Context, client *kgo.Client, added map[string][]int32) {
@@ -48,9 +52,7 @@ func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[st
 		return // cooperative rebalancing says so at every session's end
 	}
 	c.drain(leaving)
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
-	defer cancel()
-	err := client.CommitMarkedOffsets(ctx)
+	err := commitHandover(client)
 	if err != nil {
 		c.commitFailed(err)
 	}
@@ -61,6 +63,20 @@ func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[st
 	}
 	c.draining--
 	c.nothingLeftToDrain()
+}
+
+// commitHandover commits what is marked. The brokers may have moved the member to a new epoch (KIP-848) that it is about to
+// hear of: the partitions are its own until the callback ends, so that it asks again. Any other refusal is final: the
+// partitions may be another member's by now.
+func commitHandover(client *kgo.Client) error {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	for {
+		err := client.CommitMarkedOffsets(ctx)
+		if !errors.Is(err, kerr.StaleMemberEpoch) || !wait(commitRetryPause, ctx.Done()) {
+			return err
+		}
+	}
 }
 
 // lost lets go of partitions that are another member's already: nothing is finished, nothing committed.
