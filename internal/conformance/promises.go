@@ -320,6 +320,11 @@ func (s Suite) rebalance(t *testing.T) {
 			if protocol == "consumer" && !s.speaks(t, kmsg.ConsumerGroupHeartbeat) {
 				t.Skip("this broker does not speak KIP-848: it is older than Kafka 4.0")
 			}
+			t.Cleanup(func() {
+				if t.Failed() {
+					s.log.tell(t)
+				}
+			})
 			const changes = 8
 			topic := s.topic(t, 6, nil)
 			s.seed(t, topic, s.Backlog, 300)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,10 +29,40 @@ type Suite struct {
 	Backlog int
 	// Protocols are the group protocols that the broker speaks.
 	Protocols []string
+
+	log *journal
+}
+
+// journal keeps the library's latest lines, for a test that fails: they say whether a member lost its partitions, which is
+// no clean handover.
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (j *journal) Write(line []byte) (int, error) {
+	const most = 400
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, string(line))
+	j.lines = j.lines[max(0, len(j.lines)-most):]
+	return len(line), nil
+}
+
+// tell prints the lines about groups and commits.
+func (j *journal) tell(t *testing.T) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, line := range j.lines {
+		if strings.Contains(line, "partitions") || strings.Contains(line, "commit") || strings.Contains(line, "group") {
+			t.Log(strings.TrimSuffix(line, "\n"))
+		}
+	}
 }
 
 // Run runs every test, one after another: each has topics and groups of its own.
 func (s Suite) Run(t *testing.T) {
+	s.log = &journal{}
 	t.Run("AtLeastOnce", s.atLeastOnce)
 	t.Run("Order", s.order)
 	t.Run("NothingVanishes", s.nothingVanishes)
@@ -102,7 +133,7 @@ func (s Suite) makeTopics(t *testing.T, list ...topics.Topic) {
 	})
 }
 
-// config is a consumer's, with short waits and its lines thrown away.
+// config is a consumer's, with short waits.
 func (s Suite) config(topic, group string) kafka.ConsumerConfig {
 	cfg := kafka.NewConsumerConfig(topic, group)
 	cfg.ClientConfig = s.connection()
@@ -113,7 +144,7 @@ func (s Suite) config(topic, group string) kafka.ConsumerConfig {
 
 // connection says where the broker is. How soon a loaded machine answers is not what is tested.
 func (s Suite) connection() kafka.ClientConfig {
-	return kafka.ClientConfig{Brokers: s.Brokers, ConnectTimeout: patience, Logger: slog.New(slog.DiscardHandler)}
+	return kafka.ClientConfig{Brokers: s.Brokers, ConnectTimeout: patience, Logger: slog.New(slog.NewTextHandler(s.log, nil))}
 }
 
 // seed publishes n events with the given number of keys, in order per key.
