@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -197,7 +196,7 @@ func TestApplyReturnsWhenEveryBrokerHasWhatWasSet(t *testing.T) {
 		resource := kmsg.NewDescribeConfigsResponseResource()
 		resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeTopic, "orders"
 		setting := kmsg.NewDescribeConfigsResponseResourceConfig()
-		setting.Name, setting.Value = "retention.ms", kadm.StringPtr("604800000")
+		setting.Name, setting.Value = "retention.ms", new("604800000")
 		resource.Configs = append(resource.Configs, setting)
 		response.Resources = append(response.Resources, resource)
 		return response, nil, true

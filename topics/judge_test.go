@@ -228,12 +228,12 @@ func TestExistingDeadLetterTopicsNeedOnlySuffice(t *testing.T) {
 		{map[string]string{"cleanup.policy": "compact", "retention.ms": "-1", "max.message.bytes": "2097176"}, "cleanup.policy"},
 	} {
 		c := judge(dlq, found{exists: true, partitions: 1, replicas: 1, config: test.config}, Create)
-		names := ""
+		var names strings.Builder
 		for _, d := range c.Differences {
-			names += d.What
+			names.WriteString(d.What)
 		}
-		if names != test.differs {
-			t.Errorf("%v: differs in %q, want %q", test.config, names, test.differs)
+		if names.String() != test.differs {
+			t.Errorf("%v: differs in %q, want %q", test.config, names.String(), test.differs)
 		}
 	}
 }

@@ -165,13 +165,14 @@ topics:
 		t.Errorf("%+v, %v\nwant %+v", list, err, want)
 	}
 	// A mapping that merges itself ends, and so do those that would merge each other a million times.
-	million := "x-0: &a0 {name: x}\n"
+	var million strings.Builder
+	million.WriteString("x-0: &a0 {name: x}\n")
 	for i := range 25 {
-		million += fmt.Sprintf("x-%d: &a%d {<<: [*a%d, *a%d]}\n", i+1, i+1, i, i)
+		million.WriteString(fmt.Sprintf("x-%d: &a%d {<<: [*a%d, *a%d]}\n", i+1, i+1, i, i))
 	}
 	for text, want := range map[string]string{
-		"topics:\n- &a {<<: *a, name: x}\n":                "line 2: a mapping that merges itself",
-		million + "topics:\n- {<<: *a25, partitions: 1}\n": "more than 100000 merges",
+		"topics:\n- &a {<<: *a, name: x}\n":                         "line 2: a mapping that merges itself",
+		million.String() + "topics:\n- {<<: *a25, partitions: 1}\n": "more than 100000 merges",
 	} {
 		if _, err := manifest.Load(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.50q: %v", text, err)
