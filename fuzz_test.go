@@ -26,16 +26,17 @@ func FuzzJSONDecode(f *testing.F) {
 	for _, seed := range []string{
 		``, ` `, `null`, " \n null\t", `nul`, `nullx`, `{}`, `{}x`, `[]`, `0`, `-0`, `1e999`, `"`, `"\ud800"`, "\"\xff\"", "\x00", "\ufeff{}",
 		`{"Name":"a","When":"2026-01-02T03:04:05Z","Items":[{"Count":1}],"Table":{"k":1},"Data":"AAE=","Address":"b"}`,
-		`{"Name":1}`, `{"When":"MARK"}`, `{"When":1}`, `{"Items":[{"Count":300}]}`, `{"Items":[{"Count":"MARK"}]}`, `{"Table":{"MARK":"x"}}`,
+		`{"Name":1}`, `{"When":"MARK"}`, `{"When":1}`, `{"Items":[{"Count":300}]}`, `{"Items":[{"Count":"MARK"}]}`, `{"Items":"MARK"}`, `{"Table":{"MARK":"x"}}`,
 		`{"Data":"MARK!"}`, `{"Address":"MARK"}`, `{"Address":{}}`, `{"name":1,"NAME":2,"Name":true}`, `{"Items":null,"Table":null}`,
 		`[[[[[[`, `{"Table":{"Table":{"Table":`,
 	} {
 		f.Add([]byte(seed))
 	}
+	type item struct{ Count int8 } // named, since errors name types
 	type target struct {
 		Name    string
 		When    time.Time
-		Items   []struct{ Count int8 }
+		Items   []item
 		Table   map[string]uint16
 		Data    []byte
 		Address echoingText
