@@ -239,20 +239,20 @@ func (p *publisher) publish(ctx context.Context, r *Record, fault error, done fu
 	p.started.Do(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.send = p.deliver
-		if !p.cfg.DisableMiddleware {
-			p.send = chain(p.send, p.middleware)
-		}
+		p.send = p.throughMiddleware(p.deliver)
 	})
 	if fault == nil {
 		p.send(ctx, r, done)
 		return
 	}
-	send := func(_ context.Context, _ *Record, done func(error)) { done(fault) }
-	if !p.cfg.DisableMiddleware {
-		send = chain(send, p.middleware)
+	p.throughMiddleware(func(_ context.Context, _ *Record, done func(error)) { done(fault) })(ctx, r, done)
+}
+
+func (p *publisher) throughMiddleware(send PublishFunc) PublishFunc {
+	if p.cfg.DisableMiddleware {
+		return send
 	}
-	send(ctx, r, done)
+	return chain(send, p.middleware)
 }
 
 // deliver is the innermost PublishFunc.

@@ -2,7 +2,6 @@ package topics
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -41,7 +40,7 @@ func (l List) Apply(ctx context.Context, client *kafka.Client, mode Mode) (*Plan
 	if client != nil { // mode off needs none
 		plan.log(ctx, client.Logger())
 	}
-	return plan, errors.Join(plan.Err(), err)
+	return plan, plan.Err()
 }
 
 // run is both Plan and Apply.
@@ -106,9 +105,7 @@ func (r *run) settle(ctx context.Context, pending List) {
 	for wait := newBackoff(); len(pending) > 0; {
 		due := due(pending)
 		again := r.round(ctx, due)
-		pending = slices.DeleteFunc(slices.Clone(pending), func(t Topic) bool {
-			return slices.ContainsFunc(due, func(d Topic) bool { return d.Name == t.Name }) && again[t.Name] == nil
-		})
+		pending = remaining(pending, due, again)
 		if len(again) > 0 && !wait.sleep(ctx) {
 			for _, topic := range pending {
 				why := again[topic.Name]
@@ -135,6 +132,15 @@ func due(pending List) List {
 		return pending
 	}
 	return free
+}
+
+// remaining returns what is pending after a round of what was due.
+func remaining(pending, due List, again map[string]error) List {
+	tried := due.byName()
+	return slices.DeleteFunc(slices.Clone(pending), func(t Topic) bool {
+		_, was := tried[t.Name]
+		return was && again[t.Name] == nil
+	})
 }
 
 // round does what is due once, and returns why single topics have to be looked at again.
@@ -223,7 +229,7 @@ func (c Change) becomes(f found) found {
 	case c.Action != ActionAlter:
 		return f
 	}
-	f.partitions, f.config = c.Partitions, maps.Clone(f.config)
+	f.config = maps.Clone(f.config)
 	for _, d := range c.Differences {
 		switch {
 		case d.Verdict != VerdictChanged:

@@ -98,9 +98,7 @@ func (l List) Resolve() (List, error) {
 			}
 			filled[topic.Name] = topic
 		}
-		pending = slices.DeleteFunc(slices.Clone(pending), func(t Topic) bool {
-			return slices.ContainsFunc(next, func(n Topic) bool { return n.Name == t.Name })
-		})
+		pending = remaining(pending, next, nil)
 	}
 	for i, topic := range resolved {
 		resolved[i] = filled[topic.Name]
