@@ -387,7 +387,7 @@ func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
 				cfg.AuthFailureTimeout = 2 * lasting
 				_, ended := g.run(cfg)
 				g.produce() // something to commit
-				before := g.log.count("\n")
+				before, theirs := g.log.count("\n"), g.log.count("component=franz-go")
 				hits := refuse.start(g)
 				time.Sleep(lasting)
 				lines, refusals := g.log.count("brokers refuse access"), hits()
@@ -398,8 +398,12 @@ func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
 				if refusals < 2*lines {
 					t.Error("the test proves nothing: refusals are rare")
 				}
-				if all := g.log.count("\n") - before; all > 2*lines+20 {
-					t.Errorf("%d lines in all: something else is repeated", all)
+				theirs = g.log.count("component=franz-go") - theirs
+				if most := 4 * lines; theirs > most { // each of its few texts once in as long
+					t.Errorf("%d lines of franz-go's, want %d at most", theirs, most)
+				}
+				if all := g.log.count("\n") - before - theirs; all > 2*lines+20 {
+					t.Errorf("%d lines of ours in all: something else is repeated", all)
 				}
 				select {
 				case err := <-ended:

@@ -51,7 +51,7 @@ func inBubble(t *testing.T, test func(t *testing.T, b *bubble), opts ...kfake.Op
 func (b *bubble) client() ClientConfig {
 	return ClientConfig{
 		Brokers: []string{"127.0.0.1:9092"}, Options: []kgo.Opt{kgo.Dialer(b.network.DialContext)},
-		Logger: slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Logger: slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
 }
 

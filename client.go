@@ -27,6 +27,7 @@ type Client struct {
 	kgo        *kgo.Client
 	log        *slog.Logger
 	access     *accessWatch
+	hooks      clientHooks
 	delivery   deadlines
 	buffered   *budget
 	letters    *budget  // dead letters on their way; its limit of 1 makes acquire wait for none
@@ -61,7 +62,7 @@ func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client
 		cfg: cfg, log: log, access: &accessWatch{cfg: cfg, log: log}, delivery: deadlines{timeout: cfg.DeliveryTimeout},
 		buffered: newBudget(cfg.MaxBufferedRecords, cfg.MaxBufferedBytes), letters: newBudget(1, 1),
 	}
-	opts, err := producingOptions(cfg, c.batchLimit, c.access)
+	opts, err := producingOptions(cfg, c.batchLimit, log, c.access, &c.hooks)
 	if err != nil {
 		return nil, err
 	}

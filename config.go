@@ -29,6 +29,7 @@ const (
 	defaultSessionTimeout     = 45 * time.Second // Kafka's own
 	defaultRebalanceTimeout   = 60 * time.Second // kgo's default
 	defaultAuthFailureTimeout = 30 * time.Second
+	defaultStallTimeout       = time.Minute // longer than a service waits for another
 )
 
 // ClientConfig is how to reach a cluster and how to write to it. It is part of [ProducerConfig] and [ConsumerConfig];
@@ -170,6 +171,10 @@ type ConsumerConfig struct {
 	// AuthFailureTimeout is how long the brokers may refuse the credentials of a running consumer before Start returns
 	// ErrAuthentication or ErrAuthorization. Default 30s.
 	AuthFailureTimeout time.Duration
+	// StallTimeout is how long one attempt of a handler may run before it is named in the log, in Health and to hooks. It goes
+	// on running: middleware.TimeoutConsumerMiddleware ends it. When it has run for five times as long, Health is not live.
+	// Default 1m.
+	StallTimeout time.Duration
 	// DisableMiddleware bypasses everything added with Use.
 	DisableMiddleware bool
 }

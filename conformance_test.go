@@ -8,16 +8,20 @@ import (
 	"github.com/skeji/kafka/internal/conformance"
 )
 
-// TestPromises runs the conformance suite on an in-process broker. The integration module runs it on real Kafka.
-func TestPromises(t *testing.T) {
+func suite(t *testing.T) conformance.Suite {
+	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{
 		"group.consumer.heartbeat.interval.ms": "200", // how soon a member hears of a rebalance
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cluster.Close()
-	conformance.Suite{
-		Brokers: cluster.ListenAddrs(), Backlog: 10_000, Protocols: []string{"classic", "consumer"},
-	}.Run(t)
+	t.Cleanup(cluster.Close)
+	return conformance.Suite{Brokers: cluster.ListenAddrs(), Backlog: 10_000, Protocols: []string{"classic", "consumer"}}
 }
+
+// TestPromises runs the conformance suite on an in-process broker. The integration module runs it on real Kafka.
+func TestPromises(t *testing.T) { suite(t).Run(t) }
+
+// TestMetricsTellWhatHappened runs it with all middleware on, and compares every counter with other witnesses.
+func TestMetricsTellWhatHappened(t *testing.T) { suite(t).RunWithAllMiddleware(t) }

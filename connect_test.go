@@ -302,14 +302,14 @@ func TestProducerMiddlewareSeesWhatCantBeEncoded(t *testing.T) {
 		}
 		defer producer.Close()
 		var seen error
-		producer.Use(func(next PublishFunc) PublishFunc {
+		producer.Use(ProducerMiddleware(func(next PublishFunc) PublishFunc {
 			return func(ctx context.Context, r *Record, done func(error)) {
 				next(ctx, r, func(err error) {
 					seen = err
 					done(err)
 				})
 			}
-		})
+		}))
 		err = producer.Publish(t.Context(), Message[func()]{Value: func() {}})
 		if err == nil || seen == nil || b.stored() != 0 {
 			t.Errorf("Publish: %v; the middleware saw %v; %d stored", err, seen, b.stored())
@@ -353,13 +353,13 @@ func TestMiddlewareSeesPanics(t *testing.T) {
 			t.Fatal(err)
 		}
 		var seen atomic.Value
-		consumer.Use(func(next HandlerFunc) HandlerFunc {
+		consumer.Use(ConsumerMiddleware(func(next HandlerFunc) HandlerFunc {
 			return func(ctx context.Context, r *Record) error {
 				err := next(ctx, r)
 				seen.Store(err)
 				return err
 			}
-		})
+		}))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := consumer.Start(ctx); err != nil {
@@ -402,12 +402,12 @@ func TestWhatCantBeEncodedIsNeverStored(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer producer.Close()
-		producer.Use(func(next PublishFunc) PublishFunc {
+		producer.Use(ProducerMiddleware(func(next PublishFunc) PublishFunc {
 			return func(ctx context.Context, r *Record, done func(error)) {
 				own := *r.Record
 				next(ctx, &Record{Record: &own}, done)
 			}
-		})
+		}))
 		if err := producer.Publish(t.Context(), Message[func()]{Key: "k", Value: func() {}}); err == nil || b.stored() != 0 {
 			t.Errorf("Publish: %v; %d stored", err, b.stored())
 		}
@@ -445,12 +445,12 @@ func TestLimitsAreThoseOfTheTopicThatIsPublishedTo(t *testing.T) {
 		cfg := b.producer()
 		cfg.Topic = "compacted"
 		producer := b.newProducer(cfg)
-		producer.Use(func(next PublishFunc) PublishFunc {
+		producer.Use(ProducerMiddleware(func(next PublishFunc) PublishFunc {
 			return func(ctx context.Context, r *Record, done func(error)) {
 				r.Topic = "orders"
 				next(ctx, r, done)
 			}
-		})
+		}))
 		if err := producer.Publish(t.Context(), Message[numbered]{}); err != nil || b.stored() != 1 {
 			t.Errorf("Publish: %v; %d stored", err, b.stored())
 		}

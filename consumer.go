@@ -11,6 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka/internal/flood"
 )
 
 // Consumer hands the messages of one topic to a handler, as a member of a group. Partitions are handled side by side,
@@ -41,8 +43,9 @@ func NewConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle Hand
 	return &Consumer[T]{core}, nil
 }
 
-// Use adds middleware; the first is the outermost. It panics after Start.
-func (c *Consumer[T]) Use(middleware ...ConsumerMiddleware) { c.core.use(middleware) }
+// Use adds middleware, hooks, or plugins that bring both; the first middleware is the outermost. It panics after Start. With
+// ConsumerConfig.DisableMiddleware it adds nothing.
+func (c *Consumer[T]) Use(plugins ...ConsumerPlugin) { c.core.use(plugins) }
 
 // Start consumes until ctx ends or Close is called, and then returns nil: what was in hand is finished within
 // DrainTimeout and committed, and the group is left, which a static member (InstanceID) does not do. Handlers get a context
@@ -79,18 +82,27 @@ type consumer struct {
 	handle      HandlerFunc
 	queued      *budget
 	handlerCtx  context.Context
+	hooks       consumerHooks
+	consuming   clientHooks // those for the consuming client
+	floods      *flood.Gate // log lines about single records
 
+	polledAt       atomic.Int64 // when the poll loop last showed that it is alive, in Unix nanoseconds; 0: never
+	healthAsked    atomic.Int64 // when somebody last asked for the health, likewise
 	assignedOnce   atomic.Bool
 	refusedOffsets time.Time // since when committed offsets are refused; the group's session alone touches it
 	quiet          quiet     // repeated log lines
 
 	mu         sync.Mutex
 	middleware []ConsumerMiddleware
+	access     *accessWatch // of the consuming client; nil until start has one
 	started    bool
+	joined     bool // a member of the group, as far as the callbacks know
+	halted     bool // start is to end
 	closed     bool
 	stop       context.CancelFunc // ends the poll loop; set once start runs
 	failure    error              // why start ends, if it was not asked to
 	ended      chan struct{}      // closed when start has returned
+	result     error              // what start returned
 	closing    bool               // start is draining for good
 	draining   int                // handovers under way
 	leave      *time.Timer        // gives the group's coordinator up; set while closing
@@ -118,19 +130,33 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 	return &consumer{
 		cfg: cfg, log: client.log, client: client, handle: handle,
 		// Half of the memory is for the running: the rest is what partitions that stand still may hold, see relieve.
-		queued:     newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes).halved(),
-		ended:      make(chan struct{}),
+		queued: newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes).halved(),
+		ended:  make(chan struct{}), floods: flood.New(),
 		partitions: map[int32]*partition{}, stragglers: map[int32]<-chan struct{}{},
 	}, nil
 }
 
-func (c *consumer) use(middleware []ConsumerMiddleware) {
+func (c *consumer) use(plugins []ConsumerPlugin) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.started {
 		panic("kafka: Consumer.Use after Start: call it before")
 	}
-	c.middleware = append(c.middleware, middleware...)
+	if c.cfg.DisableMiddleware {
+		return
+	}
+	info := ConsumerInfo{
+		ClientID: c.cfg.ClientID, Topic: c.cfg.Topic, Group: c.cfg.Group, DLQTopic: c.cfg.DLQTopic, Logger: c.log, Health: c.health,
+	}
+	for _, plugin := range plugins {
+		middleware, hooks := plugin.ForConsumer(info)
+		if middleware != nil {
+			c.middleware = append(c.middleware, middleware)
+		}
+		c.hooks = append(c.hooks, hooks)
+		c.client.hooks.add(hooks.Client)
+		c.consuming.add(hooks.Client)
+	}
 }
 
 func (c *consumer) start(ctx context.Context) error {
@@ -140,9 +166,16 @@ func (c *consumer) start(ctx context.Context) error {
 		return err
 	}
 	defer close(c.ended)
-	if !c.cfg.DisableMiddleware {
-		c.handle = chain(c.handle, c.middleware)
-	}
+	err := c.run(ctx, pollCtx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.result = err
+	return err
+}
+
+// run is start once it may.
+func (c *consumer) run(ctx, pollCtx context.Context) error {
+	c.handle = chain(c.handle, c.middleware)
 	c.handlerCtx = context.WithoutCancel(ctx)
 	if err := c.checkTopics(pollCtx); err != nil {
 		if pollCtx.Err() != nil {
@@ -153,10 +186,13 @@ func (c *consumer) start(ctx context.Context) error {
 
 	access := &accessWatch{cfg: c.cfg.ClientConfig, log: c.log}
 	access.onRefusal = c.refused
+	c.mu.Lock()
+	c.access = access
+	c.mu.Unlock()
 	clientCtx, abandonGroup := context.WithCancel(context.Background())
 	defer abandonGroup()
 	callbacks := groupCallbacks{assigned: c.assigned, revoked: c.revoked, lost: c.lost, fetched: c.offsetsFetched}
-	opts, err := consumingOptions(c.cfg, callbacks, c.commitFailed, access)
+	opts, err := consumingOptions(c.cfg, callbacks, c.committed, c.log, access, &c.consuming)
 	if err != nil {
 		return err
 	}
@@ -169,6 +205,10 @@ func (c *consumer) start(ctx context.Context) error {
 	patience := time.AfterFunc(joinPatience, c.noPartitionsYet)
 	defer patience.Stop()
 	context.AfterFunc(pollCtx, c.haltAll) // at once: a handover that is under way may keep us from the drain for long
+	watching, stopWatching := context.WithCancel(context.Background())
+	defer stopWatching()
+	go c.watchStalls(watching)
+	go c.watchLag(watching, client)
 	c.poll(pollCtx, client, access)
 
 	c.beginToLeave(abandonGroup)
@@ -210,8 +250,9 @@ func (c *consumer) leaveWithin() time.Duration {
 // haltAll lets no worker start another record.
 func (c *consumer) haltAll() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, p := range c.partitions {
+	c.halted = true
+	c.mu.Unlock()
+	for _, p := range c.assignedNow() {
 		p.halt()
 	}
 }
@@ -294,6 +335,6 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 		return fmt.Errorf("kafka: dead letter topic %s takes records of %d bytes, fewer than the %d of %s: a large record could not be put there; raise its max.message.bytes to %d",
 			c.cfg.DLQTopic, dlq, source, c.cfg.Topic, source)
 	}
-	c.deadLetters = newDeadLetterTopic(c.cfg.DLQTopic, counts[c.cfg.DLQTopic], c.client)
+	c.deadLetters = newDeadLetterTopic(c.cfg.DLQTopic, counts[c.cfg.DLQTopic], c.client, c.hooks)
 	return nil
 }

@@ -391,7 +391,7 @@ func TestStartTwiceAndUseAfterStart(t *testing.T) {
 					t.Error("Use after Start does not panic")
 				}
 			}()
-			consumer.Use(func(next HandlerFunc) HandlerFunc { return next })
+			consumer.Use(ConsumerMiddleware(func(next HandlerFunc) HandlerFunc { return next }))
 		}()
 		if err := stop(); err != nil {
 			t.Errorf("Start returned %v", err)

@@ -74,29 +74,37 @@ func newDeadLetter(dlqTopic string, r *kgo.Record, letter DeadLetter, which lett
 	add := func(name, value string) {
 		headers = append(headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
 	}
-	if which <= placeHeaders {
-		add(HeaderDLQTopic, letter.Topic)
-		if letter.Partition >= 0 {
-			add(HeaderDLQPartition, strconv.Itoa(int(letter.Partition)))
-			add(HeaderDLQOffset, strconv.FormatInt(letter.Offset, 10))
-		}
-		if letter.Redrives > 0 {
-			add(HeaderDLQRedriveCount, strconv.Itoa(letter.Redrives))
+	add(HeaderDLQTopic, letter.Topic)
+	if letter.Partition >= 0 {
+		add(HeaderDLQPartition, strconv.Itoa(int(letter.Partition)))
+		add(HeaderDLQOffset, strconv.FormatInt(letter.Offset, 10))
+	}
+	if letter.Redrives > 0 {
+		add(HeaderDLQRedriveCount, strconv.Itoa(letter.Redrives))
+	}
+	if letter.Group != "" {
+		add(HeaderDLQGroup, letter.Group)
+	}
+	add(HeaderDLQDeliveryCount, strconv.Itoa(letter.Attempts))
+	add(HeaderDLQClass, string(letter.Class))
+	add(HeaderDLQMessage, shorten(letter.Message, deadLetterMessageBytes))
+	if text := formatTime(letter.Timestamp); text != "" {
+		add(HeaderDLQTimestamp, text)
+	}
+	add(HeaderDLQFailedAt, letter.FailedAt.UTC().Format(deadLetterTimeFormat))
+	return &kgo.Record{Topic: dlqTopic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: shed(headers, which)}
+}
+
+// shed returns the headers without those of ours that are not to be kept.
+func shed(headers []kgo.RecordHeader, keep letterHeaders) []kgo.RecordHeader {
+	kept := make([]kgo.RecordHeader, 0, len(headers))
+	for _, h := range headers {
+		place := h.Key == HeaderDLQTopic || h.Key == HeaderDLQPartition || h.Key == HeaderDLQOffset || h.Key == HeaderDLQRedriveCount
+		if keep == allHeaders || keep == placeHeaders && place || !strings.HasPrefix(h.Key, dlqPrefix) {
+			kept = append(kept, h)
 		}
 	}
-	if which == allHeaders {
-		if letter.Group != "" {
-			add(HeaderDLQGroup, letter.Group)
-		}
-		add(HeaderDLQDeliveryCount, strconv.Itoa(letter.Attempts))
-		add(HeaderDLQClass, string(letter.Class))
-		add(HeaderDLQMessage, shorten(letter.Message, deadLetterMessageBytes))
-		if text := formatTime(letter.Timestamp); text != "" {
-			add(HeaderDLQTimestamp, text)
-		}
-		add(HeaderDLQFailedAt, letter.FailedAt.UTC().Format(deadLetterTimeFormat))
-	}
-	return &kgo.Record{Topic: dlqTopic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: headers}
+	return kept
 }
 
 // parseDeadLetter reads the headers of a letter; false if they don't name its place. They may be forged: what does not
@@ -168,22 +176,29 @@ func shorten(text string, limit int) string {
 type deadLetterTopic struct {
 	name   string
 	client *Client
+	send   PublishFunc // the hooks' middleware around store
 	// One letter at a time per partition of the topic: then a batch holds one letter, and a refusal for its size is
 	// about that letter.
 	slots []chan struct{}
 }
 
-func newDeadLetterTopic(name string, partitions int32, client *Client) *deadLetterTopic {
+func newDeadLetterTopic(name string, partitions int32, client *Client, hooks consumerHooks) *deadLetterTopic {
 	client.limits.Store(name, int32(deadLetterMaxBytes))
+	var around []ProducerMiddleware
+	for _, h := range hooks {
+		if h.DeadLetters != nil {
+			around = append(around, h.DeadLetters)
+		}
+	}
 	d := &deadLetterTopic{name: name, client: client, slots: make([]chan struct{}, max(1, partitions))}
+	d.send = chain(d.store, around)
 	for i := range d.slots {
 		d.slots[i] = make(chan struct{}, 1)
 	}
 	return d
 }
 
-// write returns nil once the brokers have stored the letter. A letter that is too large with our headers is written with
-// fewer; the value is never touched.
+// write returns nil once the brokers have stored the letter.
 func (d *deadLetterTopic) write(ctx context.Context, r *kgo.Record, letter DeadLetter) error {
 	slot := d.slots[int(r.Partition)%len(d.slots)]
 	select {
@@ -192,17 +207,37 @@ func (d *deadLetterTopic) write(ctx context.Context, r *kgo.Record, letter DeadL
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	stored := make(chan error, 1)
+	d.send(ctx, &Record{newDeadLetter(d.name, r, letter, allHeaders), letter.Group, letter.Attempts}, func(err error) { stored <- err })
+	select {
+	case err := <-stored:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// store is the innermost PublishFunc. A letter that is too large with our headers is written with fewer; the value is never
+// touched. It waits for the brokers, since the worker does so anyway.
+func (d *deadLetterTopic) store(ctx context.Context, r *Record, done func(error)) {
 	for which := allHeaders; ; which++ {
+		letter := *r.Record
+		letter.Headers = shed(r.Headers, which)
 		stored := make(chan error, 1)
-		d.client.produce(ctx, newDeadLetter(d.name, r, letter, which), func(err error) { stored <- err })
+		d.client.produce(ctx, &letter, func(err error) { stored <- err })
 		var err error
 		select {
 		case err = <-stored:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			done(context.Cause(ctx))
+			return
 		}
 		if which == noHeaders || !errors.Is(err, kerr.MessageTooLarge) {
-			return err
+			if err == nil {
+				r.Partition, r.Offset, r.Timestamp = letter.Partition, letter.Offset, letter.Timestamp
+			}
+			done(err)
+			return
 		}
 	}
 }

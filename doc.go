@@ -66,6 +66,8 @@
 //   - client.go: the connection that producers share
 //   - deadline.go: how long a message may be on its way
 //   - lookup.go: what the brokers say of topics
+//   - log.go: lines that repeat, and franz-go's own
+//   - clienthooks.go: what franz-go tells of its connections
 //   - message.go: Message, its builder, the headers
 //   - codec.go: values as bytes
 //   - producer.go: Publish
@@ -74,7 +76,11 @@
 //   - rebalance.go: partitions assigned, revoked and lost
 //   - poll.go: from the brokers into the partitions' queues
 //   - partition.go: one worker for each partition: attempt, outcome, commit
+//   - status.go: what a partition is about
 //   - middleware.go: what goes around an attempt or a publish
+//   - hooks.go: what a consumer tells of the rest, and plugins
+//   - watch.go: handlers that don't return, and lag
+//   - health.go: live and ready, for probes
 //   - handler.go: bytes as values, and the handler's verdict
 //   - errors.go: the error classes, and the errors that the package returns
 //   - retry.go: how long to wait between attempts

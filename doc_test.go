@@ -38,8 +38,12 @@ func TestEveryExportedNameIsDocumented(t *testing.T) {
 					for _, spec := range decl.Specs {
 						switch spec := spec.(type) {
 						case *ast.ValueSpec:
+							comments := []*ast.CommentGroup{spec.Doc, spec.Comment}
+							if !decl.Lparen.IsValid() {
+								comments = append(comments, decl.Doc)
+							}
 							for _, name := range spec.Names {
-								want(name, spec.Doc, spec.Comment)
+								want(name, comments...)
 							}
 						case *ast.TypeSpec:
 							want(spec.Name, spec.Doc, decl.Doc)

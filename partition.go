@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"slices"
@@ -28,9 +29,10 @@ type partition struct {
 	done   chan struct{} // closed by the worker at its end
 
 	// The worker's own, which no one else touches.
-	inHand  *kgo.Record
-	attempt int
-	exited  *verdict // of an attempt that took its goroutine with it
+	inHand    *kgo.Record
+	recordCtx context.Context // of the record in hand: ctx, and what hooks add to it
+	attempt   int
+	exited    *verdict // of an attempt that took its goroutine with it
 
 	mu      sync.Mutex
 	ready   sync.Cond // the queue is not empty, or stopped
@@ -41,6 +43,7 @@ type partition struct {
 	left    bool  // the last record in hand was not settled
 	parked  int64 // the queue's cost when fetching was paused; 0 while it is not
 	lent    int64 // by how much the budget's limit is raised for a paused partition: half of what it holds
+	status  status
 }
 
 func newPartition(c *consumer, client *kgo.Client, topic string, id int32, previous <-chan struct{}) *partition {
@@ -50,25 +53,28 @@ func newPartition(c *consumer, client *kgo.Client, topic string, id int32, previ
 	}
 	p.ctx, p.cancel = context.WithCancelCause(c.handlerCtx)
 	p.ready.L = &p.mu
+	p.status = newStatus(time.Now())
 	return p
 }
 
-// enqueue takes polled records and returns what they cost. It never waits: the poll loop holds up rebalances while it
-// runs.
-func (p *partition) enqueue(records []*kgo.Record) (cost int64) {
+// enqueue takes polled records and returns what they cost, and how far they go back, if they do. It never waits: the poll
+// loop holds up rebalances while it runs. end is the partition's, as the fetch said.
+func (p *partition) enqueue(records []*kgo.Record, end int64) (cost int64, back rewind) {
 	for _, r := range records {
 		cost += p.c.queued.cost(r)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
-		return cost // fetched again by the next owner
+		return cost, rewind{} // fetched again by the next owner
 	}
+	back = rewind{p.id, p.status.next, records[0].Offset}
+	p.status.fetched(records, end, len(p.queue), time.Now())
 	p.queue = append(p.queue, records...)
 	p.queued += cost
 	p.c.queued.take(cost)
 	p.ready.Signal()
-	return cost
+	return cost, back
 }
 
 // next returns the next record to handle, or nil when the worker is to end.
@@ -84,6 +90,7 @@ func (p *partition) next() *kgo.Record {
 	r := p.queue[0]
 	p.queue[0] = nil
 	p.queue = p.queue[1:]
+	p.status.taken(r, time.Now())
 	return r
 }
 
@@ -99,10 +106,12 @@ func (p *partition) work() {
 		close(p.done)
 	}()
 	if p.previous != nil { // two handlers must not have one key in hand
+		p.now(ActivityBlocked)
 		select {
 		case <-p.previous:
 		case <-p.stop:
 		}
+		p.now(ActivityIdle)
 	}
 	for p.step() {
 	}
@@ -116,10 +125,14 @@ func (p *partition) step() bool {
 			return false
 		}
 		p.attempt = 0
+		p.recordCtx = p.c.hooks.begun(p.ctx, p.inHand)
 	}
-	settled := p.settle(p.inHand)
+	end := p.settle(p.inHand)
+	end.Attempts = p.attempt
+	settled := end.Outcome != OutcomeLeft
 	p.finish(p.inHand, settled)
-	p.inHand = nil
+	p.c.hooks.settled(p.recordCtx, p.inHand, end)
+	p.inHand, p.recordCtx = nil, nil
 	return settled
 }
 
@@ -128,41 +141,62 @@ func (p *partition) step() bool {
 func (p *partition) finish(r *kgo.Record, settled bool) {
 	cost := p.c.queued.cost(r)
 	p.c.queued.give(cost)
+	if p.account(r, cost, settled) {
+		p.c.hooks.resumed(p.id) // not under the lock: a hook may ask for the partition's health
+	}
+}
+
+// account tells whether fetching goes on that was paused.
+func (p *partition) account(r *kgo.Record, cost int64, settled bool) (resumed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.queued -= cost
 	p.left = !settled
+	p.status.finished(r, settled, time.Now())
 	switch {
 	case p.parked == 0:
 	case p.queued <= p.parked/2:
-		p.resume()
+		resumed = p.resume()
 	default:
 		p.lend()
 	}
 	if settled && !p.fenced {
 		p.client.MarkCommitRecords(r)
 	}
+	return resumed
 }
 
-// settle handles the record until it is done: handled, rejected by the business, or in the dead letter topic. false
+// settle handles the record until it is done: handled, rejected by the business, or in the dead letter topic. OutcomeLeft
 // means that it is not, and that its offset must not be passed.
-func (p *partition) settle(r *kgo.Record) bool {
+func (p *partition) settle(r *kgo.Record) Settlement {
 	for {
 		v := p.try(r)
 		p.exited = nil // this goroutine goes on
+		end := Settlement{Outcome: OutcomeHandled, Class: v.class, Err: v.err}
 		switch {
 		case v.err == nil:
-			return true
+			return end
 		case p.ctx.Err() != nil:
-			return false // we took the context away: whatever the handler made of that is no verdict
+			end.Outcome = OutcomeLeft // we took the context away: whatever the handler made of that is no verdict
+			return end
 		case v.class == ClassBusiness:
-			return true
+			end.Outcome = OutcomeRejected
+			return end
 		case v.class == ClassTransient && p.attempt <= p.c.cfg.MaxRetries:
-			if !wait(p.delay(v), p.stop) {
-				return false
+			delay := p.delay(v)
+			p.c.hooks.retryScheduled(p.recordCtx, r, Retry{Attempt: p.attempt, Wait: delay, Err: v.err})
+			p.now(ActivityBackoff)
+			if !wait(delay, p.stop) {
+				end.Outcome = OutcomeLeft
+				return end
 			}
+			p.now(ActivityHandling)
+		case p.giveUp(r, v):
+			end.Outcome = OutcomeDeadLettered
+			return end
 		default:
-			return p.giveUp(r, v)
+			end.Outcome = OutcomeLeft
+			return end
 		}
 	}
 }
@@ -185,7 +219,7 @@ func (p *partition) try(r *kgo.Record) (v verdict) {
 			p.exited = &v // the goroutine is ending: work starts another, which comes back here
 		}
 	}()
-	v = judge(p.c.handle(p.ctx, p.copyOf(r)))
+	v = judge(p.c.handle(p.recordCtx, p.copyOf(r)))
 	returned = true
 	return v
 }
@@ -221,8 +255,9 @@ func (p *partition) giveUp(r *kgo.Record, v verdict) bool {
 		Topic: p.topic, Partition: p.id, Offset: r.Offset, Timestamp: r.Timestamp, Group: p.c.cfg.Group,
 		Attempts: p.attempt, Class: v.class, Message: v.text, FailedAt: time.Now(),
 	}
+	p.now(ActivityDeadLetter)
 	for attempt := 1; ; attempt++ {
-		err := dlq.write(p.ctx, r, letter)
+		err := dlq.write(p.recordCtx, r, letter)
 		if err == nil {
 			p.logDeadLetter(r, v)
 			return true
@@ -230,6 +265,7 @@ func (p *partition) giveUp(r *kgo.Record, v verdict) bool {
 		if p.ctx.Err() != nil {
 			return false
 		}
+		p.refused(fmt.Errorf("dead letter topic %s refuses it: %w", dlq.name, err))
 		p.log(slog.LevelError, "dead letter topic refuses a record; its partition waits", r,
 			slog.String("dlq_topic", dlq.name), slog.Int("attempt", attempt), slog.Any("error", err))
 		if !wait(backoff(attempt, p.c.cfg.RetryBackoff, p.c.cfg.RetryBackoffMax), p.stop) {
@@ -239,6 +275,11 @@ func (p *partition) giveUp(r *kgo.Record, v verdict) bool {
 }
 
 func (p *partition) logDeadLetter(r *kgo.Record, v verdict) {
+	const text = "record sent to dead letter topic"
+	withheld, ok := p.c.floods.Pass(text) // a bad deploy can send every record there
+	if !ok {
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String("dlq_topic", p.c.deadLetters.name), slog.String("class", string(v.class)),
 		slog.Int("attempts", p.attempt), slog.String("error", v.text),
@@ -246,7 +287,10 @@ func (p *partition) logDeadLetter(r *kgo.Record, v verdict) {
 	if v.stack != nil {
 		attrs = append(attrs, slog.String("stack", string(v.stack)))
 	}
-	p.log(slog.LevelError, "record sent to dead letter topic", r, attrs...)
+	if withheld > 0 {
+		attrs = append(attrs, slog.Int("lines_withheld", withheld))
+	}
+	p.log(slog.LevelError, text, r, attrs...)
 }
 
 func (p *partition) log(level slog.Level, text string, r *kgo.Record, attrs ...slog.Attr) {
@@ -258,10 +302,16 @@ func (p *partition) log(level slog.Level, text string, r *kgo.Record, attrs ...s
 
 // halt closes stop and drops the queue. The record in hand goes on.
 func (p *partition) halt() {
+	if p.stopQueue() {
+		p.c.hooks.resumed(p.id)
+	}
+}
+
+func (p *partition) stopQueue() (resumed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
-		return
+		return false
 	}
 	p.stopped = true
 	var dropped int64
@@ -271,9 +321,10 @@ func (p *partition) halt() {
 	p.queue = nil
 	p.queued -= dropped
 	p.c.queued.give(dropped)
-	p.resume() // a pause outlives the assignment
+	resumed = p.resume() // a pause outlives the assignment
 	close(p.stop)
 	p.ready.Signal()
+	return resumed
 }
 
 // fence makes late completions count for nothing.
@@ -298,25 +349,27 @@ func (p *partition) load() (queued int64, paused bool) {
 }
 
 // park pauses fetching if the queue holds at least share, and lends the others half of what it holds.
-func (p *partition) park(share int64) {
+func (p *partition) park(share int64) (parked bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped || p.parked > 0 || p.queued < max(1, share) {
-		return
+		return false
 	}
 	p.parked = p.queued
 	p.lend()
 	p.client.PauseFetchPartitions(map[string][]int32{p.topic: {p.id}})
+	return true
 }
 
 // resume undoes park. The caller holds p.mu, so that a pause can't come after the resume that should have ended it.
-func (p *partition) resume() {
+func (p *partition) resume() bool {
 	if p.parked == 0 {
-		return
+		return false
 	}
 	p.c.queued.raise(-p.lent)
 	p.parked, p.lent = 0, 0
 	p.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.id}})
+	return true
 }
 
 // lend raises the budget's limit by half of what the paused partition holds now. The caller holds p.mu.

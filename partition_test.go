@@ -68,14 +68,14 @@ func TestWhatIsDoneToARecordStaysWithTheAttempt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		consumer.Use(func(next HandlerFunc) HandlerFunc {
+		consumer.Use(ConsumerMiddleware(func(next HandlerFunc) HandlerFunc {
 			return func(ctx context.Context, r *Record) error {
 				r.Value, r.Key = bytes.TrimSpace(r.Value), nil // as decryption does
 				err := next(ctx, r)
 				r.Topic, r.Partition, r.Offset, r.Headers = "", 7, 1<<40, nil
 				return err
 			}
-		})
+		}))
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- consumer.Start(ctx) }()

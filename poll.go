@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -21,6 +20,8 @@ const (
 	// merely work hard make room sooner, and pausing throws away what franz-go has fetched.
 	reliefAfter  = 100 * time.Millisecond
 	refusedPause = fetchMaxWait // between two fetches that permissions forbid: as if the topic were idle
+	// pollPatience ends a poll that brings nothing, so that the loop shows that it is alive.
+	pollPatience = 5 * time.Second
 )
 
 // poll moves records from the client to the partitions' queues until ctx ends.
@@ -28,7 +29,9 @@ func (c *consumer) poll(ctx context.Context, client *kgo.Client, access *accessW
 	// Of the latest records, to poll no more than there is room for. The first poll is a small one.
 	recordCost := max(c.queued.perRecord, c.queued.room()/firstPollRecords)
 	for c.awaitRoom(ctx) {
-		fetches := client.PollRecords(ctx, int(min(maxPollRecords, max(1, c.queued.room()/recordCost))))
+		patience, cancel := context.WithTimeout(ctx, pollPatience)
+		fetches := client.PollRecords(patience, int(min(maxPollRecords, max(1, c.queued.room()/recordCost))))
+		cancel()
 		// From here to AllowRebalance no callback runs, and nothing may wait.
 		refused := false
 		fetches.EachError(func(topic string, partition int32, err error) {
@@ -49,20 +52,31 @@ func (c *consumer) poll(ctx context.Context, client *kgo.Client, access *accessW
 
 // dispatch hands the records to their partitions' queues and returns their cost and count.
 func (c *consumer) dispatch(fetches kgo.Fetches) (cost, n int64) {
+	var rewinds []rewind
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	fetches.EachPartition(func(fetched kgo.FetchTopicPartition) {
 		if p := c.partitions[fetched.Partition]; p != nil && len(fetched.Records) > 0 {
-			cost += p.enqueue(fetched.Records)
+			taken, back := p.enqueue(fetched.Records, fetched.HighWatermark)
+			cost += taken
 			n += int64(len(fetched.Records))
+			if back.from > back.to {
+				rewinds = append(rewinds, back)
+			}
 		}
 	})
+	c.mu.Unlock()
+	for _, back := range rewinds {
+		c.log.LogAttrs(context.Background(), slog.LevelError, "fetching went back; records are handled again",
+			slog.String("topic", c.cfg.Topic), slog.Int("partition", int(back.partition)), slog.Int64("from", back.from),
+			slog.Int64("to", back.to), slog.String("group", c.cfg.Group))
+		c.hooks.rewound(back.partition, back.from, back.to)
+	}
 	return cost, n
 }
 
 // awaitRoom waits until the queues have room; false means that ctx ended.
 func (c *consumer) awaitRoom(ctx context.Context) bool {
-	for c.queued.room() <= 0 {
+	for c.beat(); c.queued.room() <= 0; c.beat() {
 		patience, cancel := context.WithTimeout(ctx, reliefAfter)
 		_ = c.queued.acquire(patience, 0)
 		cancel()
@@ -82,6 +96,14 @@ func (c *consumer) awaitRoom(ctx context.Context) bool {
 // never passes the whole budget, unless one poll brought records far larger than those before it. Then nothing may be left,
 // and relieve returns true: all that is held stands still, and one more record may be polled for the others.
 func (c *consumer) relieve() (starved bool) {
+	parked, starved := c.parkHogs()
+	for _, id := range parked {
+		c.hooks.paused(id)
+	}
+	return starved
+}
+
+func (c *consumer) parkHogs() (parked []int32, starved bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	running, held, idle := 0, int64(0), false
@@ -95,17 +117,22 @@ func (c *consumer) relieve() (starved bool) {
 		idle = idle || queued == 0
 	}
 	if !idle {
-		return false // everyone has work: nothing to relieve
+		return nil, false // everyone has work: nothing to relieve
 	}
-	for _, p := range c.partitions {
-		p.park(held / int64(running)) // at least one holds the mean or more
+	for id, p := range c.partitions {
+		if p.park(held / int64(running)) { // at least one holds the mean or more
+			parked = append(parked, id)
+		}
 	}
-	return held == 0
+	return parked, held == 0
 }
+
+// beat notes that the poll loop is alive.
+func (c *consumer) beat() { c.polledAt.Store(time.Now().UnixNano()) }
 
 // pollError returns err if it ends the consumer.
 func (c *consumer) pollError(ctx context.Context, topic string, partition int32, err error, access *accessWatch) error {
-	if ctx.Err() != nil || errors.Is(err, kgo.ErrClientClosed) {
+	if ctx.Err() != nil || errors.Is(err, kgo.ErrClientClosed) || topic == "" && errors.Is(err, context.DeadlineExceeded) { // our patience
 		return nil
 	}
 	where := slog.String("topic", topic)
@@ -171,14 +198,16 @@ func (c *consumer) refused(err error, lasting time.Duration) {
 	}
 }
 
-func (c *consumer) commitFailed(err error) {
-	if c.quiet.allow("commit: " + err.Error()) {
+// committed tells of a commit.
+func (c *consumer) committed(err error) {
+	c.hooks.committed(err)
+	if err != nil && c.quiet.allow("commit: "+err.Error()) {
 		c.log.LogAttrs(context.Background(), slog.LevelWarn, "offset commit failed; finished records may be redelivered",
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Any("error", err))
 	}
 }
 
-// commitCallback reports the errors of franz-go's periodic commits.
+// commitCallback reports each of franz-go's periodic commits: its errors, or nil.
 func commitCallback(report func(error)) func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) {
 	return func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, response *kmsg.OffsetCommitResponse, err error) {
 		if err != nil {
@@ -187,33 +216,14 @@ func commitCallback(report func(error)) func(*kgo.Client, *kmsg.OffsetCommitRequ
 			}
 			return
 		}
+		var failed error
 		for _, topic := range response.Topics {
 			for _, partition := range topic.Partitions {
-				if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
-					report(fmt.Errorf("%s-%d: %w", topic.Topic, partition.Partition, err))
+				if err := kerr.ErrorForCode(partition.ErrorCode); err != nil && failed == nil {
+					failed = fmt.Errorf("%s-%d: %w", topic.Topic, partition.Partition, err)
 				}
 			}
 		}
+		report(failed)
 	}
-}
-
-// quiet lets one of many equal log lines through every ten seconds.
-type quiet struct {
-	mu   sync.Mutex
-	last map[string]time.Time
-}
-
-func (q *quiet) allow(line string) bool {
-	const every, most = 10 * time.Second, 100 // lines remembered
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	now := time.Now()
-	if last, ok := q.last[line]; ok && now.Sub(last) < every {
-		return false
-	}
-	if q.last == nil || len(q.last) >= most {
-		q.last = map[string]time.Time{}
-	}
-	q.last[line] = now
-	return true
 }

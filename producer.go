@@ -43,8 +43,9 @@ func NewProducerWithCodec[T any](cfg ProducerConfig, codec Codec[T]) (*Producer[
 	return &Producer[T]{codec, []byte(codec.ContentType()), passesThrough, core}, nil
 }
 
-// Use adds middleware; the first is the outermost. It panics after the first Publish.
-func (p *Producer[T]) Use(middleware ...ProducerMiddleware) { p.core.use(middleware) }
+// Use adds middleware, or plugins that bring it; the first middleware is the outermost. It panics after the first Publish.
+// With ProducerConfig.DisableMiddleware it adds nothing.
+func (p *Producer[T]) Use(plugins ...ProducerPlugin) { p.core.use(plugins) }
 
 // Publish returns nil once the brokers have stored the message. Its error is a [PublishError]. When ctx ends while the
 // message is on its way, Publish returns at once with [ErrOutcomeUnknown]; when it ends before that, with ctx's error
@@ -224,13 +225,22 @@ func (p *publisher) checkTopics(ctx context.Context) error {
 	return nil
 }
 
-func (p *publisher) use(middleware []ProducerMiddleware) {
+func (p *publisher) use(plugins []ProducerPlugin) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.send != nil {
 		panic("kafka: Producer.Use after the first Publish: call it before")
 	}
-	p.middleware = append(p.middleware, middleware...)
+	if p.cfg.DisableMiddleware {
+		return
+	}
+	for _, plugin := range plugins {
+		middleware, hooks := plugin.ForProducer(ProducerInfo{ClientID: p.client.cfg.ClientID, Topic: p.cfg.Topic, Logger: p.client.log})
+		if middleware != nil {
+			p.middleware = append(p.middleware, middleware)
+		}
+		p.client.hooks.add(hooks.Client)
+	}
 }
 
 // publish sends the record through the middleware. What could not be encoded passes it, too, for the logs' sake, and goes no
@@ -239,20 +249,13 @@ func (p *publisher) publish(ctx context.Context, r *Record, fault error, done fu
 	p.started.Do(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.send = p.throughMiddleware(p.deliver)
+		p.send = chain(p.deliver, p.middleware)
 	})
 	if fault == nil {
 		p.send(ctx, r, done)
 		return
 	}
-	p.throughMiddleware(func(_ context.Context, _ *Record, done func(error)) { done(fault) })(ctx, r, done)
-}
-
-func (p *publisher) throughMiddleware(send PublishFunc) PublishFunc {
-	if p.cfg.DisableMiddleware {
-		return send
-	}
-	return chain(send, p.middleware)
+	chain(func(_ context.Context, _ *Record, done func(error)) { done(fault) }, p.middleware)(ctx, r, done)
 }
 
 // deliver is the innermost PublishFunc.

@@ -202,7 +202,7 @@ func TestProducerUseAfterPublishPanics(t *testing.T) {
 				t.Error("Use after Publish does not panic")
 			}
 		}()
-		producer.Use(func(next PublishFunc) PublishFunc { return next })
+		producer.Use(ProducerMiddleware(func(next PublishFunc) PublishFunc { return next }))
 	})
 }
 
@@ -211,9 +211,9 @@ func TestDisabledMiddlewareIsBypassed(t *testing.T) {
 		cfg := b.producer()
 		cfg.DisableMiddleware = true
 		producer := b.newProducer(cfg)
-		producer.Use(func(PublishFunc) PublishFunc {
+		producer.Use(ProducerMiddleware(func(PublishFunc) PublishFunc {
 			return func(_ context.Context, _ *Record, done func(error)) { done(errors.New("middleware ran")) }
-		})
+		}))
 		if err := producer.Publish(context.Background(), Message[numbered]{Key: "k"}); err != nil {
 			t.Error(err)
 		}
@@ -228,9 +228,9 @@ func TestDisabledMiddlewareIsBypassed(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer consumer.Close()
-		consumer.Use(func(HandlerFunc) HandlerFunc {
+		consumer.Use(ConsumerMiddleware(func(HandlerFunc) HandlerFunc {
 			return func(context.Context, *Record) error { return NewPermanentError("middleware ran", nil) }
-		})
+		}))
 		ctx, cancel := context.WithCancel(context.Background())
 		result := make(chan error, 1)
 		go func() { result <- consumer.Start(ctx) }()

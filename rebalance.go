@@ -29,8 +29,14 @@ const commitRetryPause = 100 * time.Millisecond
 // assigned starts a worker for each partition. Fetching begins after it returns, so that a record finds its worker.
 func (c *consumer) assigned(_ context.Context, client *kgo.Client, added map[string][]int32) {
 	c.assignedOnce.Store(true)
+	c.take(client, added)
+	c.hooks.partitions(func(h *ConsumerHooks) func([]int32) { return h.PartitionsAssigned }, added[c.cfg.Topic])
+}
+
+func (c *consumer) take(client *kgo.Client, added map[string][]int32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.joined = true
 	for topic, ids := range added {
 		for _, id := range ids {
 			p := newPartition(c, client, topic, id, c.stragglers[id]) // not forgotten yet: it may be lost again meanwhile
@@ -51,11 +57,10 @@ func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[st
 	if len(leaving) == 0 {
 		return // cooperative rebalancing says so at every session's end
 	}
+	c.hooks.partitions(func(h *ConsumerHooks) func([]int32) { return h.PartitionsRevoked }, removed[c.cfg.Topic])
 	c.drain(leaving)
 	err := commitHandover(client)
-	if err != nil {
-		c.commitFailed(err)
-	}
+	c.committed(err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing {
@@ -88,8 +93,12 @@ func (c *consumer) lost(_ context.Context, _ *kgo.Client, removed map[string][]i
 		p.cancel(ErrPartitionLost)
 	}
 	c.abandon(awaitWorkers(leaving, drainGrace))
+	if len(leaving) > 0 {
+		c.hooks.partitions(func(h *ConsumerHooks) func([]int32) { return h.PartitionsLost }, removed[c.cfg.Topic])
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.joined = false
 	if len(leaving) > 0 {
 		c.draining--
 	}

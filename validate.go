@@ -56,7 +56,7 @@ func (c ConsumerConfig) Validate() error {
 	}{
 		{"RetryBackoff", c.RetryBackoff}, {"RetryBackoffMax", c.RetryBackoffMax}, {"DrainTimeout", c.DrainTimeout},
 		{"CommitInterval", c.CommitInterval}, {"SessionTimeout", c.SessionTimeout},
-		{"RebalanceTimeout", c.RebalanceTimeout}, {"AuthFailureTimeout", c.AuthFailureTimeout},
+		{"RebalanceTimeout", c.RebalanceTimeout}, {"AuthFailureTimeout", c.AuthFailureTimeout}, {"StallTimeout", c.StallTimeout},
 	} {
 		faults.checkNotNegative(d.name, int64(d.value))
 	}
@@ -230,5 +230,6 @@ func (c ConsumerConfig) withDefaults() ConsumerConfig {
 	c.SessionTimeout = cmp.Or(c.SessionTimeout, defaultSessionTimeout)
 	c.RebalanceTimeout = cmp.Or(c.RebalanceTimeout, defaultRebalanceTimeout)
 	c.AuthFailureTimeout = cmp.Or(c.AuthFailureTimeout, defaultAuthFailureTimeout)
+	c.StallTimeout = cmp.Or(c.StallTimeout, defaultStallTimeout)
 	return c
 }

@@ -1,7 +1,10 @@
-// Package middleware holds what can be wrapped around every handler and every publish, written once for all types.
+// Package middleware holds what can be put around every handler and every publish, written once for all types.
 //
-//	consumer.Use(middleware.LoggingConsumerMiddleware())
-//	producer.Use(middleware.LoggingProducerMiddleware())
+//	consumer.Use(middleware.LoggingConsumerMiddleware(), middleware.MetricsConsumerMiddleware())
+//	producer.Use(middleware.LoggingProducerMiddleware(), middleware.MetricsProducerMiddleware())
+//
+// What takes others in belongs inside: logging and metrics first, then [TimeoutConsumerMiddleware]. Tracing has a module of
+// its own, github.com/skeji/kafka/middleware/tracing.
 package middleware
 
 import (
@@ -10,48 +13,89 @@ import (
 	"time"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/flood"
 )
 
 // LoggingOption changes what the logging middleware does.
 type LoggingOption func(*logging)
 
-// WithLogger sets where lines go. Default: slog.Default() at the time of the line.
+// WithLogger sets where lines go. Default: where the consumer's or producer's own lines go, ClientConfig.Logger.
 func WithLogger(logger *slog.Logger) LoggingOption {
 	return func(l *logging) { l.logger = logger }
 }
 
-type logging struct{ logger *slog.Logger }
+// WithSampling holds floods back: of the lines with one text, the first so many pass in each period, then one of every so
+// many, or none with every 0. The next line that passes says how many did not, as lines_withheld. Lines at Debug always pass.
+// Default: 100, 100, and a second. With first 0 or less, all lines pass.
+func WithSampling(first, every int, period time.Duration) LoggingOption {
+	return func(l *logging) {
+		l.gate = nil
+		if first > 0 {
+			l.gate = &flood.Gate{First: first, Every: every, Per: period}
+		}
+	}
+}
+
+// WithKeyHash sets what stands for a record's key in the handler's lines, such as an HMAC with a secret that all services
+// share, so that their lines about one key can be found together. Default: a hash that is the same for a key as long as the
+// process runs, and that nobody can try candidates against.
+func WithKeyHash(hash func(key []byte) string) LoggingOption {
+	return func(l *logging) { l.keyHash = hash }
+}
+
+type logging struct {
+	logger  *slog.Logger
+	gate    *flood.Gate // nil: everything passes
+	keyHash func([]byte) string
+}
 
 func newLogging(options []LoggingOption) logging {
-	var l logging
+	l := logging{gate: flood.New(), keyHash: processHash}
 	for _, option := range options {
 		option(&l)
 	}
 	return l
 }
 
-// line logs with a constant text. It never logs keys, values or headers, but for the correlation id.
+// line logs with a constant text. It never logs keys, values or headers, but for the correlation and conversation ids.
 func (l logging) line(ctx context.Context, level slog.Level, text string, r *kafka.Record, attrs ...slog.Attr) {
-	logger := l.logger
-	if logger == nil {
-		logger = slog.Default()
-	}
-	if !logger.Enabled(ctx, level) {
+	if !l.logger.Enabled(ctx, level) {
 		return
 	}
-	all := append(make([]slog.Attr, 0, 10),
-		slog.String("topic", r.Topic), slog.Int("partition", int(r.Partition)), slog.Int64("offset", r.Offset))
-	if id := correlationID(r); id != "" {
-		all = append(all, slog.String("correlation_id", id))
+	all := append(make([]slog.Attr, 0, 12), place(r)...)
+	all = append(all, ids(r)...)
+	all = append(all, attrs...)
+	if l.gate != nil && level > slog.LevelDebug {
+		withheld, ok := l.gate.Pass(text)
+		if !ok {
+			return
+		}
+		if withheld > 0 {
+			all = append(all, slog.Int("lines_withheld", withheld))
+		}
 	}
-	logger.LogAttrs(ctx, level, text, append(all, attrs...)...)
+	l.logger.LogAttrs(ctx, level, text, all...)
 }
 
-// correlationID returns the last such header, cut to what a log line should hold.
-func correlationID(r *kafka.Record) string {
+func place(r *kafka.Record) []slog.Attr {
+	return []slog.Attr{slog.String("topic", r.Topic), slog.Int("partition", int(r.Partition)), slog.Int64("offset", r.Offset)}
+}
+
+func ids(r *kafka.Record) (attrs []slog.Attr) {
+	if id := header(r, kafka.HeaderCorrelationID); id != "" {
+		attrs = append(attrs, slog.String("correlation_id", id))
+	}
+	if id := header(r, kafka.HeaderConversationID); id != "" {
+		attrs = append(attrs, slog.String("conversation_id", id))
+	}
+	return attrs
+}
+
+// header returns the last header of that name, cut to what a log line should hold: it comes from outside.
+func header(r *kafka.Record, name string) string {
 	const most = 128
 	for i := len(r.Headers) - 1; i >= 0; i-- {
-		if h := r.Headers[i]; h.Key == kafka.HeaderCorrelationID {
+		if h := r.Headers[i]; h.Key == name {
 			return string(h.Value[:min(len(h.Value), most)])
 		}
 	}
@@ -60,48 +104,71 @@ func correlationID(r *kafka.Record) string {
 
 // LoggingConsumerMiddleware logs one line for each attempt at a record: Debug when it was handled, Info for a business
 // error, Warn for a transient and Error for a permanent one. What the consumer then does with the record, it logs itself.
-func LoggingConsumerMiddleware(options ...LoggingOption) kafka.ConsumerMiddleware {
-	l := newLogging(options)
-	return func(next kafka.HandlerFunc) kafka.HandlerFunc {
-		return func(ctx context.Context, r *kafka.Record) error {
-			began := time.Now()
-			err := next(ctx, r)
-			attrs := []slog.Attr{
-				slog.String("group", r.Group), slog.Int("attempt", r.Attempt), slog.Duration("duration", time.Since(began)),
-			}
-			if err != nil {
-				attrs = append(attrs, slog.String("class", string(kafka.ClassOf(err))), slog.Any("error", err))
-			}
-			switch kafka.ClassOf(err) {
-			case "":
-				l.line(ctx, slog.LevelDebug, "record handled", r, attrs...)
-			case kafka.ClassBusiness:
-				l.line(ctx, slog.LevelInfo, "record rejected by business rule", r, attrs...)
-			case kafka.ClassTransient:
-				l.line(ctx, slog.LevelWarn, "attempt failed", r, attrs...)
-			default:
-				l.line(ctx, slog.LevelError, "record can't be handled", r, attrs...)
-			}
-			return err
+// Handlers get a logger of their own, with [Logger].
+func LoggingConsumerMiddleware(options ...LoggingOption) kafka.ConsumerPlugin {
+	return consumerLogging{newLogging(options)}
+}
+
+type consumerLogging struct{ logging }
+
+func (c consumerLogging) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMiddleware, kafka.ConsumerHooks) {
+	l := c.logging
+	if l.logger == nil {
+		l.logger = info.Logger
+	}
+	return l.aroundAttempt, kafka.ConsumerHooks{}
+}
+
+func (l logging) aroundAttempt(next kafka.HandlerFunc) kafka.HandlerFunc {
+	return func(ctx context.Context, r *kafka.Record) error {
+		began := time.Now()
+		err := next(withLogger(ctx, l, r), r)
+		attrs := []slog.Attr{
+			slog.String("group", r.Group), slog.Int("attempt", r.Attempt), slog.Duration("duration", time.Since(began)),
 		}
+		if err != nil {
+			attrs = append(attrs, slog.String("class", string(kafka.ClassOf(err))), slog.Any("error", err))
+		}
+		switch kafka.ClassOf(err) {
+		case "":
+			l.line(ctx, slog.LevelDebug, "record handled", r, attrs...)
+		case kafka.ClassBusiness:
+			l.line(ctx, slog.LevelInfo, "record rejected by business rule", r, attrs...)
+		case kafka.ClassTransient:
+			l.line(ctx, slog.LevelWarn, "attempt failed", r, attrs...)
+		default:
+			l.line(ctx, slog.LevelError, "record can't be handled", r, attrs...)
+		}
+		return err
 	}
 }
 
 // LoggingProducerMiddleware logs one line for each message: Debug when it was stored, Error when it was not.
-func LoggingProducerMiddleware(options ...LoggingOption) kafka.ProducerMiddleware {
-	l := newLogging(options)
-	return func(next kafka.PublishFunc) kafka.PublishFunc {
-		return func(ctx context.Context, r *kafka.Record, done func(error)) {
-			began := time.Now()
-			next(ctx, r, func(err error) {
-				duration := slog.Duration("duration", time.Since(began))
-				if err != nil {
-					l.line(ctx, slog.LevelError, "message not published", r, duration, slog.Any("error", err))
-				} else {
-					l.line(ctx, slog.LevelDebug, "message published", r, duration)
-				}
-				done(err)
-			})
-		}
+func LoggingProducerMiddleware(options ...LoggingOption) kafka.ProducerPlugin {
+	return producerLogging{newLogging(options)}
+}
+
+type producerLogging struct{ logging }
+
+func (p producerLogging) ForProducer(info kafka.ProducerInfo) (kafka.ProducerMiddleware, kafka.ProducerHooks) {
+	l := p.logging
+	if l.logger == nil {
+		l.logger = info.Logger
+	}
+	return l.aroundPublish, kafka.ProducerHooks{}
+}
+
+func (l logging) aroundPublish(next kafka.PublishFunc) kafka.PublishFunc {
+	return func(ctx context.Context, r *kafka.Record, done func(error)) {
+		began := time.Now()
+		next(ctx, r, func(err error) {
+			duration := slog.Duration("duration", time.Since(began))
+			if err != nil {
+				l.line(ctx, slog.LevelError, "message not published", r, duration, slog.Any("error", err))
+			} else {
+				l.line(ctx, slog.LevelDebug, "message published", r, duration)
+			}
+			done(err)
+		})
 	}
 }

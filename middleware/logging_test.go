@@ -6,12 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -32,6 +33,16 @@ func record() *kafka.Record {
 		},
 		Group: "bookings", Attempt: 2,
 	}
+}
+
+func consuming(plugin kafka.ConsumerPlugin) kafka.ConsumerMiddleware {
+	middleware, _ := plugin.ForConsumer(kafka.ConsumerInfo{Logger: slog.Default()})
+	return middleware
+}
+
+func producing(plugin kafka.ProducerPlugin) kafka.ProducerMiddleware {
+	middleware, _ := plugin.ForProducer(kafka.ProducerInfo{Logger: slog.Default()})
+	return middleware
 }
 
 // lines is a logger that keeps its lines.
@@ -76,7 +87,7 @@ func TestEveryAttemptLogsOneLineByItsOutcome(t *testing.T) {
 			var logged lines
 			var got *kafka.Record
 			r := record()
-			handle := middleware.LoggingConsumerMiddleware(logged.option())(func(_ context.Context, r *kafka.Record) error {
+			handle := consuming(middleware.LoggingConsumerMiddleware(logged.option()))(func(_ context.Context, r *kafka.Record) error {
 				got = r
 				return test.err
 			})
@@ -106,7 +117,7 @@ func TestEveryMessageLogsOneLineByItsOutcome(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var logged lines
 			var later func(error)
-			publish := middleware.LoggingProducerMiddleware(logged.option())(func(_ context.Context, _ *kafka.Record, done func(error)) {
+			publish := producing(middleware.LoggingProducerMiddleware(logged.option()))(func(_ context.Context, _ *kafka.Record, done func(error)) {
 				later = done
 			})
 			var outcomes []error
@@ -149,7 +160,7 @@ func wantNoPayload(t *testing.T, text string) {
 
 func TestLinesWithoutCorrelationIDSayNothingOfIt(t *testing.T) {
 	var logged lines
-	handle := middleware.LoggingConsumerMiddleware(logged.option())(func(context.Context, *kafka.Record) error { return nil })
+	handle := consuming(middleware.LoggingConsumerMiddleware(logged.option()))(func(context.Context, *kafka.Record) error { return nil })
 	r := record()
 	r.Headers = nil
 	if err := handle(t.Context(), r); err != nil {
@@ -163,7 +174,7 @@ func TestLinesWithoutCorrelationIDSayNothingOfIt(t *testing.T) {
 // A correlation id comes from outside.
 func TestCorrelationIDsAreCut(t *testing.T) {
 	var logged lines
-	handle := middleware.LoggingConsumerMiddleware(logged.option())(func(context.Context, *kafka.Record) error { return nil })
+	handle := consuming(middleware.LoggingConsumerMiddleware(logged.option()))(func(context.Context, *kafka.Record) error { return nil })
 	r := record()
 	r.Headers = []kgo.RecordHeader{{Key: kafka.HeaderCorrelationID, Value: bytes.Repeat([]byte("x"), 1<<20)}}
 	if err := handle(t.Context(), r); err != nil {
@@ -177,11 +188,11 @@ func TestCorrelationIDsAreCut(t *testing.T) {
 func TestLevelsThatAreOffLogNothing(t *testing.T) {
 	var out bytes.Buffer
 	logger := middleware.WithLogger(slog.New(slog.NewTextHandler(&out, nil))) // Info and above
-	handle := middleware.LoggingConsumerMiddleware(logger)(func(context.Context, *kafka.Record) error { return nil })
+	handle := consuming(middleware.LoggingConsumerMiddleware(logger))(func(context.Context, *kafka.Record) error { return nil })
 	if err := handle(t.Context(), record()); err != nil || out.Len() > 0 {
 		t.Errorf("logged %q (error: %v)", out.String(), err)
 	}
-	publish := middleware.LoggingProducerMiddleware(logger)(func(_ context.Context, _ *kafka.Record, done func(error)) { done(nil) })
+	publish := producing(middleware.LoggingProducerMiddleware(logger))(func(_ context.Context, _ *kafka.Record, done func(error)) { done(nil) })
 	published := false
 	publish(t.Context(), record(), func(error) { published = true })
 	if !published || out.Len() > 0 {
@@ -189,14 +200,133 @@ func TestLevelsThatAreOffLogNothing(t *testing.T) {
 	}
 }
 
-// Services set slog's default in main, maybe after they have built their middleware.
-func TestLinesGoToTheDefaultLoggerOfTheMoment(t *testing.T) {
-	handle := middleware.LoggingConsumerMiddleware()(func(context.Context, *kafka.Record) error { return errors.New("away") })
+// One setting, ClientConfig.Logger, says where all lines go.
+func TestLinesGoWhereTheConsumersOwnGo(t *testing.T) {
 	var out bytes.Buffer
-	defer log.SetOutput(log.Writer()) // SetDefault changes it, too
-	defer slog.SetDefault(slog.Default())
-	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
-	if err := handle(t.Context(), record()); err == nil || !strings.Contains(out.String(), "attempt failed") {
+	logger := slog.New(slog.NewTextHandler(&out, nil))
+	handle, _ := middleware.LoggingConsumerMiddleware().ForConsumer(kafka.ConsumerInfo{Logger: logger})
+	if err := handle(func(context.Context, *kafka.Record) error { return errors.New("away") })(t.Context(), record()); err == nil || !strings.Contains(out.String(), "attempt failed") {
 		t.Errorf("logged %q", out.String())
+	}
+	publish, _ := middleware.LoggingProducerMiddleware().ForProducer(kafka.ProducerInfo{Logger: logger})
+	publish(func(_ context.Context, _ *kafka.Record, done func(error)) { done(errors.New("away")) })(t.Context(), record(), func(error) {})
+	if !strings.Contains(out.String(), "message not published") {
+		t.Errorf("logged %q", out.String())
+	}
+}
+
+// The handler's own lines can be found beside ours, and say as little of the payload.
+func TestHandlersGetALoggerThatKnowsTheirRecord(t *testing.T) {
+	var logged lines
+	handle := consuming(middleware.LoggingConsumerMiddleware(logged.option()))(func(ctx context.Context, r *kafka.Record) error {
+		middleware.Logger(ctx).With("seat", 7).Info("seat taken")
+		return nil
+	})
+	r := record()
+	r.Headers = append(r.Headers, kgo.RecordHeader{Key: kafka.HeaderConversationID, Value: []byte("conv-1")})
+	if err := handle(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(logged.String(), "\n")
+	var line map[string]any
+	if err := json.Unmarshal([]byte(first), &line); err != nil {
+		t.Fatal(err)
+	}
+	hash, _ := line["key_hash"].(string)
+	want := map[string]any{
+		"level": "INFO", "msg": "seat taken", "topic": "orders", "partition": 3.0, "offset": 42.0, "attempt": 2.0,
+		"correlation_id": "c-1", "conversation_id": "conv-1", "seat": 7.0, "key_hash": hash, "time": line["time"],
+	}
+	if !maps.Equal(line, want) || len(hash) < 8 {
+		t.Errorf("logged %v, want %v", line, want)
+	}
+	if !strings.Contains(strings.SplitN(logged.String(), "\n", 2)[1], `"conversation_id":"conv-1"`) {
+		t.Errorf("the attempt's own line lacks the conversation: %s", logged.String())
+	}
+	wantNoPayload(t, logged.String())
+	for key, same := range map[string]bool{"MARK": true, "other": false} {
+		logged.Reset()
+		r.Key = []byte(key)
+		if err := handle(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(logged.String(), hash) != same {
+			t.Errorf("the hash of key %q: %s; that of MARK is %s", key, logged.String(), hash)
+		}
+	}
+}
+
+func TestKeyHashesCanBeOnesOwn(t *testing.T) {
+	var logged lines
+	own := middleware.WithKeyHash(func(key []byte) string { return fmt.Sprintf("own-%d", len(key)) })
+	handle := consuming(middleware.LoggingConsumerMiddleware(logged.option(), own))(func(ctx context.Context, r *kafka.Record) error {
+		middleware.Logger(ctx).Info("seat taken")
+		return nil
+	})
+	if err := handle(t.Context(), record()); err != nil || !strings.Contains(logged.String(), `"key_hash":"own-4"`) {
+		t.Errorf("logged %s", logged.String())
+	}
+}
+
+func TestWithoutMiddlewareTheLoggerIsTheDefault(t *testing.T) {
+	if middleware.Logger(t.Context()) != slog.Default() {
+		t.Error("another one")
+	}
+}
+
+// A thousand failures a second need no thousand lines, but one must see that there were as many.
+func TestFloodsAreHeldBackAndCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logged lines
+		outcome := errors.New("away")
+		handle := consuming(middleware.LoggingConsumerMiddleware(logged.option(), middleware.WithSampling(10, 100, time.Second)))(
+			func(context.Context, *kafka.Record) error { return outcome })
+		flood := func(n int) (written, withheld int) {
+			logged.Reset()
+			for range n {
+				if err := handle(t.Context(), record()); err != outcome {
+					t.Fatal(err)
+				}
+			}
+			for line := range strings.Lines(logged.String()) {
+				var attrs struct {
+					Withheld int `json:"lines_withheld"`
+				}
+				if err := json.Unmarshal([]byte(line), &attrs); err != nil {
+					t.Fatal(err)
+				}
+				written++
+				withheld += attrs.Withheld
+			}
+			return written, withheld
+		}
+		if written, withheld := flood(1010); written != 20 || withheld != 10*99 {
+			t.Errorf("of 1,010 lines, %d were written, which told of %d others; want 20 and 990", written, withheld)
+		}
+		flood(50) // withheld
+		time.Sleep(time.Second)
+		if written, withheld := flood(5); written != 5 || withheld != 50 {
+			t.Errorf("a second later, of 5 lines %d were written, which told of %d others; want 5 and 50", written, withheld)
+		}
+		outcome = kafka.NewPermanentError("never", nil)
+		if written, _ := flood(5); written != 5 {
+			t.Errorf("%d of 5 lines of another kind were written", written)
+		}
+		outcome = nil // Debug
+		if written, _ := flood(1000); written != 1000 {
+			t.Errorf("%d of 1000 debug lines were written", written)
+		}
+	})
+}
+
+func TestSamplingCanBeOff(t *testing.T) {
+	var logged lines
+	handle := consuming(middleware.LoggingConsumerMiddleware(logged.option(), middleware.WithSampling(0, 0, 0)))(
+		func(context.Context, *kafka.Record) error { return errors.New("away") })
+	for range 1000 {
+		_ = handle(t.Context(), record())
+	}
+	if n := strings.Count(logged.String(), "attempt failed"); n != 1000 {
+		t.Errorf("%d of 1000 lines were written", n)
 	}
 }

@@ -28,7 +28,7 @@ func (s Suite) atLeastOnce(t *testing.T) {
 	cfg := s.config(topic, topic)
 	cfg.DrainTimeout = 100 * time.Millisecond
 	blocked := make(chan struct{})
-	first := start(t, cfg, func(ctx context.Context, msg kafka.Message[event]) error {
+	first := start(s, t, cfg, func(ctx context.Context, msg kafka.Message[event]) error {
 		if msg.Offset == blockedAt {
 			close(blocked)
 			<-ctx.Done()
@@ -46,7 +46,7 @@ func (s Suite) atLeastOnce(t *testing.T) {
 	}
 
 	handled := newLedger()
-	second := start(t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
+	second := start(s, t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
 		handled.add(msg)
 		return nil
 	})
@@ -67,7 +67,7 @@ func (s Suite) order(t *testing.T) {
 	inHand, overlaps, retries := map[string]bool{}, 0, 0
 	cfg := s.config(topic, topic)
 	cfg.MaxRetries = 5
-	m := start(t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
+	m := start(s, t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
 		mu.Lock()
 		if inHand[msg.Key] {
 			overlaps++
@@ -118,7 +118,7 @@ func (s Suite) nothingVanishes(t *testing.T) {
 		cfg := s.config(topic, topic)
 		cfg.MaxRetries = 2
 		var attempts atomic.Int32
-		m := start(t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
+		m := start(s, t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
 			switch msg.Value.Seq {
 			case 1:
 				attempts.Add(1)
@@ -169,7 +169,7 @@ func (s Suite) nothingVanishes(t *testing.T) {
 		cfg := s.config(topic, topic)
 		cfg.DLQTopic, cfg.MaxRetries = "", 1
 		cause := errors.New("card declined")
-		m := start(t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
+		m := start(s, t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
 			if msg.Offset == bad {
 				return cause
 			}
@@ -205,7 +205,7 @@ func (s Suite) nothingVanishes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		m := start(t, s.config(topic, topic), func(context.Context, kafka.Message[event]) error { return nil })
+		m := start(s, t, s.config(topic, topic), func(context.Context, kafka.Message[event]) error { return nil })
 		letter := s.read(t, "dlq-"+topic, 1)[0]
 		m.mustStop()
 		if len(letter.Value) != size {
@@ -229,7 +229,7 @@ func (s Suite) poison(t *testing.T) {
 		&kgo.Record{Topic: topic, Value: good},
 	)
 	handled := newLedger()
-	m := start(t, s.config(topic, topic), func(_ context.Context, msg kafka.Message[event]) error {
+	m := start(s, t, s.config(topic, topic), func(_ context.Context, msg kafka.Message[event]) error {
 		switch do, _ := msg.Header("do"); do {
 		case "panic":
 			var nothing *event
@@ -258,7 +258,7 @@ func (s Suite) poison(t *testing.T) {
 		cfg := s.config(topic, topic+"-tombstones")
 		cfg.HandleTombstones = true
 		seen := make(chan kafka.Message[event], 5)
-		m := start(t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
+		m := start(s, t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
 			if msg.Tombstone {
 				seen <- msg
 			}
@@ -286,7 +286,7 @@ func (s Suite) boundedMemory(t *testing.T) {
 	release := make(chan struct{})
 	handled := newLedger()
 	var early atomic.Int64
-	m := start(t, cfg, func(ctx context.Context, msg kafka.Message[event]) error {
+	m := start(s, t, cfg, func(ctx context.Context, msg kafka.Message[event]) error {
 		if msg.Partition < partitions/2 { // half of them stand still
 			early.Add(1)
 			select {
@@ -338,7 +338,7 @@ func (s Suite) rebalance(t *testing.T) {
 			cfg.Options = []kgo.Opt{kgo.HeartbeatInterval(200 * time.Millisecond)} // how soon a member hears of a rebalance
 			join := func() *member {
 				worked := make(chan struct{}, 1)
-				m := start(t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
+				m := start(s, t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
 					if msg.Value.Seq%10 == 3 && msg.Attempt == 1 { // some are in backoff when partitions move
 						return errors.New("not yet")
 					}
@@ -401,10 +401,10 @@ func (s Suite) rebalance(t *testing.T) {
 			handled.add(msg)
 			return nil
 		}
-		first := start(t, cfg, handle)
+		first := start(s, t, cfg, handle)
 		handled.await(t, records/2)
 		first.mustStop()
-		second := start(t, cfg, handle)
+		second := start(s, t, cfg, handle)
 		handled.await(t, records)
 		second.mustStop()
 		handled.judge(t, records)
@@ -420,7 +420,7 @@ func (s Suite) shutdown(t *testing.T) {
 		type key struct{}
 		handled := newLedger()
 		busy, release := make(chan struct{}, records), make(chan struct{})
-		consumer, err := kafka.NewConsumer(s.config(topic, topic), func(ctx context.Context, msg kafka.Message[event]) error {
+		consumer := newConsumer(s, t, s.config(topic, topic), func(ctx context.Context, msg kafka.Message[event]) error {
 			busy <- struct{}{}
 			<-release
 			time.Sleep(2 * time.Millisecond) // the work, so that the shutdown meets a backlog
@@ -433,9 +433,6 @@ func (s Suite) shutdown(t *testing.T) {
 			handled.add(msg)
 			return nil
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		ctx, cancel := context.WithCancel(context.WithValue(context.Background(), key{}, "value"))
 		result := make(chan error, 1)
 		go func() { result <- consumer.Start(ctx) }()
@@ -463,7 +460,7 @@ func (s Suite) shutdown(t *testing.T) {
 		}
 
 		// The group was left: the next member does not wait for a session to time out.
-		rest := start(t, s.config(topic, topic), func(_ context.Context, msg kafka.Message[event]) error {
+		rest := start(s, t, s.config(topic, topic), func(_ context.Context, msg kafka.Message[event]) error {
 			handled.add(msg)
 			return nil
 		})
@@ -476,7 +473,7 @@ func (s Suite) shutdown(t *testing.T) {
 		topic := s.topic(t, 1, nil)
 		s.seed(t, topic, 5000, 10)
 		busy := make(chan struct{}, 5000)
-		m := start(t, s.config(topic, topic), func(context.Context, kafka.Message[event]) error {
+		m := start(s, t, s.config(topic, topic), func(context.Context, kafka.Message[event]) error {
 			busy <- struct{}{}
 			return nil
 		})
@@ -496,7 +493,7 @@ func (s Suite) shutdown(t *testing.T) {
 		s.seed(t, topic, 3, 1)
 		cfg := s.config(topic, topic)
 		failed := make(chan struct{}, 1)
-		m := start(t, cfg, func(context.Context, kafka.Message[event]) error {
+		m := start(s, t, cfg, func(context.Context, kafka.Message[event]) error {
 			failed <- struct{}{}
 			return kafka.NewTransientError("busy", nil).WithRetryAfter(24 * time.Hour)
 		})
@@ -518,7 +515,7 @@ func (s Suite) failAtTheDoor(t *testing.T) {
 	t.Run("MissingTopic", func(t *testing.T) {
 		cfg := s.config(topic+"-missing", topic)
 		cfg.DLQTopic = "dlq-" + topic
-		err := start(t, cfg, nop).wait()
+		err := start(s, t, cfg, nop).wait()
 		if !errors.Is(err, kafka.ErrTopicMissing) || !strings.Contains(err.Error(), topic+"-missing") {
 			t.Errorf("Start returned %v", err)
 		}
@@ -526,7 +523,7 @@ func (s Suite) failAtTheDoor(t *testing.T) {
 	t.Run("MissingDLQTopic", func(t *testing.T) {
 		cfg := s.config(topic, topic)
 		cfg.DLQTopic = topic + "-missing"
-		err := start(t, cfg, nop).wait()
+		err := start(s, t, cfg, nop).wait()
 		if !errors.Is(err, kafka.ErrTopicMissing) || !strings.Contains(err.Error(), cfg.DLQTopic) {
 			t.Errorf("Start returned %v", err)
 		}
@@ -536,7 +533,7 @@ func (s Suite) failAtTheDoor(t *testing.T) {
 		s.makeTopics(t, topics.Topic{Name: small, Partitions: 1, Config: map[string]string{"max.message.bytes": "1000"}})
 		cfg := s.config(topic, topic)
 		cfg.DLQTopic = small
-		if err := start(t, cfg, nop).wait(); err == nil || !strings.Contains(err.Error(), "max.message.bytes") {
+		if err := start(s, t, cfg, nop).wait(); err == nil || !strings.Contains(err.Error(), "max.message.bytes") {
 			t.Errorf("Start returned %v", err)
 		}
 	})
@@ -549,7 +546,7 @@ func (s Suite) failAtTheDoor(t *testing.T) {
 	t.Run("NoOffsetWithResetNone", func(t *testing.T) {
 		cfg := s.config(topic, topic+"-none")
 		cfg.AutoOffsetReset = "none"
-		if err := start(t, cfg, nop).wait(); err == nil || !strings.Contains(err.Error(), topic+"-0") {
+		if err := start(s, t, cfg, nop).wait(); err == nil || !strings.Contains(err.Error(), topic+"-0") {
 			t.Errorf("Start returned %v", err)
 		}
 	})

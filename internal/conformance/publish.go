@@ -21,7 +21,7 @@ import (
 // publish is the producer's promises.
 func (s Suite) publish(t *testing.T) {
 	topic := s.topic(t, 4, nil)
-	producer := newProducer[event](t, kafka.ProducerConfig{ClientConfig: s.connection(), Topic: topic})
+	producer := newProducer[event](s, t, kafka.ProducerConfig{ClientConfig: s.connection(), Topic: topic})
 	ctx := t.Context()
 
 	t.Run("WhatIsPublishedIsStored", func(t *testing.T) {
@@ -91,7 +91,7 @@ func (s Suite) publish(t *testing.T) {
 		s.makeTopics(t, topics.Topic{Name: small, Partitions: 1, Config: map[string]string{"max.message.bytes": "10000"}})
 		cfg := kafka.ProducerConfig{ClientConfig: s.connection(), Topic: small}
 		cfg.DLQTopic = "dlq-" + topic
-		producer := newProducer[string](t, cfg)
+		producer := newProducer[string](s, t, cfg)
 		var wg sync.WaitGroup
 		results := make([]error, 3)
 		for i, size := range []int{100, 20_000, 100} { // one batch, as far as the client is asked
@@ -123,7 +123,7 @@ func (s Suite) publish(t *testing.T) {
 		s.makeTopics(t, topics.Compacted(compacted, 1).WithConfig("message.timestamp.before.max.ms", "60000"), topics.New("dlq-"+compacted, 1))
 		cfg := kafka.ProducerConfig{ClientConfig: s.connection(), Topic: compacted, DLQTopic: "dlq-" + compacted}
 		cfg.Linger = 100 * time.Millisecond // one batch
-		producer := newProducer[event](t, cfg)
+		producer := newProducer[event](s, t, cfg)
 		batch := make([]kafka.Message[event], 100)
 		for i := range batch {
 			batch[i] = kafka.Message[event]{Key: strconv.Itoa(i), Value: event{"k", i}}
@@ -149,7 +149,7 @@ func (s Suite) publish(t *testing.T) {
 			t.Error(err)
 		}
 		for range 2 {
-			producer := newProducer[event](t, kafka.ProducerConfig{Client: client, Topic: topic})
+			producer := newProducer[event](s, t, kafka.ProducerConfig{Client: client, Topic: topic})
 			if err := producer.Publish(ctx, kafka.Message[event]{Value: event{"shared", 0}}); err != nil {
 				t.Error(err)
 			}
@@ -166,12 +166,13 @@ func (s Suite) publish(t *testing.T) {
 	})
 }
 
-func newProducer[T any](t *testing.T, cfg kafka.ProducerConfig) *kafka.Producer[T] {
+func newProducer[T any](s Suite, t *testing.T, cfg kafka.ProducerConfig) *kafka.Producer[T] {
 	t.Helper()
 	producer, err := kafka.NewProducer[T](cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	producer.Use(s.Producing...)
 	t.Cleanup(func() { _ = producer.Close() })
 	return producer
 }
@@ -213,7 +214,7 @@ func (s Suite) badInput(t *testing.T) {
 	}
 	cfg := s.config(topic, topic)
 	cfg.DLQTopic = dlq
-	m := start(t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
+	m := start(s, t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
 		if msg.Value.Seq != 7 {
 			t.Errorf("offset %d was handled with %+v", msg.Offset, msg.Value)
 		}

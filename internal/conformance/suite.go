@@ -5,6 +5,7 @@ package conformance
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -29,8 +31,12 @@ type Suite struct {
 	Backlog int
 	// Protocols are the group protocols that the broker speaks.
 	Protocols []string
+	// Consuming and Producing are used by every consumer and producer.
+	Consuming []kafka.ConsumerPlugin
+	Producing []kafka.ProducerPlugin // see Consuming
 
-	log *journal
+	log   *journal
+	truth *truth // what the brokers know of each topic; nil if nobody asks
 }
 
 // journal keeps the library's latest lines, for a test that fails: they say whether a member lost its partitions, which is
@@ -38,6 +44,39 @@ type Suite struct {
 type journal struct {
 	mu    sync.Mutex
 	lines []string
+	texts map[about]int // how often each text was logged about each topic
+}
+
+type about struct{ text, topic string }
+
+// handler writes to the journal.
+func (j *journal) handler() slog.Handler { return journalHandler{slog.NewTextHandler(j, nil), j} }
+
+type journalHandler struct {
+	slog.Handler
+	journal *journal
+}
+
+func (h journalHandler) Handle(ctx context.Context, line slog.Record) error {
+	line.Attrs(func(attr slog.Attr) bool {
+		if attr.Key != "topic" {
+			return true
+		}
+		h.journal.mu.Lock()
+		defer h.journal.mu.Unlock()
+		if h.journal.texts == nil {
+			h.journal.texts = map[about]int{}
+		}
+		h.journal.texts[about{line.Message, attr.Value.String()}]++
+		return false
+	})
+	return h.Handler.Handle(ctx, line)
+}
+
+func (j *journal) count(text, topic string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.texts[about{text, topic}]
 }
 
 func (j *journal) Write(line []byte) (int, error) {
@@ -62,7 +101,9 @@ func (j *journal) tell(t *testing.T) {
 
 // Run runs every test, one after another: each has topics and groups of its own.
 func (s Suite) Run(t *testing.T) {
-	s.log = &journal{}
+	if s.log == nil {
+		s.log = &journal{}
+	}
 	t.Run("AtLeastOnce", s.atLeastOnce)
 	t.Run("Order", s.order)
 	t.Run("NothingVanishes", s.nothingVanishes)
@@ -128,6 +169,9 @@ func (s Suite) makeTopics(t *testing.T, list ...topics.Topic) {
 	t.Cleanup(func() {
 		client := s.client(t)
 		for _, topic := range list {
+			s.truth.note(t, s, topic.Name)
+		}
+		for _, topic := range list {
 			_, _ = kadm.NewClient(client).DeleteTopic(context.Background(), topic.Name)
 		}
 	})
@@ -144,7 +188,7 @@ func (s Suite) config(topic, group string) kafka.ConsumerConfig {
 
 // connection says where the broker is. How soon a loaded machine answers is not what is tested.
 func (s Suite) connection() kafka.ClientConfig {
-	return kafka.ClientConfig{Brokers: s.Brokers, ConnectTimeout: patience, Logger: slog.New(slog.NewTextHandler(s.log, nil))}
+	return kafka.ClientConfig{Brokers: s.Brokers, ConnectTimeout: patience, Logger: slog.New(s.log.handler())}
 }
 
 // seed publishes n events with the given number of keys, in order per key.
@@ -163,6 +207,9 @@ func (s Suite) produce(t *testing.T, records ...*kgo.Record) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	for _, r := range records {
+		s.truth.seeded(r.Topic)
+	}
 	client := s.client(t, kgo.RecordPartitioner(explicitOrKey{kgo.StickyKeyPartitioner(nil)}), kgo.ProducerBatchMaxBytes(8<<20))
 	if err := client.ProduceSync(ctx, records...).FirstErr(); err != nil {
 		t.Fatal(err)
@@ -190,7 +237,7 @@ func (p explicitOrKeyTopic) Partition(r *kgo.Record, n int) int {
 func (s Suite) read(t *testing.T, topic string, n int) []*kgo.Record {
 	t.Helper()
 	client := s.client(t, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var records []*kgo.Record
 	for len(records) < n {
@@ -206,7 +253,7 @@ func (s Suite) read(t *testing.T, topic string, n int) []*kgo.Record {
 // ends returns where the topic's partitions end.
 func (s Suite) ends(t *testing.T, topic string) map[int32]int64 {
 	t.Helper()
-	offsets, err := kadm.NewClient(s.client(t)).ListEndOffsets(t.Context(), topic)
+	offsets, err := kadm.NewClient(s.client(t)).ListEndOffsets(context.Background(), topic)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +271,10 @@ func (s Suite) count(t *testing.T, topic string) int64 {
 // committed returns the group's offsets in the topic, by partition; -1 for none.
 func (s Suite) committed(t *testing.T, topic, group string) map[int32]int64 {
 	t.Helper()
-	offsets, err := kadm.NewClient(s.client(t)).FetchOffsetsForTopics(t.Context(), group, topic)
+	offsets, err := kadm.NewClient(s.client(t)).FetchOffsetsForTopics(context.Background(), group, topic)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,6 +290,16 @@ func sum(at map[int32]int64) (n int64) {
 	return n
 }
 
+func newConsumer[T any](s Suite, t *testing.T, cfg kafka.ConsumerConfig, handle kafka.Handler[T]) *kafka.Consumer[T] {
+	t.Helper()
+	consumer, err := kafka.NewConsumer(cfg, handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer.Use(s.Consuming...)
+	return consumer
+}
+
 // member is a running consumer.
 type member struct {
 	t      *testing.T
@@ -248,12 +308,9 @@ type member struct {
 	close  func() error
 }
 
-func start[T any](t *testing.T, cfg kafka.ConsumerConfig, handle kafka.Handler[T]) *member {
+func start[T any](s Suite, t *testing.T, cfg kafka.ConsumerConfig, handle kafka.Handler[T]) *member {
 	t.Helper()
-	consumer, err := kafka.NewConsumer(cfg, handle)
-	if err != nil {
-		t.Fatal(err)
-	}
+	consumer := newConsumer(s, t, cfg, handle)
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &member{t, cancel, make(chan error, 1), consumer.Close}
 	go func() { m.result <- consumer.Start(ctx) }()

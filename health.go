@@ -1,0 +1,196 @@
+package kafka
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// State is where a consumer is in its life.
+type State string
+
+const (
+	StateNew     State = "new"     // Start was not called
+	StateJoining State = "joining" // not a member of its group yet, or not any more: it joins again
+	StateRunning State = "running" // a member of its group
+	StateEnding  State = "ending"  // finishing what is in hand
+	StateEnded   State = "ended"   // Start has returned
+)
+
+// Health is a consumer's state at one moment. Take it as often as you like: it makes no request.
+type Health struct {
+	Topic string `json:"topic"` // what is consumed
+	Group string `json:"group"` // by which group
+	State State  `json:"state"` // where the consumer is in its life
+	// NotLive says why the process should be restarted: the poll loop stands still, a handler does not return, Start has
+	// returned an error. It is "" while a restart would not help: brokers that are away, a rebalance, handlers that fail, a
+	// dead letter topic that refuses.
+	NotLive string `json:"not_live,omitempty"`
+	// NotReady says why the consumer does no work: it has not joined its group, or is ending. A member without partitions is
+	// ready: others have them all.
+	NotReady string `json:"not_ready,omitempty"`
+	// Problems are what holds the work up, ready or not: a dead letter topic that refuses, brokers that do, stalled handlers.
+	Problems   []string          `json:"problems,omitempty"`
+	Partitions []PartitionHealth `json:"partitions"` // those assigned, by number
+}
+
+// Live tells whether the process may go on; see NotLive.
+func (h Health) Live() bool { return h.NotLive == "" }
+
+// Ready tells whether the consumer is a member of its group; see NotReady.
+func (h Health) Ready() bool { return h.NotReady == "" }
+
+// Activity is what a partition's worker does.
+type Activity string
+
+const (
+	ActivityIdle       Activity = "idle"        // nothing to do
+	ActivityHandling   Activity = "handling"    // the handler is running
+	ActivityBackoff    Activity = "backoff"     // waiting for the next attempt
+	ActivityDeadLetter Activity = "dead_letter" // storing a dead letter, or waiting to try that again
+	// ActivityBlocked is a worker that waits for a handler which ran in this partition before and ignores its context.
+	ActivityBlocked Activity = "blocked"
+)
+
+// PartitionHealth is the state of one assigned partition.
+type PartitionHealth struct {
+	Partition int32 `json:"partition"` // its number
+	// Lag is how many offsets lie between the next record to settle and the partition's end, as far as known: from the latest
+	// fetch or, where nothing is fetched, from a question to the brokers a few seconds ago. -1: not known yet. Transaction
+	// markers and compacted records count, as they do in Kafka's own tools.
+	Lag           int64     `json:"lag"`
+	QueuedRecords int       `json:"queued_records"`    // fetched, waiting for the worker
+	QueuedBytes   int64     `json:"queued_bytes"`      // and the record in hand, as MaxQueuedBytes counts
+	Paused        bool      `json:"paused"`            // fetching waits until the queue is shorter
+	Activity      Activity  `json:"activity"`          // what its worker does
+	Since         time.Time `json:"since"`             // when the activity began
+	Stalled       bool      `json:"stalled,omitempty"` // the handler has been running for longer than StallTimeout
+	Offset        int64     `json:"offset"`            // of the record in hand; -1 for none
+	Attempt       int       `json:"attempt,omitempty"` // at the record in hand
+	LastProgress  time.Time `json:"last_progress"`     // when a record was last settled, or the partition assigned
+}
+
+// InHand tells whether the partition has a record that is not settled yet.
+func (p PartitionHealth) InHand() bool { return p.Offset >= 0 }
+
+// HealthReporter is a [Consumer] of any type.
+type HealthReporter interface{ Health() Health }
+
+// Health returns the consumer's state of the moment. It makes no request.
+func (c *Consumer[T]) Health() Health { return c.core.health() }
+
+// HealthHandler serves the health of consumers for Kubernetes' probes: GET /livez and GET /readyz, with 200 or 503 and the
+// [Health] of each as JSON. It makes no request, so that brokers that are slow don't fail a probe.
+//
+//	go http.ListenAndServe(":8080", kafka.HealthHandler(consumer))
+//
+// The texts name topics, partitions and brokers, no keys and no values: keep the port within the cluster all the same.
+func HealthHandler(consumers ...HealthReporter) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /livez", probe(consumers, Health.Live))
+	mux.Handle("GET /readyz", probe(consumers, Health.Ready))
+	return mux
+}
+
+func probe(consumers []HealthReporter, passes func(Health) bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		answer := struct {
+			OK        bool     `json:"ok"`
+			Consumers []Health `json:"consumers"`
+		}{true, make([]Health, len(consumers))}
+		for i, consumer := range consumers {
+			answer.Consumers[i] = consumer.Health()
+			answer.OK = answer.OK && passes(answer.Consumers[i])
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		if !answer.OK {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+	})
+}
+
+// stallsUntilDead is how many StallTimeouts a handler may run, or the poll loop stand still, before a restart is the better
+// bet.
+const stallsUntilDead = 5
+
+func (c *consumer) health() Health {
+	c.healthAsked.Store(time.Now().UnixNano())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := Health{Topic: c.cfg.Topic, Group: c.cfg.Group, State: c.state(), Partitions: make([]PartitionHealth, 0, len(c.partitions))}
+	for _, p := range c.partitions {
+		state, problem := p.health()
+		h.Partitions = append(h.Partitions, state)
+		if problem != "" {
+			h.Problems = append(h.Problems, problem)
+		}
+	}
+	slices.SortFunc(h.Partitions, func(a, b PartitionHealth) int { return int(a.Partition - b.Partition) })
+	slices.Sort(h.Problems)
+	if c.access != nil {
+		if trouble := c.access.trouble(); trouble != nil {
+			h.Problems = append(h.Problems, trouble.Error())
+		}
+	}
+	h.NotLive = c.notLive(h)
+	switch h.State {
+	case StateNew:
+		h.NotReady = "not started"
+	case StateJoining:
+		h.NotReady = "waiting to join group " + c.cfg.Group
+	case StateEnding, StateEnded:
+		h.NotReady = string(h.State)
+	}
+	return h
+}
+
+// state is called with c.mu held.
+func (c *consumer) state() State {
+	select {
+	case <-c.ended:
+		return StateEnded
+	default:
+	}
+	switch {
+	case !c.started && c.closed:
+		return StateEnded
+	case !c.started:
+		return StateNew
+	case c.halted, c.closing:
+		return StateEnding
+	case !c.joined:
+		return StateJoining
+	}
+	return StateRunning
+}
+
+// notLive is called with c.mu held.
+func (c *consumer) notLive(h Health) string {
+	limit := max(stallsUntilDead*c.cfg.StallTimeout, 2*c.leaveWithin()) // a handover may keep the loop from polling
+	switch h.State {
+	case StateEnded:
+		if c.result != nil {
+			return "ended: " + textOf(c.result)
+		}
+		return ""
+	case StateNew, StateEnding: // whose length is bounded
+		return ""
+	}
+	var reasons []string
+	if at := c.polledAt.Load(); at != 0 && time.Since(time.Unix(0, at)) > limit {
+		reasons = append(reasons, fmt.Sprintf("the poll loop has stood still since %s", time.Unix(0, at).UTC().Format(time.RFC3339)))
+	}
+	for _, p := range h.Partitions {
+		stuck := p.Activity == ActivityHandling || p.Activity == ActivityBlocked || p.Activity == ActivityIdle && p.QueuedRecords > 0
+		if stuck && time.Since(p.Since) > limit {
+			reasons = append(reasons, fmt.Sprintf("%s-%d: %s since %s, offset %d, %d records behind it",
+				h.Topic, p.Partition, p.Activity, p.Since.UTC().Format(time.RFC3339), p.Offset, p.QueuedRecords))
+		}
+	}
+	return strings.Join(reasons, "; ")
+}

@@ -1,0 +1,206 @@
+package kafka
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// ConsumerPlugin is what [Consumer.Use] takes: a [ConsumerMiddleware], [ConsumerHooks], or what needs both, such as metrics.
+type ConsumerPlugin interface {
+	// ForConsumer is called once, by Use. It returns what goes around the handler (nil: nothing) and what is told of the rest.
+	ForConsumer(c ConsumerInfo) (ConsumerMiddleware, ConsumerHooks)
+}
+
+// ConsumerInfo tells a plugin which consumer it is used by.
+type ConsumerInfo struct {
+	ClientID string       // ClientConfig.ClientID, or its default
+	Topic    string       // what it consumes
+	Group    string       // as a member of which group
+	DLQTopic string       // "" for none
+	Logger   *slog.Logger // ClientConfig.Logger, or its default
+	// Health returns the consumer's state of the moment. It makes no request and may be called at any time.
+	Health func() Health
+}
+
+// ForConsumer makes a middleware a plugin.
+func (m ConsumerMiddleware) ForConsumer(ConsumerInfo) (ConsumerMiddleware, ConsumerHooks) {
+	return m, ConsumerHooks{}
+}
+
+// ForConsumer makes hooks a plugin.
+func (h ConsumerHooks) ForConsumer(ConsumerInfo) (ConsumerMiddleware, ConsumerHooks) { return nil, h }
+
+// ConsumerHooks are told what a consumer does besides calling its handler. Each may be nil. They are called from the
+// goroutines that do the work, one at a time for each partition: they must return at once, must not panic, and must not
+// change the records they see.
+//
+//	consumer.Use(kafka.ConsumerHooks{Stalled: func(s kafka.Stall) { page(s) }})
+type ConsumerHooks struct {
+	// RecordBegun is called before a record's first attempt. The context that it returns, which must be made of ctx, is that
+	// of the record's attempts, of its dead letter, and of the next two hooks.
+	RecordBegun func(ctx context.Context, r *kgo.Record) context.Context
+	// RetryScheduled is called when an attempt has failed and another one will follow.
+	RetryScheduled func(ctx context.Context, r *kgo.Record, retry Retry)
+	// RecordSettled is called when the record's last attempt, and its dead letter, are over.
+	RecordSettled func(ctx context.Context, r *kgo.Record, s Settlement)
+	// DeadLetters goes around each try to store a dead letter. The Record's Group and Attempt are those of the failure. A header
+	// that it adds should begin with __dlq.errors. for then it is left out when the letter has no room for it, and replaced
+	// when the letter is sent back and fails again.
+	DeadLetters ProducerMiddleware
+
+	PartitionsAssigned func(partitions []int32) // may be none: other members have them all
+	PartitionsRevoked  func(partitions []int32) // called before they are drained
+	PartitionsLost     func(partitions []int32) // called when their workers are cancelled
+	// OffsetsCommitted is called after each commit, periodic or of a handover, with its error.
+	OffsetsCommitted func(err error)
+	// FetchingPaused and FetchingResumed tell of partitions that hold so much that the others would wait.
+	FetchingPaused, FetchingResumed func(partition int32)
+	// FetchingRewound is called when records that were fetched before are fetched again within one assignment: the brokers
+	// lost what came after them, or the offset was out of range and has been reset.
+	FetchingRewound func(partition int32, from, to int64)
+	// Stalled is called when an attempt has lasted for ConsumerConfig.StallTimeout, and again each time that has doubled.
+	Stalled func(s Stall)
+
+	// Client is called for each franz-go client of the consumer, now or when it is made, and returns hooks for it, or nil.
+	// They are told of connections, requests and batches, not of records.
+	Client func(client *kgo.Client) kgo.Hook
+}
+
+// Retry is an attempt that is to follow one that failed.
+type Retry struct {
+	Attempt int           // the one that failed, from 1
+	Wait    time.Duration // how long to wait before the next
+	Err     error         // of the one that failed
+}
+
+// Outcome is what became of a record.
+type Outcome string
+
+const (
+	OutcomeHandled      Outcome = "handled"       // an attempt returned nil
+	OutcomeRejected     Outcome = "rejected"      // by a business rule: done
+	OutcomeDeadLettered Outcome = "dead_lettered" // and stored
+	// OutcomeLeft is a record that is not done, to be redelivered: its partition was taken away, or it failed and there is no
+	// dead letter topic.
+	OutcomeLeft Outcome = "left"
+)
+
+// Settlement is the end of a record's stay in this consumer.
+type Settlement struct {
+	Outcome  Outcome // what became of it
+	Class    Class   // of the last attempt's error; "" if there was none
+	Attempts int     // how often the handler was called
+	Err      error   // of the last attempt
+}
+
+// Stall is an attempt that has been running for long.
+type Stall struct {
+	Topic     string        // where the record is
+	Partition int32         // where the record is
+	Offset    int64         // where the record is
+	Attempt   int           // from 1
+	For       time.Duration // since the attempt began
+}
+
+// ProducerPlugin is what [Producer.Use] takes: a [ProducerMiddleware], or what needs the client besides.
+type ProducerPlugin interface {
+	// ForProducer is called once, by Use. It returns what goes around each publish (nil: nothing) and hooks.
+	ForProducer(p ProducerInfo) (ProducerMiddleware, ProducerHooks)
+}
+
+// ProducerInfo tells a plugin which producer it is used by.
+type ProducerInfo struct {
+	ClientID string       // ClientConfig.ClientID, or its default
+	Topic    string       // where it publishes to
+	Logger   *slog.Logger // ClientConfig.Logger, or its default
+}
+
+// ForProducer makes a middleware a plugin.
+func (m ProducerMiddleware) ForProducer(ProducerInfo) (ProducerMiddleware, ProducerHooks) {
+	return m, ProducerHooks{}
+}
+
+// ProducerHooks are told what a producer's client does.
+type ProducerHooks struct {
+	// Client is called with the producer's franz-go client, which other producers may share, and returns hooks for it, or nil.
+	Client func(client *kgo.Client) kgo.Hook
+}
+
+// consumerHooks calls those of all plugins, in the order of Use.
+type consumerHooks []ConsumerHooks
+
+func (hooks consumerHooks) begun(ctx context.Context, r *kgo.Record) context.Context {
+	for i := range hooks {
+		if hook := hooks[i].RecordBegun; hook != nil {
+			ctx = hook(ctx, r)
+		}
+	}
+	return ctx
+}
+
+func (hooks consumerHooks) retryScheduled(ctx context.Context, r *kgo.Record, retry Retry) {
+	for i := range hooks {
+		if hook := hooks[i].RetryScheduled; hook != nil {
+			hook(ctx, r, retry)
+		}
+	}
+}
+
+func (hooks consumerHooks) settled(ctx context.Context, r *kgo.Record, s Settlement) {
+	for i := range hooks {
+		if hook := hooks[i].RecordSettled; hook != nil {
+			hook(ctx, r, s)
+		}
+	}
+}
+
+func (hooks consumerHooks) partitions(which func(*ConsumerHooks) func([]int32), ids []int32) {
+	for i := range hooks {
+		if hook := which(&hooks[i]); hook != nil {
+			hook(ids)
+		}
+	}
+}
+
+func (hooks consumerHooks) committed(err error) {
+	for i := range hooks {
+		if hook := hooks[i].OffsetsCommitted; hook != nil {
+			hook(err)
+		}
+	}
+}
+
+func (hooks consumerHooks) paused(partition int32) {
+	for i := range hooks {
+		if hook := hooks[i].FetchingPaused; hook != nil {
+			hook(partition)
+		}
+	}
+}
+
+func (hooks consumerHooks) resumed(partition int32) {
+	for i := range hooks {
+		if hook := hooks[i].FetchingResumed; hook != nil {
+			hook(partition)
+		}
+	}
+}
+
+func (hooks consumerHooks) rewound(partition int32, from, to int64) {
+	for i := range hooks {
+		if hook := hooks[i].FetchingRewound; hook != nil {
+			hook(partition, from, to)
+		}
+	}
+}
+
+func (hooks consumerHooks) stalled(s Stall) {
+	for i := range hooks {
+		if hook := hooks[i].Stalled; hook != nil {
+			hook(s)
+		}
+	}
+}

@@ -1,0 +1,261 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/middleware"
+)
+
+// RunWithAllMiddleware runs every test with all middleware on, and then compares what the metrics say with what happened: at
+// the handlers, in the log, and at the brokers.
+func (s Suite) RunWithAllMiddleware(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	s.log = &journal{}
+	s.truth = &truth{
+		topics: map[string]*topicTruth{}, handlers: map[membership]*handlerTruth{}, seeds: map[string]bool{},
+	}
+	logger := middleware.WithLogger(slog.New(slog.DiscardHandler))
+	metrics := middleware.WithRegisterer(registry)
+	s.Consuming = []kafka.ConsumerPlugin{
+		middleware.LoggingConsumerMiddleware(logger), middleware.MetricsConsumerMiddleware(metrics),
+		middleware.MetricsConsumerMiddleware(middleware.WithRegisterer(prometheus.NewRegistry())), // a second one counts for itself
+		middleware.RecoveryConsumerMiddleware(), middleware.TimeoutConsumerMiddleware(time.Hour), s.truth,
+	}
+	s.Producing = []kafka.ProducerPlugin{middleware.LoggingProducerMiddleware(logger), middleware.MetricsProducerMiddleware(metrics)}
+	s.Run(t)
+	s.truth.compare(t, s.log, gather(t, registry))
+}
+
+type membership struct{ topic, group string }
+
+// truth is what happened, by witnesses that are not the metrics. A nil one notes nothing.
+type truth struct {
+	mu       sync.Mutex
+	topics   map[string]*topicTruth
+	handlers map[membership]*handlerTruth
+	seeds    map[string]bool // topics that not only producers under test write to
+}
+
+// topicTruth is what the brokers know of a topic before it is deleted.
+type topicTruth struct {
+	records   int64
+	committed map[string]int64 // by group: the sum over the partitions
+	letters   map[string]int   // by class, if it is a dead letter topic
+}
+
+// handlerTruth is what was done to a member's handler.
+type handlerTruth struct {
+	records  int
+	attempts map[string]int // by how they ended
+	dlq      string
+}
+
+// ForConsumer puts a witness right around the handler.
+func (w *truth) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMiddleware, kafka.ConsumerHooks) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	who := membership{info.Topic, info.Group}
+	seen := w.handlers[who]
+	if seen == nil {
+		seen = &handlerTruth{attempts: map[string]int{}, dlq: info.DLQTopic}
+		w.handlers[who] = seen
+	}
+	return func(next kafka.HandlerFunc) kafka.HandlerFunc {
+		return func(ctx context.Context, r *kafka.Record) error {
+			end := "panic" // unless it returns
+			defer func() {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				seen.attempts[end]++
+				if r.Attempt == 1 {
+					seen.records++
+				}
+			}()
+			err := next(ctx, r)
+			end = string(kafka.ClassOf(err))
+			if end == "permanent" {
+				for kind, text := range map[string]string{"decode": "*kafka.DecodeError", "panic": "*kafka.PanicError"} {
+					if fmt.Sprintf("%T", err) == text {
+						end = kind
+					}
+				}
+			}
+			return err
+		}
+	}, kafka.ConsumerHooks{}
+}
+
+func (w *truth) seeded(topic string) {
+	if w != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.seeds[topic] = true
+	}
+}
+
+// note asks the brokers about a topic that is about to be deleted.
+func (w *truth) note(t *testing.T, s Suite, topic string) {
+	if w == nil {
+		return
+	}
+	known := &topicTruth{records: s.count(t, topic), committed: map[string]int64{}, letters: map[string]int{}}
+	w.mu.Lock()
+	members := maps.Clone(w.handlers)
+	w.mu.Unlock()
+	takesLetters := false
+	for who, seen := range members {
+		if who.topic == topic {
+			known.committed[who.group] = sum(s.committed(t, topic, who.group))
+		}
+		takesLetters = takesLetters || seen.dlq == topic
+	}
+	if takesLetters && known.records > 0 {
+		for _, letter := range s.read(t, topic, int(known.records)) {
+			info, _ := kafka.Message[event]{Headers: letter.Headers}.DeadLetter()
+			known.letters[string(info.Class)]++ // "" if there was no room to say so
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.topics[topic] = known
+}
+
+// compare fails for each number that differs.
+func (w *truth) compare(t *testing.T, log *journal, got samples) {
+	const consumer = "messaging_kafka_consumer_"
+	t.Helper()
+	equal := func(what string, got, want float64) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: the metrics say %v, want %v", what, got, want)
+		}
+	}
+	total := map[string]float64{}
+	deadLettered := map[string]float64{} // by dead letter topic
+	for who, seen := range w.handlers {
+		say := who.topic + " in " + who.group + ": "
+		equal(say+"records given to the handler", got.sum("messaging_client_consumed_messages_total", who), float64(seen.records))
+		attempts := 0
+		for kind, n := range seen.attempts {
+			attempts += n
+			equal(say+"attempts that ended as "+kind, got.sum("messaging_process_duration_seconds", who, "error_type", kind), float64(n))
+		}
+		equal(say+"attempts", got.sum("messaging_process_duration_seconds", who), float64(attempts))
+		equal(say+"decode errors", got.sum(consumer+"decode_errors_total", who), float64(seen.attempts["decode"]))
+		left := got.sum(consumer+"records_total", who, "outcome", "left")
+		retries := got.sum(consumer+"retries_total", who)
+		if interrupted := retries - float64(attempts-seen.records); interrupted < 0 || interrupted > left {
+			t.Errorf("%s%v retries, but %d attempts at %d records, and %v left", say, retries, attempts, seen.records, left)
+		}
+		settled := got.sum(consumer+"records_total", who) - left
+		if topic := w.topics[who.topic]; topic != nil {
+			equal(say+"records settled, against offsets committed", settled, float64(topic.committed[who.group]))
+		}
+		if settled > 0 && got.sum(consumer+"commits_total", who, "error_type", "") == 0 {
+			t.Errorf("%sno commit was counted", say)
+		}
+		deadLettered[seen.dlq] += got.sum(consumer+"records_total", who, "outcome", "dead_lettered")
+		for _, outcome := range []string{"ok", "retried", "business", "dead_lettered", "left"} {
+			total[outcome] += got.sum(consumer+"records_total", who, "outcome", outcome)
+		}
+		total["retries"] += retries
+		total["pauses"] += got.sum(consumer+"pauses_total", who)
+		total["assigned"] += got.sum(consumer+"rebalances_total", who, "event", "assigned")
+		total["rewinds"] += got.sum(consumer+"rewinds_total", who)
+	}
+	for topic, known := range w.topics {
+		about := membership{topic: topic}
+		sent := got.sum("messaging_client_sent_messages_total", about, "error_type", "")
+		if letters, ok := deadLettered[topic]; ok && letters > 0 {
+			equal(topic+": letters stored", letters, float64(known.records))
+			equal(topic+": letters sent", sent, float64(known.records))
+		} else if sent > 0 && !w.seeds[topic] {
+			equal(topic+": messages sent", sent, float64(known.records))
+		}
+		for event, text := range map[string]string{
+			"revoked": "partitions revoked; what is in hand is finished first", "lost": "partitions lost",
+		} {
+			equal(topic+": times that partitions were "+event, got.sum(consumer+"rebalances_total", about, "event", event), float64(log.count(text, topic)))
+		}
+		equal(topic+": dead letters refused", got.sum(consumer+"dead_letter_failures_total", about),
+			float64(log.count("dead letter topic refuses a record; its partition waits", topic)))
+		equal(topic+": commits failed", got.sum(consumer+"commits_total", about)-got.sum(consumer+"commits_total", about, "error_type", ""),
+			float64(log.count("offset commit failed; finished records may be redelivered", topic)))
+	}
+	classes := map[string]float64{}
+	for who, seen := range w.handlers {
+		for kind, class := range map[string]string{"transient": "transient", "permanent": "permanent", "decode": "permanent", "panic": "permanent"} {
+			if known := w.topics[seen.dlq]; known != nil && known.letters[""] == 0 {
+				classes[seen.dlq+" "+class] += got.sum(consumer+"records_total", who, "outcome", "dead_lettered", "error_type", kind)
+			}
+		}
+	}
+	for key, n := range classes {
+		topic, class, _ := strings.Cut(key, " ")
+		equal(topic+": letters of class "+class, n, float64(w.topics[topic].letters[class]))
+	}
+	t.Logf("compared %d members of groups and %d topics: %v", len(w.handlers), len(w.topics), total)
+	for _, what := range []string{"ok", "retried", "business", "dead_lettered", "left", "retries", "pauses", "assigned"} {
+		if total[what] == 0 {
+			t.Errorf("nothing was %s: the comparison proves nothing", what)
+		}
+	}
+	equal("rewinds", total["rewinds"], 0)
+	for _, gauge := range []string{consumer + "lag_records", consumer + "queued_records", "kafka_client_connects_total"} {
+		if n := len(got[gauge].GetMetric()); n != 0 {
+			t.Errorf("%d series of %s are left, and nothing runs any more", n, gauge)
+		}
+	}
+	for _, gauge := range []string{consumer + "assigned_partitions", consumer + "in_flight_records", "messaging_kafka_producer_in_flight_messages"} {
+		for _, metric := range got[gauge].GetMetric() {
+			if metric.Gauge.GetValue() != 0 {
+				t.Errorf("%s is still %v", gauge, metric)
+			}
+		}
+	}
+}
+
+// samples are a registry's metrics by name.
+type samples map[string]*dto.MetricFamily
+
+func gather(t *testing.T, registry prometheus.Gatherer) samples {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := samples{}
+	for _, family := range families {
+		all[family.GetName()] = family
+	}
+	return all
+}
+
+// sum adds the values, or the counts of a histogram, of the series with this topic, group ("" for any) and labels.
+func (s samples) sum(name string, who membership, labels ...string) (total float64) {
+	for _, metric := range s[name].GetMetric() {
+		has := map[string]string{}
+		for _, label := range metric.Label {
+			has[label.GetName()] = label.GetValue()
+		}
+		matches := has["messaging_destination_name"] == who.topic && (who.group == "" || has["messaging_consumer_group_name"] == who.group)
+		for i := 0; i < len(labels); i += 2 {
+			matches = matches && has[labels[i]] == labels[i+1]
+		}
+		if matches {
+			total += metric.GetCounter().GetValue() + float64(metric.GetHistogram().GetSampleCount())
+		}
+	}
+	return total
+}

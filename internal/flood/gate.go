@@ -1,0 +1,61 @@
+// Package flood thins out log lines that come by the thousand, and counts those that it keeps back.
+package flood
+
+import (
+	"sync"
+	"time"
+)
+
+// What a gate lets through by default. A person reads no more than that, and nothing else needs it.
+const (
+	First = 100
+	Every = 100
+	Per   = time.Second
+)
+
+// Gate lets the first lines of each kind through in each period, then every so many. Its fields are not to change once it
+// is used. It is safe for concurrent use.
+type Gate struct {
+	First int           // lines of a kind that pass in each period
+	Every int           // of those that come after them, one of so many passes; 0 for none
+	Per   time.Duration // the period
+
+	mu    sync.Mutex
+	kinds map[string]*kind
+}
+
+type kind struct {
+	began    time.Time // of the period
+	lines    int       // in the period
+	withheld int       // since the last line that passed
+}
+
+// New returns a gate with the defaults.
+func New() *Gate { return &Gate{First: First, Every: Every, Per: Per} }
+
+// Pass tells whether a line of this kind may be written, and how many were kept back before it. Kinds are few: constants, not
+// texts of errors.
+func (g *Gate) Pass(name string) (withheld int, ok bool) {
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	k := g.kinds[name]
+	if k == nil {
+		if g.kinds == nil {
+			g.kinds = map[string]*kind{}
+		}
+		k = &kind{}
+		g.kinds[name] = k
+	}
+	if now.Sub(k.began) >= g.Per {
+		k.began, k.lines = now, 0
+	}
+	k.lines++
+	over := k.lines - g.First
+	if over > 0 && (g.Every <= 0 || over%g.Every != 0) {
+		k.withheld++
+		return 0, false
+	}
+	withheld, k.withheld = k.withheld, 0
+	return withheld, true
+}

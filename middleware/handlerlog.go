@@ -1,0 +1,47 @@
+package middleware
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"strconv"
+
+	"github.com/skeji/kafka"
+)
+
+// Logger returns the logger for a handler's own lines about its record. With LoggingConsumerMiddleware they have the record's
+// topic, partition, offset and attempt, its correlation and conversation ids, and a hash of its key. Without it, or without
+// any middleware, it is slog.Default().
+//
+//	middleware.Logger(ctx).Info("seat taken", "seat", seat)
+func Logger(ctx context.Context) *slog.Logger {
+	about, ok := ctx.Value(handlerLogKey{}).(*handlerLog)
+	if !ok {
+		return slog.Default()
+	}
+	attrs := append(place(about.record), slog.Int("attempt", about.record.Attempt))
+	if key := about.record.Key; key != nil {
+		attrs = append(attrs, slog.String("key_hash", about.keyHash(key)))
+	}
+	return slog.New(about.logger.Handler().WithAttrs(append(attrs, ids(about.record)...)))
+}
+
+type handlerLogKey struct{}
+
+// handlerLog makes a logger when it is asked for: most handlers log nothing.
+type handlerLog struct {
+	logging
+	record *kafka.Record
+}
+
+func withLogger(ctx context.Context, l logging, r *kafka.Record) context.Context {
+	return context.WithValue(ctx, handlerLogKey{}, &handlerLog{l, r})
+}
+
+var processSeed = maphash.MakeSeed()
+
+// processHash tells one key from another, in lines of one process. Keys are phone numbers and names: of a hash that anybody
+// can compute, they are soon guessed.
+func processHash(key []byte) string {
+	return strconv.FormatUint(maphash.Bytes(processSeed, key), 16)
+}

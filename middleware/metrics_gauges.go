@@ -1,0 +1,143 @@
+package middleware
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/skeji/kafka"
+)
+
+// consumerGauges are what consumers say of themselves when they are scraped. In between they cost nothing.
+type consumerGauges struct {
+	mu        sync.Mutex
+	consumers []kafka.ConsumerInfo
+}
+
+func (g *consumerGauges) add(info kafka.ConsumerInfo) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.consumers = append(g.consumers, info)
+}
+
+// membership is what the members of one group in this process share: all have the same labels.
+type membership struct{ topic, group string }
+
+// gauges are the sums over a membership's consumers.
+type gauges struct {
+	live, ready              bool
+	inHand, assigned, paused int
+	partitions               map[int32]kafka.PartitionHealth
+}
+
+func gaugeDesc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("messaging_kafka_consumer_"+name, help, append([]string{labelTopic, labelGroup}, labels...), nil)
+}
+
+var (
+	liveDesc     = gaugeDesc("live", "1, or 0 if the process should be restarted.")
+	readyDesc    = gaugeDesc("ready", "1 if the consumer is a member of its group.")
+	inHandDesc   = gaugeDesc("in_flight_records", "Records in hand: being handled, waiting for a retry, or on their way to the dead letter topic.")
+	assignedDesc = gaugeDesc("assigned_partitions", "Partitions assigned to this process.")
+	pausedDesc   = gaugeDesc("paused_partitions", "Partitions that fetch nothing until their queue is shorter.")
+
+	lagDesc      = gaugeDesc("lag_records", "Offsets between the next record to settle and the partition's end.", labelPartition)
+	queuedDesc   = gaugeDesc("queued_records", "Records fetched and waiting.", labelPartition)
+	bytesDesc    = gaugeDesc("queued_bytes", "What the records waiting and in hand count against MaxQueuedBytes.", labelPartition)
+	progressDesc = gaugeDesc("last_progress_timestamp_seconds", "When a record was last settled, or the partition assigned, in Unix time.", labelPartition)
+	stalledDesc  = gaugeDesc("stalled_seconds", "How long an attempt has been running that was named because it takes too long.", labelPartition)
+	offsetDesc   = gaugeDesc("stalled_offset", "The offset of that attempt's record.", labelPartition)
+)
+
+func (g *consumerGauges) Describe(descs chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{
+		liveDesc, readyDesc, inHandDesc, assignedDesc, pausedDesc, lagDesc, queuedDesc, bytesDesc, progressDesc, stalledDesc, offsetDesc,
+	} {
+		descs <- desc
+	}
+}
+
+func (g *consumerGauges) Collect(out chan<- prometheus.Metric) {
+	for who, sum := range g.sums() {
+		send := func(desc *prometheus.Desc, value float64, labels ...string) {
+			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{who.topic, who.group}, labels...)...)
+		}
+		send(liveDesc, boolean(sum.live))
+		send(readyDesc, boolean(sum.ready))
+		send(inHandDesc, float64(sum.inHand))
+		send(assignedDesc, float64(sum.assigned))
+		send(pausedDesc, float64(sum.paused))
+		for id, p := range sum.partitions {
+			partition := strconv.Itoa(int(id))
+			if p.Lag >= 0 {
+				send(lagDesc, float64(p.Lag), partition)
+			}
+			send(queuedDesc, float64(p.QueuedRecords), partition)
+			send(bytesDesc, float64(p.QueuedBytes), partition)
+			send(progressDesc, float64(p.LastProgress.UnixMilli())/1000, partition)
+			if p.Stalled {
+				send(stalledDesc, time.Since(p.Since).Seconds(), partition)
+				send(offsetDesc, float64(p.Offset), partition)
+			}
+		}
+	}
+}
+
+// sums asks all consumers. One that has ended counts no more, unless it ended with an error and nothing took its place.
+func (g *consumerGauges) sums() map[membership]*gauges {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	sums := map[membership]*gauges{}
+	var failed []kafka.ConsumerInfo
+	kept := g.consumers[:0]
+	for _, info := range g.consumers {
+		h := info.Health()
+		switch {
+		case h.State != kafka.StateEnded:
+			kept = append(kept, info)
+			sumOf(sums, info).add(h)
+		case !h.Live():
+			failed = append(failed, info)
+		}
+	}
+	for _, info := range failed {
+		if who := (membership{info.Topic, info.Group}); sums[who] == nil {
+			kept = append(kept, info)
+			sums[who] = &gauges{}
+		}
+	}
+	clear(g.consumers[len(kept):])
+	g.consumers = kept
+	return sums
+}
+
+func sumOf(sums map[membership]*gauges, info kafka.ConsumerInfo) *gauges {
+	who := membership{info.Topic, info.Group}
+	if sums[who] == nil {
+		sums[who] = &gauges{live: true, ready: true, partitions: map[int32]kafka.PartitionHealth{}}
+	}
+	return sums[who]
+}
+
+func (s *gauges) add(h kafka.Health) {
+	s.live, s.ready = s.live && h.Live(), s.ready && h.Ready()
+	s.assigned += len(h.Partitions)
+	for _, p := range h.Partitions {
+		if p.InHand() {
+			s.inHand++
+		}
+		if p.Paused {
+			s.paused++
+		}
+		s.partitions[p.Partition] = p // one at a time has it
+	}
+}
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
