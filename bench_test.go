@@ -9,17 +9,20 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/middleware"
 )
 
 // The benchmarks compare with a plain franz-go loop that decodes with encoding/json, on the same broker in the same
@@ -120,6 +123,52 @@ func BenchmarkConsume(b *testing.B) {
 	})
 }
 
+// BenchmarkObserve drains the same backlog with middleware and without, in turn, so that what else the machine does meets all
+// alike. It reports each one's median time as a multiple of the plain drain's.
+func BenchmarkObserve(b *testing.B) {
+	const rounds = 7
+	brokers := benchBrokers(b)
+	topic := benchTopic(b, brokers)
+	fill(b, brokers, topic)
+	logger := middleware.WithLogger(slog.New(slog.NewJSONHandler(io.Discard, nil))) // at Info, as services run
+	metrics := middleware.WithRegisterer(prometheus.NewRegistry())
+	kinds := []struct {
+		name    string
+		plugins []kafka.ConsumerPlugin
+	}{
+		{"plain", nil},
+		{"metrics", []kafka.ConsumerPlugin{middleware.MetricsConsumerMiddleware(metrics)}},
+		{"logging", []kafka.ConsumerPlugin{middleware.LoggingConsumerMiddleware(logger)}},
+		{"both", []kafka.ConsumerPlugin{middleware.LoggingConsumerMiddleware(logger), middleware.MetricsConsumerMiddleware(metrics)}},
+	}
+	times, allocations := make([][]float64, len(kinds)), make([][]float64, len(kinds))
+	for b.Loop() {
+		drain(b, brokers, topic) // warm
+		for range rounds {
+			for i, kind := range kinds {
+				var before, after runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				began := time.Now()
+				drain(b, brokers, topic, kind.plugins...)
+				times[i] = append(times[i], time.Since(began).Seconds())
+				runtime.ReadMemStats(&after)
+				allocations[i] = append(allocations[i], float64(after.Mallocs-before.Mallocs)/benchRecords)
+			}
+		}
+	}
+	median := func(list []float64) float64 {
+		slices.Sort(list)
+		return list[len(list)/2]
+	}
+	for i, kind := range kinds {
+		b.ReportMetric(median(times[i])/median(times[0]), kind.name+"-time/plain")
+		b.ReportMetric(median(allocations[i]), kind.name+"-allocs/record")
+	}
+	b.ReportMetric(benchRecords/median(times[0]), "plain-records/s")
+	b.ReportMetric(0, "ns/op")
+}
+
 func fill(b *testing.B, brokers []string, topic string) {
 	b.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
@@ -170,7 +219,7 @@ func drainPlain(b *testing.B, brokers []string, topic string, perPartition bool)
 	}
 }
 
-func drain(b *testing.B, brokers []string, topic string) {
+func drain(b *testing.B, brokers []string, topic string, plugins ...kafka.ConsumerPlugin) {
 	cfg := kafka.NewConsumerConfig(topic, fmt.Sprintf("%s-%08x", topic, rand.Uint32()), brokers...)
 	cfg.DLQTopic = ""
 	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -187,6 +236,7 @@ func drain(b *testing.B, brokers []string, topic string) {
 		b.Fatal(err)
 	}
 	defer consumer.Close()
+	consumer.Use(plugins...)
 	if err := consumer.Start(ctx); err != nil {
 		b.Fatal(err)
 	}

@@ -1,0 +1,354 @@
+package kafka
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func ignore1(context.Context, Message[numbered]) error { return nil }
+
+// wantHealth fails unless the consumer is in that state.
+func wantHealth(t *testing.T, consumer *Consumer[numbered], state State, live, ready bool) Health {
+	t.Helper()
+	h := consumer.Health()
+	if h.State != state || h.Live() != live || h.Ready() != ready {
+		t.Errorf("state %s, live %t (%s), ready %t (%s); want %s, %t, %t", h.State, h.Live(), h.NotLive, h.Ready(), h.NotReady, state, live, ready)
+	}
+	return h
+}
+
+func TestHealthFollowsAConsumersLife(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 1)
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		release := make(chan struct{})
+		consumer, err := NewConsumer(cfg, func(context.Context, Message[numbered]) error {
+			<-release
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantHealth(t, consumer, StateNew, true, false)
+		held := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.CoordinatorLoadInProgress, Count: -1})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- consumer.Start(ctx) }()
+		time.Sleep(aLongTime)
+		wantHealth(t, consumer, StateJoining, true, false) // a restart would not help
+		held.Remove()
+		time.Sleep(time.Minute)
+		if h := wantHealth(t, consumer, StateRunning, true, true); len(h.Partitions) != 2 || h.Partitions[0].Activity != ActivityHandling || h.Partitions[0].Offset != 0 {
+			t.Errorf("health says %+v", h)
+		}
+		cancel()
+		time.Sleep(time.Second)
+		wantHealth(t, consumer, StateEnding, true, false)
+		close(release)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		wantHealth(t, consumer, StateEnded, true, false)
+		_ = consumer.Close()
+
+		never, err := NewConsumer(cfg, ignore1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = never.Close()
+		wantHealth(t, never, StateEnded, true, false)
+	})
+}
+
+// Members beyond the number of partitions are there to step in.
+func TestAMemberWithoutPartitionsIsHealthy(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		idle := 0
+		var consumers []*Consumer[numbered]
+		for range 3 {
+			consumer, stop := b.start(cfg, ignore1)
+			defer stop()
+			consumers = append(consumers, consumer)
+			time.Sleep(time.Minute)
+		}
+		for _, consumer := range consumers {
+			if h := wantHealth(t, consumer, StateRunning, true, true); len(h.Partitions) == 0 {
+				idle++
+			}
+		}
+		if idle != 1 {
+			t.Errorf("%d members are idle, want 1", idle)
+		}
+	})
+}
+
+func TestAMemberThatLostItsPartitionsIsNotReady(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		consumer, stop := b.start(cfg, ignore1)
+		time.Sleep(time.Minute)
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID})
+		held := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.CoordinatorLoadInProgress, Count: -1})
+		time.Sleep(time.Minute)
+		wantHealth(t, consumer, StateJoining, true, false)
+		held.Remove()
+		time.Sleep(time.Minute)
+		wantHealth(t, consumer, StateRunning, true, true)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAHandlerThatNeverReturnsIsNotLive(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 3)
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.StallTimeout, cfg.DrainTimeout = time.Hour, time.Minute, time.Second
+		release := make(chan struct{})
+		consumer, stop := b.start(cfg, func(context.Context, Message[numbered]) error {
+			<-release
+			return nil
+		})
+		time.Sleep(4 * time.Minute)
+		wantHealth(t, consumer, StateRunning, true, true)
+		time.Sleep(2 * time.Minute)
+		if h := wantHealth(t, consumer, StateRunning, false, true); !strings.Contains(h.NotLive, "orders-0") || !strings.Contains(h.NotLive, "offset 0") {
+			t.Errorf("not live: %s", h.NotLive)
+		}
+		close(release)
+		time.Sleep(time.Minute)
+		wantHealth(t, consumer, StateRunning, true, true)
+		_ = stop()
+	})
+}
+
+// Waiting is no standstill, however long: a restart would only begin it again.
+func TestBackoffAndOutagesAreLive(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 3)
+		b.seed(1, 3)
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "dlq-orders", Err: kerr.InvalidRecord, Count: -1})
+		consumer, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+			if msg.Partition == 0 {
+				return NewTransientError("away", nil).WithRetryAfter(24 * time.Hour)
+			}
+			return NewPermanentError("never", nil)
+		})
+		time.Sleep(2 * aLongTime)
+		h := wantHealth(t, consumer, StateRunning, true, true)
+		if h.Partitions[0].Activity != ActivityBackoff || h.Partitions[1].Activity != ActivityDeadLetter {
+			t.Errorf("health says %+v", h.Partitions)
+		}
+		if len(h.Problems) != 1 || !strings.Contains(h.Problems[0], "orders-1 offset 0: since 2000-01-01T00:00:00Z dead letter topic dlq-orders refuses it: ") {
+			t.Errorf("problems: %q", h.Problems)
+		}
+		if _, err := json.Marshal(h); err != nil {
+			t.Error(err)
+		}
+		_ = stop()
+	})
+}
+
+// Brokers that don't answer are a problem, and none that a restart mends.
+func TestUnreachableBrokersAreAProblemAndLive(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		consumer, stop := b.start(cfg, ignore1)
+		time.Sleep(time.Minute)
+		b.cluster.Close()
+		time.Sleep(20 * time.Minute)
+		h := consumer.Health()
+		if !h.Live() || len(h.Problems) == 0 || !strings.Contains(strings.Join(h.Problems, "\n"), "localhost:9092") {
+			t.Errorf("live %t (%s), problems %q", h.Live(), h.NotLive, h.Problems)
+		}
+		_ = stop()
+	})
+}
+
+func TestAPollLoopThatStandsStillIsNotLive(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		blocked := make(chan struct{})
+		consumer, err := NewConsumer(cfg, ignore1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		consumer.Use(ConsumerHooks{FetchingRewound: func(int32, int64, int64) { <-blocked }}) // as hooks must not
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- consumer.Start(ctx) }()
+		b.seed(0, 10)
+		time.Sleep(2 * aLongTime) // idle for long
+		wantHealth(t, consumer, StateRunning, true, true)
+		consumer.core.partitions[0].client.SetOffsets(map[string]map[int32]kgo.EpochOffset{"orders": {0: {Epoch: -1, Offset: 0}}})
+		time.Sleep(aLongTime)
+		if h := wantHealth(t, consumer, StateRunning, false, true); !strings.Contains(h.NotLive, "poll loop") {
+			t.Errorf("not live: %s", h.NotLive)
+		}
+		close(blocked)
+		cancel()
+		<-ended
+		_ = consumer.Close()
+	})
+}
+
+func TestAConsumerThatFailedIsNotLive(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 1)
+		cfg := b.consumer()
+		cfg.DLQTopic, cfg.MaxRetries, cfg.CommitInterval = "", 0, time.Hour
+		consumer, stop := b.start(cfg, func(context.Context, Message[numbered]) error { return NewPermanentError("never", nil) })
+		time.Sleep(time.Minute)
+		if h := wantHealth(t, consumer, StateEnded, false, false); !strings.Contains(h.NotLive, "orders-0 offset 0") {
+			t.Errorf("not live: %s", h.NotLive)
+		}
+		_ = stop()
+		missing := b.consumer()
+		missing.Topic = "missing"
+		atTheDoor, err := NewConsumer(missing, ignore1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = atTheDoor.Start(t.Context())
+		wantHealth(t, atTheDoor, StateEnded, false, false)
+		_ = atTheDoor.Close()
+	})
+}
+
+// Lag is known where records come, and where none do.
+func TestLagIsKnownWithoutFetches(t *testing.T) {
+	for _, reset := range []string{"earliest", "latest"} {
+		t.Run(reset, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				b.seed(0, 100)
+				cfg := b.consumer()
+				cfg.CommitInterval, cfg.AutoOffsetReset, cfg.MaxQueuedRecords = time.Hour, reset, 20
+				release := make(chan struct{})
+				consumer, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+					if msg.Offset >= 90 {
+						<-release
+					}
+					return nil
+				})
+				lags := func() (at [2]int64) {
+					for _, p := range consumer.Health().Partitions {
+						at[p.Partition] = p.Lag
+					}
+					return at
+				}
+				time.Sleep(time.Minute)
+				lags() // from now on somebody asks
+				time.Sleep(20 * time.Second)
+				want := [2]int64{10, 0}
+				if reset == "latest" {
+					want[0] = 0
+				}
+				if got := lags(); got != want {
+					t.Errorf("lags %v, want %v", got, want)
+				}
+				b.seed(0, 200) // of which few are fetched
+				time.Sleep(time.Minute)
+				lags()
+				time.Sleep(20 * time.Second)
+				want[0] += 200
+				if got := lags(); got != want {
+					t.Errorf("lags %v, want %v", got, want)
+				}
+				close(release)
+				time.Sleep(time.Minute)
+				if got := lags(); got != [2]int64{} {
+					t.Errorf("lags %v, want none", got)
+				}
+				if err := stop(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// Where nobody asks, brokers are not asked either.
+func TestLagCostsNothingUnasked(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		consumer, stop := b.start(cfg, ignore1)
+		time.Sleep(time.Minute)
+		asked := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Observe: true, Count: -1})
+		time.Sleep(aLongTime)
+		if n := asked.Hits(); n != 0 {
+			t.Errorf("%d questions", n)
+		}
+		consumer.Health()
+		time.Sleep(aLongTime)
+		if n := asked.Hits(); n == 0 || n > 20 {
+			t.Errorf("%d questions after one look at the health, want a minute's", n)
+		}
+		_ = stop()
+	})
+}
+
+func TestHealthHandlerAnswersProbes(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		running, stop := b.start(cfg, ignore1)
+		time.Sleep(time.Minute)
+		fresh, err := NewConsumer(cfg, ignore1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer fresh.Close()
+		asked := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata, kmsg.ListOffsets, kmsg.OffsetFetch, kmsg.ApiVersions}, Observe: true, Count: -1})
+		get := func(handler http.Handler, method, path string, want int) string {
+			t.Helper()
+			answer := httptest.NewRecorder()
+			handler.ServeHTTP(answer, httptest.NewRequest(method, path, nil))
+			if answer.Code != want {
+				t.Errorf("%s %s: %d, want %d: %s", method, path, answer.Code, want, answer.Body)
+			}
+			return answer.Body.String()
+		}
+		all, one := HealthHandler(running, fresh), HealthHandler(running)
+		get(all, "GET", "/livez", 200)
+		get(all, "GET", "/readyz", 503) // one of them is not
+		get(one, "HEAD", "/readyz", 200)
+		get(one, "POST", "/livez", 405)
+		get(one, "GET", "/other", 404)
+		get(HealthHandler(), "GET", "/readyz", 200)
+		body := get(all, "GET", "/readyz", 503)
+		var answer struct {
+			OK        bool
+			Consumers []Health
+		}
+		if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.OK || len(answer.Consumers) != 2 ||
+			answer.Consumers[1].NotReady != "not started" || len(answer.Consumers[0].Partitions) != 2 {
+			t.Errorf("the answer is %s (%v)", body, err)
+		}
+		if n := asked.Hits(); n != 0 {
+			t.Errorf("the probes made %d requests", n)
+		}
+		_ = stop()
+		get(one, "GET", "/livez", 200)
+		get(one, "GET", "/readyz", 503)
+	})
+}
