@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -85,7 +88,7 @@ func (c *capture) keep(t *testing.T, what string, err error, want error) {
 }
 
 func (c *capture) logger() *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}
+	options := &slog.HandlerOptions{Level: slog.Level(-100), AddSource: true} // franz-go's debug lines are below Debug
 	return slog.New(slog.NewMultiHandler(slog.NewJSONHandler(c, options), slog.NewTextHandler(c, options)))
 }
 
@@ -136,7 +139,6 @@ func TestSecretsAndPayloadsAreNowherePrinted(t *testing.T) {
 
 			cfg := kafka.ClientConfig{
 				Brokers: listener(t, "KAFKA_TEST_SASL_BROKERS"), Logger: all.logger(), ConnectTimeout: accessPatience,
-				Options: []kgo.Opt{kgo.WithLogger(kgo.BasicLogger(all, kgo.LogLevelDebug, nil))},
 			}
 			if way.overTLS {
 				cfg.Brokers, cfg.TLS = listener(t, "KAFKA_TEST_SASL_TLS_BROKERS"), trusted(t)
@@ -248,7 +250,9 @@ func messages(t *testing.T, cfg kafka.ClientConfig, all *capture) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	producer.Use(middleware.LoggingProducerMiddleware(middleware.WithLogger(all.logger())))
+	registry := prometheus.NewRegistry()
+	metrics := middleware.WithRegisterer(registry)
+	producer.Use(middleware.LoggingProducerMiddleware(), middleware.MetricsProducerMiddleware(metrics))
 	message := func(do string) kafka.Message[note] {
 		return kafka.NewMessage[note]().WithKey(markedKey).WithValue(note{Text: markedValue, Do: do}).WithHeader("marked", markedHeader).Build()
 	}
@@ -285,9 +289,13 @@ func messages(t *testing.T, cfg kafka.ClientConfig, all *capture) {
 	consumerCfg.ClientConfig = cfg
 	consumerCfg.RetryBackoff, consumerCfg.RetryBackoffMax = time.Millisecond, 10*time.Millisecond
 	consumerCfg.CommitInterval = 100 * time.Millisecond
+	consumerCfg.StallTimeout = 50 * time.Millisecond
 	fmt.Fprintf(all, "%v %+v %#v\n", consumerCfg, consumerCfg, consumerCfg)
-	consumer, err := kafka.NewConsumerWithCodec(consumerCfg, tellingCodec{kafka.JSON[note](), new(int)}, func(_ context.Context, msg kafka.Message[note]) error {
+	consumer, err := kafka.NewConsumerWithCodec(consumerCfg, tellingCodec{kafka.JSON[note](), new(int)}, func(ctx context.Context, msg kafka.Message[note]) error {
+		middleware.Logger(ctx).Info("the handler's own line")
 		switch msg.Value.Do {
+		case "":
+			time.Sleep(2 * consumerCfg.StallTimeout)
 		case "transient":
 			return kafka.NewTransientError("try", errors.New("down"))
 		case "permanent":
@@ -305,7 +313,9 @@ func messages(t *testing.T, cfg kafka.ClientConfig, all *capture) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	consumer.Use(middleware.LoggingConsumerMiddleware(middleware.WithLogger(all.logger())))
+	consumer.Use(middleware.LoggingConsumerMiddleware(middleware.WithSampling(0, 0, 0)), middleware.MetricsConsumerMiddleware(metrics),
+		middleware.RecoveryConsumerMiddleware(), middleware.TimeoutConsumerMiddleware(time.Minute))
+	probes := kafka.HealthHandler(consumer)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	result := make(chan error, 1)
@@ -320,9 +330,21 @@ func messages(t *testing.T, cfg kafka.ClientConfig, all *capture) {
 		offset, _ := offsets.Lookup(topic, 0)
 		return offset.At == int64(len(outcomes)+len(undecodable))
 	})
+	answer := httptest.NewRecorder()
+	probes.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Error(err)
+	}
+	fmt.Fprintln(all, answer.Body, families)
 	cancel()
 	if err := await(t, "Start returns", result); err != nil {
 		t.Errorf("Start: %v", err)
+	}
+	for _, want := range []string{"the handler's own line", "handler is still running", "component=franz-go", "key_hash", "messaging_kafka_consumer_records_total", "last_progress"} {
+		if !strings.Contains(all.String(), want) {
+			t.Errorf("the search proves nothing: %q was not printed", want)
+		}
 	}
 
 	// Dead letters hold key, value and headers, and what the library adds holds neither.

@@ -28,14 +28,19 @@ func Logger(ctx context.Context) *slog.Logger {
 
 type handlerLogKey struct{}
 
-// handlerLog makes a logger when it is asked for: most handlers log nothing.
+// handlerLog is a handler's context that knows what a logger would say. It makes one when it is asked for: most handlers log
+// nothing.
 type handlerLog struct {
+	context.Context
 	logging
 	record *kafka.Record
 }
 
-func withLogger(ctx context.Context, l logging, r *kafka.Record) context.Context {
-	return context.WithValue(ctx, handlerLogKey{}, &handlerLog{l, r})
+func (h *handlerLog) Value(key any) any {
+	if key == (handlerLogKey{}) {
+		return h
+	}
+	return h.Context.Value(key)
 }
 
 var processSeed = maphash.MakeSeed()

@@ -122,7 +122,7 @@ func (c consumerLogging) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMid
 func (l logging) aroundAttempt(next kafka.HandlerFunc) kafka.HandlerFunc {
 	return func(ctx context.Context, r *kafka.Record) error {
 		began := time.Now()
-		err := next(withLogger(ctx, l, r), r)
+		err := next(&handlerLog{ctx, l, r}, r)
 		attrs := []slog.Attr{
 			slog.String("group", r.Group), slog.Int("attempt", r.Attempt), slog.Duration("duration", time.Since(began)),
 		}
