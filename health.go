@@ -120,6 +120,17 @@ const stallsUntilDead = 5
 
 func (c *consumer) health() Health {
 	c.healthAsked.Store(time.Now().UnixNano())
+	h, access := c.snapshot()
+	if access != nil {
+		if trouble := access.trouble(); trouble != nil {
+			h.Problems = append(h.Problems, trouble.Error())
+		}
+	}
+	return h
+}
+
+// snapshot returns what the consumer itself knows, and who knows of the brokers.
+func (c *consumer) snapshot() (Health, *accessWatch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := Health{Topic: c.cfg.Topic, Group: c.cfg.Group, State: c.state(), Partitions: make([]PartitionHealth, 0, len(c.partitions))}
@@ -132,11 +143,6 @@ func (c *consumer) health() Health {
 	}
 	slices.SortFunc(h.Partitions, func(a, b PartitionHealth) int { return int(a.Partition - b.Partition) })
 	slices.Sort(h.Problems)
-	if c.access != nil {
-		if trouble := c.access.trouble(); trouble != nil {
-			h.Problems = append(h.Problems, trouble.Error())
-		}
-	}
 	h.NotLive = c.notLive(h)
 	switch h.State {
 	case StateNew:
@@ -146,7 +152,7 @@ func (c *consumer) health() Health {
 	case StateEnding, StateEnded:
 		h.NotReady = string(h.State)
 	}
-	return h
+	return h, c.access
 }
 
 // state is called with c.mu held.

@@ -1,13 +1,19 @@
 // Service is the shape of a service: it makes sure of its topics, consumes orders, publishes an invoice for each, and ends
-// on SIGTERM with everything finished and committed. Where the cluster is, and the rest, it has from KAFKA_ variables.
+// on SIGTERM with everything finished and committed. Where the cluster is, and the rest, it has from KAFKA_ variables. Its
+// metrics and its health are on port 8080.
 package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/middleware"
@@ -50,11 +56,17 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	invoices, err := kafka.NewProducer[Invoice](kafka.ProducerConfig{Client: client, Topic: "invoices"})
+	invoicesCfg, err := kafka.NewProducerConfigFromEnv("invoices")
+	if err != nil {
+		return err
+	}
+	invoicesCfg.Client = client // shared by all producers
+	invoices, err := kafka.NewProducer[Invoice](invoicesCfg)
 	if err != nil {
 		return err
 	}
 	defer invoices.Close()
+	invoices.Use(middleware.LoggingProducerMiddleware(), middleware.MetricsProducerMiddleware())
 
 	consumer, err := kafka.NewConsumer(cfg, func(ctx context.Context, msg kafka.Message[Order]) error {
 		if msg.Value.ID == "" {
@@ -70,6 +82,23 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer consumer.Close()
-	consumer.Use(middleware.LoggingConsumerMiddleware())
+	consumer.Use(middleware.LoggingConsumerMiddleware(), middleware.MetricsConsumerMiddleware())
+	defer serve(consumer).Close()
 	return consumer.Start(ctx)
+}
+
+var address = ":8080"
+
+// serve answers Prometheus, at /metrics, and Kubernetes, at /livez and /readyz.
+func serve(consumers ...kafka.HealthReporter) *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.Handler())
+	mux.Handle("/", kafka.HealthHandler(consumers...))
+	server := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go func() { // ends with Close
+		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+			slog.Error("no metrics and no probes", "error", err)
+		}
+	}()
+	return server
 }

@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +21,12 @@ func TestAnOrderBecomesAnInvoice(t *testing.T) {
 	}
 	defer cluster.Close()
 	t.Setenv("KAFKA_BROKERS", cluster.ListenAddrs()[0])
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = free.Addr().String()
+	_ = free.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	ended := make(chan error, 1)
@@ -38,6 +48,8 @@ func TestAnOrderBecomesAnInvoice(t *testing.T) {
 		if msg.Value != (Invoice{OrderID: "o-1", Cents: 250}) || msg.GetCorrelationID() != "c-1" {
 			t.Errorf("invoice %+v of conversation %q", msg.Value, msg.GetCorrelationID())
 		}
+		get(t, "/readyz", `"ok":true`)
+		get(t, "/metrics", `messaging_client_consumed_messages_total{messaging_consumer_group_name="billing",messaging_destination_name="orders"`)
 		cancel()
 		return nil
 	})
@@ -50,6 +62,20 @@ func TestAnOrderBecomesAnInvoice(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("the service ended with %v", err)
+	}
+}
+
+// get fails unless the service's own answer holds want.
+func get(t *testing.T, path, want string) {
+	t.Helper()
+	answer, err := http.Get("http://" + address + path)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer answer.Body.Close()
+	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+		t.Errorf("%s: %s, which lacks %q: %s", path, answer.Status, want, body)
 	}
 }
 
