@@ -23,10 +23,17 @@ func (c *clientHooks) add(maker func(*kgo.Client) kgo.Hook) {
 		return
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.client == nil {
+	client := c.client
+	if client == nil {
 		c.makers = append(c.makers, maker)
-	} else if hook := maker(c.client); hook != nil {
+	}
+	c.mu.Unlock()
+	if client == nil {
+		return
+	}
+	if hook := maker(client); hook != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.hooks = append(c.hooks, hook)
 	}
 }

@@ -137,26 +137,30 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 }
 
 func (c *consumer) use(plugins []ConsumerPlugin) {
+	info := ConsumerInfo{
+		ClientID: c.cfg.ClientID, Topic: c.cfg.Topic, Group: c.cfg.Group, DLQTopic: c.cfg.DLQTopic, Logger: c.log, Health: c.health,
+	}
+	if c.cfg.DisableMiddleware {
+		return
+	}
+	for _, plugin := range plugins {
+		middleware, hooks := plugin.ForConsumer(info) // which may ask for the health: under no lock
+		c.add(middleware, hooks)
+		c.client.hooks.add(hooks.Client)
+		c.consuming.add(hooks.Client)
+	}
+}
+
+func (c *consumer) add(middleware ConsumerMiddleware, hooks ConsumerHooks) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.started {
 		panic("kafka: Consumer.Use after Start: call it before")
 	}
-	if c.cfg.DisableMiddleware {
-		return
+	if middleware != nil {
+		c.middleware = append(c.middleware, middleware)
 	}
-	info := ConsumerInfo{
-		ClientID: c.cfg.ClientID, Topic: c.cfg.Topic, Group: c.cfg.Group, DLQTopic: c.cfg.DLQTopic, Logger: c.log, Health: c.health,
-	}
-	for _, plugin := range plugins {
-		middleware, hooks := plugin.ForConsumer(info)
-		if middleware != nil {
-			c.middleware = append(c.middleware, middleware)
-		}
-		c.hooks = append(c.hooks, hooks)
-		c.client.hooks.add(hooks.Client)
-		c.consuming.add(hooks.Client)
-	}
+	c.hooks = append(c.hooks, hooks)
 }
 
 func (c *consumer) start(ctx context.Context) error {

@@ -77,6 +77,14 @@ func (n *told) hooks(health func() Health) ConsumerHooks {
 
 type tag struct{}
 
+// asking is a plugin that asks for the health at once.
+type asking struct{ n *told }
+
+func (a asking) ForConsumer(info ConsumerInfo) (ConsumerMiddleware, ConsumerHooks) {
+	info.Health()
+	return nil, a.n.hooks(info.Health)
+}
+
 // run starts a consumer that tells.
 func (n *told) run(b *bubble, cfg ConsumerConfig, handle Handler[numbered]) (consumer *Consumer[numbered], stop func() error) {
 	b.t.Helper()
@@ -84,7 +92,7 @@ func (n *told) run(b *bubble, cfg ConsumerConfig, handle Handler[numbered]) (con
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	consumer.Use(n.hooks(consumer.Health))
+	consumer.Use(asking{n})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- consumer.Start(ctx) }()

@@ -226,20 +226,24 @@ func (p *publisher) checkTopics(ctx context.Context) error {
 }
 
 func (p *publisher) use(plugins []ProducerPlugin) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.send != nil {
-		panic("kafka: Producer.Use after the first Publish: call it before")
-	}
 	if p.cfg.DisableMiddleware {
 		return
 	}
 	for _, plugin := range plugins {
 		middleware, hooks := plugin.ForProducer(ProducerInfo{ClientID: p.client.cfg.ClientID, Topic: p.cfg.Topic, Logger: p.client.log})
-		if middleware != nil {
-			p.middleware = append(p.middleware, middleware)
-		}
+		p.add(middleware)
 		p.client.hooks.add(hooks.Client)
+	}
+}
+
+func (p *publisher) add(middleware ProducerMiddleware) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.send != nil {
+		panic("kafka: Producer.Use after the first Publish: call it before")
+	}
+	if middleware != nil {
+		p.middleware = append(p.middleware, middleware)
 	}
 }
 
