@@ -1,11 +1,11 @@
 FUZZTIME ?= 20s
 
 # Modules with code: the root, and each folder that has a go.mod. tools/ has none: it pins versions.
-MODULES := . $(filter-out tools/,$(dir $(wildcard */go.mod)))
+MODULES := . $(filter-out tools/,$(dir $(wildcard */go.mod */*/go.mod)))
 STATICCHECK := go tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 
 .NOTPARALLEL:
-.PHONY: help test unit integration check fmt vet fix staticcheck tidy deps bench fuzz
+.PHONY: help test unit integration check fmt vet fix staticcheck tidy deps alerts bench fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,7 @@ test: unit integration ## all tests, with the race detector
 
 unit: ## the tests that need nothing but Go
 	go test -race ./...
+	cd middleware/tracing && go test -race ./...
 
 # -count=1: a result from the cache says nothing about the broker that is there now.
 # No package list: only then does go test show which broker served, or that none did.
@@ -37,10 +38,15 @@ staticcheck:
 tidy:
 	@set -e; for m in $(MODULES) tools; do (cd $$m && echo "go mod tidy in $$m" && go mod tidy -diff); done
 
-# Who uses the library must not inherit what its integration tests need.
+# Who uses the library must not inherit what its tests, or what others use of it, need.
 deps:
-	@graph=$$(go mod graph) && if echo "$$graph" | grep testcontainers; then \
-		echo "testcontainers is in the root module's graph"; exit 1; fi
+	@graph=$$(go mod graph) && if echo "$$graph" | grep -e testcontainers -e opentelemetry; then \
+		echo "that is in the root module's graph"; exit 1; fi
+	@deps=$$(go list -deps . ./topics) && if echo "$$deps" | grep -e prometheus -e yaml; then \
+		echo "that is linked into services that don't ask for it"; exit 1; fi
+
+alerts: ## the alert rules and their tests, with Prometheus' promtool
+	cd deploy/prometheus && promtool check rules alerts.yaml && promtool test rules alerts_test.yaml
 
 bench: ## the root module's benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
