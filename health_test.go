@@ -144,7 +144,7 @@ func TestBackoffAndOutagesAreLive(t *testing.T) {
 		b.seed(1, 3)
 		cfg := b.consumer()
 		cfg.CommitInterval = time.Hour
-		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "dlq-orders", Err: kerr.InvalidRecord, Count: -1})
+		outage := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "dlq-orders", Err: kerr.InvalidRecord, Count: -1})
 		consumer, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
 			if msg.Partition == 0 {
 				return NewTransientError("away", nil).WithRetryAfter(24 * time.Hour)
@@ -161,6 +161,15 @@ func TestBackoffAndOutagesAreLive(t *testing.T) {
 		}
 		if _, err := json.Marshal(h); err != nil {
 			t.Error(err)
+		}
+		outage.Remove()
+		time.Sleep(2 * aLongTime)
+		h = wantHealth(t, consumer, StateRunning, true, true)
+		if len(h.Problems) > 0 || h.Partitions[1].Activity != ActivityIdle || time.Since(h.Partitions[1].LastProgress) > 2*aLongTime {
+			t.Errorf("the outage is over, and health says %+v", h)
+		}
+		if p := h.Partitions[0]; time.Since(p.LastProgress) < 4*aLongTime {
+			t.Errorf("no record was settled, and the last progress was at %v", p.LastProgress)
 		}
 		_ = stop()
 	})
@@ -204,11 +213,78 @@ func TestAPollLoopThatStandsStillIsNotLive(t *testing.T) {
 		if h := wantHealth(t, consumer, StateRunning, false, true); !strings.Contains(h.NotLive, "poll loop") {
 			t.Errorf("not live: %s", h.NotLive)
 		}
-		close(blocked)
 		cancel()
+		time.Sleep(time.Second)
+		wantHealth(t, consumer, StateEnding, true, false) // though the loop has not noticed yet
+		close(blocked)
 		<-ended
 		_ = consumer.Close()
 	})
+}
+
+// A partition that comes back waits for the handler that its last worker left behind.
+func TestAPartitionBlockedForLongIsNotLive(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 1)
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		release := make(chan struct{})
+		consumer, stop := b.start(cfg, func(context.Context, Message[numbered]) error {
+			<-release // whatever the context says
+			return nil
+		})
+		time.Sleep(time.Second)
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID})
+		time.Sleep(time.Minute)
+		if h := wantHealth(t, consumer, StateRunning, true, true); h.Partitions[0].Activity != ActivityBlocked || h.Partitions[0].Offset != -1 {
+			t.Errorf("health says %+v", h.Partitions)
+		}
+		time.Sleep(aLongTime)
+		if h := wantHealth(t, consumer, StateRunning, false, true); !strings.Contains(h.NotLive, "orders-0: blocked") {
+			t.Errorf("not live: %s", h.NotLive)
+		}
+		close(release)
+		time.Sleep(time.Minute)
+		wantHealth(t, consumer, StateRunning, true, true)
+		_ = stop()
+	})
+}
+
+// A handover keeps the loop from polling, for as long as DrainTimeout. A restart in the middle of it would be no help.
+func TestALongDrainIsLive(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 1)
+		b.seed(1, 1)
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.StallTimeout = time.Hour, time.Second
+		first, stop := b.start(cfg, func(context.Context, Message[numbered]) error {
+			time.Sleep(time.Minute)
+			return nil
+		})
+		time.Sleep(35 * time.Second)
+		_, stopSecond := b.start(cfg, ignore1)
+		time.Sleep(20 * time.Second)
+		if h := wantHealth(t, first, StateRunning, true, true); len(h.Partitions) != 1 {
+			t.Errorf("no handover is under way: %+v", h)
+		}
+		time.Sleep(5 * time.Minute)
+		_, _ = stop(), stopSecond()
+	})
+}
+
+// Queued records say that a worker stands still only if it had time to see them.
+func TestARecordForAnIdleWorkerIsNoStandstill(t *testing.T) {
+	began := time.Now()
+	s := newStatus(began)
+	later := began.Add(time.Hour)
+	s.fetched([]*kgo.Record{{Offset: 5}, {Offset: 6}}, 10, 0, later)
+	if !s.since.Equal(later) || s.lag() != 5 {
+		t.Errorf("idle since %v, lag %d; want %v and 5", s.since, s.lag(), later)
+	}
+	s.fetched([]*kgo.Record{{Offset: 7}}, 10, 2, later.Add(time.Hour)) // it does not take what is there
+	if !s.since.Equal(later) {
+		t.Errorf("idle since %v, want %v", s.since, later)
+	}
 }
 
 func TestAConsumerThatFailedIsNotLive(t *testing.T) {
@@ -284,6 +360,30 @@ func TestLagIsKnownWithoutFetches(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A member that begins with nothing to read has the lag of what its group has committed.
+func TestLagOfAnIdleMemberIsThatOfItsGroup(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 100)
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		_, stop := b.start(cfg, ignore1)
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		consumer, stop := b.start(cfg, ignore1)
+		time.Sleep(time.Minute)
+		if at := consumer.Health().Partitions[0].Lag; at != -1 {
+			t.Errorf("lag %d before anything is known, want -1", at)
+		}
+		time.Sleep(20 * time.Second)
+		if at := consumer.Health().Partitions[0].Lag; at != 0 {
+			t.Errorf("lag %d, want 0: all is committed", at)
+		}
+		_ = stop()
+	})
 }
 
 // Where nobody asks, brokers are not asked either.

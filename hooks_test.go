@@ -304,6 +304,34 @@ func TestStallsAreNamedAgainAsTheyDouble(t *testing.T) {
 	})
 }
 
+// The next attempt begins a count of its own.
+func TestAStallEndsWithItsAttempt(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var n told
+		b.seed(0, 1)
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.StallTimeout = time.Hour, time.Minute
+		consumer, stop := n.run(b, cfg, func(_ context.Context, msg Message[numbered]) error {
+			time.Sleep(3 * time.Minute)
+			if msg.Attempt == 1 {
+				return NewTransientError("away", nil).WithRetryAfter(time.Minute)
+			}
+			return nil
+		})
+		time.Sleep(3*time.Minute + 30*time.Second)
+		if h := consumer.Health(); len(h.Problems) > 0 || h.Partitions[0].Stalled || h.Partitions[0].Activity != ActivityBackoff {
+			t.Errorf("in backoff, health says %+v", h)
+		}
+		n.take()
+		time.Sleep(2 * time.Minute)
+		if got := n.take(); len(got) != 1 || got[0] != "stalled orders-0 offset 0 attempt 2 for 1m0s" {
+			t.Errorf("told %q", got)
+		}
+		time.Sleep(5 * time.Minute)
+		_ = stop()
+	})
+}
+
 // connections counts what a client's hooks are told.
 type connections struct{ told }
 

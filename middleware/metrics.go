@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/skeji/kafka"
 )
 
 // MetricsOption changes what the metrics middleware does.
@@ -154,21 +152,4 @@ func newMetrics() *metrics {
 	m.stalls = counter(consumer+"stalls_total", "Times that an attempt was named because it had run for too long.", labelTopic, labelGroup)
 	m.all = append(m.all, m.consumed, m.sent, m.sending, m.consumers)
 	return m
-}
-
-// attemptError is a handler's error as a label: its class, or what is wrong with the record or the handler itself.
-func attemptError(err error) string {
-	if err == nil {
-		return ""
-	}
-	class := kafka.ClassOf(err)
-	if class == kafka.ClassPermanent {
-		if decode, ok := errors.AsType[*kafka.DecodeError](err); ok && decode != nil {
-			return "decode"
-		}
-		if panicked, ok := errors.AsType[*kafka.PanicError](err); ok && panicked != nil {
-			return "panic"
-		}
-	}
-	return string(class)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/errortype"
 )
 
 // MetricsConsumerMiddleware counts and times what a consumer does, for Prometheus, and says how far behind it is. Names are
@@ -18,16 +19,13 @@ func MetricsConsumerMiddleware(options ...MetricsOption) kafka.ConsumerPlugin {
 
 type consumerMetrics struct{ options metricsOptions }
 
-// Values of the labels outcome and error_type.
+// Values of the label outcome.
 const (
 	outcomeOK           = "ok"
 	outcomeRetried      = "retried"
 	outcomeBusiness     = "business"
 	outcomeDeadLettered = "dead_lettered"
 	outcomeLeft         = "left"
-	errorDecode         = "decode"
-	errorPanic          = "panic"
-	errorOther          = "_OTHER" // OpenTelemetry's word
 )
 
 func (c consumerMetrics) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMiddleware, kafka.ConsumerHooks) {
@@ -52,14 +50,14 @@ func (m *metrics) aroundAttempt(topic, group string) kafka.ConsumerMiddleware {
 			began, returned := time.Now(), false
 			defer func() { // whatever becomes of the goroutine
 				seconds := time.Since(began).Seconds()
-				switch kind := attemptError(err); {
+				switch kind := errortype.OfAttempt(err); {
 				case !returned:
-					m.process.WithLabelValues(topic, group, errorPanic).Observe(seconds)
+					m.process.WithLabelValues(topic, group, errortype.Panic).Observe(seconds)
 				case err == nil:
 					handled.Observe(seconds)
 				default:
 					m.process.WithLabelValues(topic, group, kind).Observe(seconds)
-					if kind == errorDecode {
+					if kind == errortype.Decode {
 						decodeErrors.Inc()
 					}
 				}
@@ -76,7 +74,7 @@ func (m *metrics) hooks(info kafka.ConsumerInfo) kafka.ConsumerHooks {
 	topic, group := info.Topic, info.Group
 	ok := m.records.WithLabelValues(topic, group, outcomeOK, "")
 	retried := m.records.WithLabelValues(topic, group, outcomeRetried, "")
-	for _, kind := range []string{string(kafka.ClassTransient), string(kafka.ClassPermanent), errorDecode, errorPanic} {
+	for _, kind := range []string{string(kafka.ClassTransient), string(kafka.ClassPermanent), errortype.Decode, errortype.Panic} {
 		m.records.WithLabelValues(topic, group, outcomeDeadLettered, kind) // a rate sees the first only if there was a 0
 	}
 	retries, committed := m.retries.WithLabelValues(topic, group), m.commits.WithLabelValues(topic, group, "")
@@ -98,7 +96,7 @@ func (m *metrics) hooks(info kafka.ConsumerInfo) kafka.ConsumerHooks {
 			case kafka.OutcomeRejected:
 				m.records.WithLabelValues(topic, group, outcomeBusiness, "").Inc()
 			case kafka.OutcomeDeadLettered:
-				m.records.WithLabelValues(topic, group, outcomeDeadLettered, attemptError(s.Err)).Inc()
+				m.records.WithLabelValues(topic, group, outcomeDeadLettered, errortype.OfAttempt(s.Err)).Inc()
 			case kafka.OutcomeLeft:
 				m.records.WithLabelValues(topic, group, outcomeLeft, "").Inc()
 			}
@@ -109,7 +107,7 @@ func (m *metrics) hooks(info kafka.ConsumerInfo) kafka.ConsumerHooks {
 			if err == nil {
 				committed.Inc()
 			} else {
-				m.commits.WithLabelValues(topic, group, brokerError(err)).Inc()
+				m.commits.WithLabelValues(topic, group, errortype.OfBrokers(err)).Inc()
 			}
 		},
 		FetchingPaused:  func(int32) { pauses.Inc() },
@@ -128,7 +126,7 @@ func (m *metrics) aroundLetter(info kafka.ConsumerInfo) kafka.ProducerMiddleware
 		return func(ctx context.Context, r *kafka.Record, done func(error)) {
 			publish(ctx, r, func(err error) {
 				if err != nil {
-					m.deadLettersRefused.WithLabelValues(info.Topic, info.Group, brokerError(err)).Inc()
+					m.deadLettersRefused.WithLabelValues(info.Topic, info.Group, errortype.OfBrokers(err)).Inc()
 				}
 				done(err)
 			})

@@ -2,14 +2,13 @@ package middleware
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/errortype"
 )
 
 // MetricsProducerMiddleware counts and times what a producer publishes, for Prometheus; see [MetricsConsumerMiddleware].
@@ -51,7 +50,7 @@ func (m *metrics) aroundPublish(topic string) kafka.ProducerMiddleware {
 				sent.Inc()
 				took.Observe(seconds)
 			} else {
-				kind := brokerError(err)
+				kind := errortype.OfBrokers(err)
 				m.sent.WithLabelValues(topic, kind).Inc()
 				m.send.WithLabelValues(topic, kind).Observe(seconds)
 			}
@@ -67,23 +66,4 @@ func (m *metrics) aroundPublish(topic string) kafka.ProducerMiddleware {
 			next(ctx, r, p.finished)
 		}
 	}
-}
-
-// brokerError is an error as a label: the brokers' own name for it, or one of a few words.
-func brokerError(err error) string {
-	if protocol, ok := errors.AsType[*kerr.Error](err); ok {
-		return protocol.Message
-	}
-	for _, known := range []struct {
-		err  error
-		name string
-	}{
-		{kafka.ErrClosed, "closed"}, {kafka.ErrAuthentication, "authentication"}, {kafka.ErrUnreachable, "unreachable"},
-		{kgo.ErrRecordTimeout, "delivery_timeout"}, {context.DeadlineExceeded, "deadline_exceeded"}, {context.Canceled, "canceled"},
-	} {
-		if errors.Is(err, known.err) {
-			return known.name
-		}
-	}
-	return errorOther
 }

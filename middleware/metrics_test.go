@@ -353,7 +353,13 @@ func TestAFailedConsumerIsNotLive(t *testing.T) {
 	s.publish(t, 1)
 	fail := func(context.Context, kafka.Message[int]) error { return errors.New("no") }
 	stop := s.consume(t, fail, func(cfg *kafka.ConsumerConfig) { cfg.DLQTopic, cfg.MaxRetries = "", 0 })
-	live := func() float64 { return value(s.gather(t)["messaging_kafka_consumer_live"]) }
+	live := func() float64 {
+		family := s.gather(t)["messaging_kafka_consumer_live"]
+		if len(family.GetMetric()) != 1 {
+			t.Fatalf("%d series, want 1", len(family.GetMetric()))
+		}
+		return value(family)
+	}
 	for live() != 0 {
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -407,5 +413,30 @@ func TestMetricsAllocateNothingForARecord(t *testing.T) {
 	done := func(error) {}
 	if n := testing.AllocsPerRun(1000, func() { send(ctx, r, done) }); n != 0 {
 		t.Errorf("publish: %v allocations", n)
+	}
+}
+
+// hostileError panics when it is asked.
+type hostileError struct{ error }
+
+func (hostileError) Unwrap() error { panic("no") }
+
+// Hooks run where nothing contains a panic.
+func TestAnErrorThatPanicsIsCountedAsAPanic(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	_, hooks := middleware.MetricsConsumerMiddleware(middleware.WithRegisterer(registry)).ForConsumer(kafka.ConsumerInfo{
+		Topic: "orders", Health: func() kafka.Health { return kafka.Health{} },
+	})
+	hooks.RecordSettled(t.Context(), nil, kafka.Settlement{Outcome: kafka.OutcomeDeadLettered, Err: hostileError{}})
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, metric := range family.Metric {
+			if family.GetName() == "messaging_kafka_consumer_records_total" && strings.Contains(metric.String(), "panic") != (metric.Counter.GetValue() == 1) {
+				t.Errorf("counted %v", metric)
+			}
+		}
 	}
 }

@@ -58,6 +58,7 @@ type topicTruth struct {
 type handlerTruth struct {
 	records  int
 	attempts map[string]int // by how they ended
+	handled  map[bool]int   // at the first attempt, or later
 	dlq      string
 }
 
@@ -68,7 +69,7 @@ func (w *truth) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMiddleware, 
 	who := membership{info.Topic, info.Group}
 	seen := w.handlers[who]
 	if seen == nil {
-		seen = &handlerTruth{attempts: map[string]int{}, dlq: info.DLQTopic}
+		seen = &handlerTruth{attempts: map[string]int{}, handled: map[bool]int{}, dlq: info.DLQTopic}
 		w.handlers[who] = seen
 	}
 	return func(next kafka.HandlerFunc) kafka.HandlerFunc {
@@ -78,6 +79,9 @@ func (w *truth) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMiddleware, 
 				w.mu.Lock()
 				defer w.mu.Unlock()
 				seen.attempts[end]++
+				if end == "" {
+					seen.handled[r.Attempt == 1]++
+				}
 				if r.Attempt == 1 {
 					seen.records++
 				}
@@ -153,6 +157,9 @@ func (w *truth) compare(t *testing.T, log *journal, got samples) {
 		}
 		equal(say+"attempts", got.sum("messaging_process_duration_seconds", who), float64(attempts))
 		equal(say+"decode errors", got.sum(consumer+"decode_errors_total", who), float64(seen.attempts["decode"]))
+		equal(say+"records handled at once", got.sum(consumer+"records_total", who, "outcome", "ok"), float64(seen.handled[true]))
+		equal(say+"records handled after retries", got.sum(consumer+"records_total", who, "outcome", "retried"), float64(seen.handled[false]))
+		equal(say+"records rejected", got.sum(consumer+"records_total", who, "outcome", "business"), float64(seen.attempts["business"]))
 		left := got.sum(consumer+"records_total", who, "outcome", "left")
 		retries := got.sum(consumer+"retries_total", who)
 		if interrupted := retries - float64(attempts-seen.records); interrupted < 0 || interrupted > left {

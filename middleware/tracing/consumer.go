@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/errortype"
 )
 
 // ConsumerMiddleware makes a span "process <topic>" of each attempt at a record, under the one that sent the record and linked
@@ -135,7 +136,7 @@ func endAttempt(ctx context.Context, span trace.Span, err error, returned bool) 
 	switch {
 	case !returned:
 		span.SetStatus(codes.Error, "panic in middleware, or runtime.Goexit")
-		span.SetAttributes(semconv.ErrorTypeKey.String(errorPanic), ErrorClassKey.String(string(kafka.ClassPermanent)))
+		span.SetAttributes(semconv.ErrorTypeKey.String(errortype.Panic), ErrorClassKey.String(string(kafka.ClassPermanent)))
 	case err != nil:
 		v := judge(err)
 		span.SetAttributes(ErrorClassKey.String(string(v.class)))

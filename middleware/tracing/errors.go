@@ -1,26 +1,17 @@
 package tracing
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/skeji/kafka"
-)
-
-// Values of error.type beside the classes and the brokers' own names.
-const (
-	errorDecode = "decode"
-	errorPanic  = "panic"
-	errorOther  = "_OTHER" // OpenTelemetry's word
+	"github.com/skeji/kafka/internal/errortype"
 )
 
 const maxTextBytes = 1024 // of an error's text: as much as a dead letter has of it
@@ -36,22 +27,15 @@ type verdict struct {
 // judge asks the error everything that is recorded. The error's methods are the user's and may panic, which is for the consumer
 // to judge and not for the middleware to cause.
 func judge(err error) (v verdict) {
-	v.text = textOf(err)
+	v.text, v.kind = textOf(err), errortype.OfAttempt(err)
 	defer func() {
 		if recover() != nil {
-			v.class, v.kind = kafka.ClassPermanent, errorPanic
+			v.class = kafka.ClassPermanent
 		}
 	}()
 	v.class = kafka.ClassOf(err)
-	v.kind = string(v.class)
-	if v.class != kafka.ClassPermanent {
-		return v
-	}
-	if decode, ok := errors.AsType[*kafka.DecodeError](err); ok && decode != nil {
-		v.kind = errorDecode
-	}
-	if panicked, ok := errors.AsType[*kafka.PanicError](err); ok && panicked != nil {
-		v.kind, v.stack = errorPanic, panicked.Stack
+	if panicked, ok := errors.AsType[*kafka.PanicError](err); ok && panicked != nil && v.kind == errortype.Panic {
+		v.stack = panicked.Stack
 	}
 	return v
 }
@@ -59,25 +43,14 @@ func judge(err error) (v verdict) {
 // publishError is a publish's error: for error.type, the brokers' own name for it, or one of a few words. Of an error that is
 // neither only the type is told: a codec's text may repeat the value.
 func publishError(err error) (kind, text string) {
-	if protocol, ok := errors.AsType[*kerr.Error](err); ok {
-		return protocol.Message, textOf(err)
-	}
-	for _, known := range []struct {
-		err  error
-		kind string
-	}{
-		{kafka.ErrClosed, "closed"}, {kafka.ErrAuthentication, "authentication"}, {kafka.ErrUnreachable, "unreachable"},
-		{kgo.ErrRecordTimeout, "delivery_timeout"}, {context.DeadlineExceeded, "deadline_exceeded"}, {context.Canceled, "canceled"},
-	} {
-		if errors.Is(err, known.err) {
-			return known.kind, textOf(err)
-		}
+	if kind = errortype.OfBrokers(err); kind != errortype.Other {
+		return kind, textOf(err)
 	}
 	cause := err
 	for inner := errors.Unwrap(cause); inner != nil; inner = errors.Unwrap(cause) {
 		cause = inner
 	}
-	return errorOther, fmt.Sprintf("%T, whose text is left out: it may repeat the value", cause)
+	return kind, fmt.Sprintf("%T, whose text is left out: it may repeat the value", cause)
 }
 
 // fail makes the span one of an error.

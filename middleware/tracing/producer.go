@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/errortype"
 )
 
 // ProducerMiddleware makes a span "send <topic>" of each message, from when it is published until the brokers have stored it
@@ -53,7 +54,7 @@ func endSend(span trace.Span, r *kafka.Record, err error) {
 		kind, text = publishError(err)
 		fail(span, err, kind, text, nil)
 	}
-	if r.Value == nil && kind != errorOther { // a value that can't be encoded is nil, too
+	if r.Value == nil && kind != errortype.Other { // a value that can't be encoded is nil, too
 		span.SetAttributes(semconv.MessagingKafkaMessageTombstone(true))
 	}
 }
