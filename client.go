@@ -26,6 +26,7 @@ type Client struct {
 	cfg        ClientConfig
 	kgo        *kgo.Client
 	log        *slog.Logger
+	logs       kgo.Logger // franz-go's own lines
 	access     *accessWatch
 	hooks      clientHooks
 	delivery   deadlines
@@ -58,11 +59,12 @@ func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client
 	if log == nil {
 		log = slog.Default()
 	}
+	quiet := &quiet{}
 	c := &Client{
-		cfg: cfg, log: log, access: &accessWatch{cfg: cfg, log: log}, delivery: deadlines{timeout: cfg.DeliveryTimeout},
+		cfg: cfg, log: log, logs: clientLogger(log, quiet), access: &accessWatch{cfg: cfg, log: log, quiet: quiet}, delivery: deadlines{timeout: cfg.DeliveryTimeout},
 		buffered: newBudget(cfg.MaxBufferedRecords, cfg.MaxBufferedBytes), letters: newBudget(1, 1),
 	}
-	opts, err := producingOptions(cfg, c.batchLimit, log, c.access, &c.hooks)
+	opts, err := producingOptions(cfg, c.batchLimit, c.logs, c.access, &c.hooks)
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +234,9 @@ func (c *Client) explain(err error) error {
 		return nil
 	case errors.Is(err, kgo.ErrClientClosed):
 		return ErrClosed
-	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
+	case errors.Is(err, kerr.UnknownTopicID):
+		return fmt.Errorf("%w any more (%w): if it was made again, that is noticed within half a minute", ErrTopicMissing, err)
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return fmt.Errorf("%w (%w): create it, with package topics for example", ErrTopicMissing, err)
 	case isAuthorization(err):
 		return fmt.Errorf("%w: %w", ErrAuthorization, err)

@@ -172,8 +172,8 @@ type ConsumerConfig struct {
 	// ErrAuthentication or ErrAuthorization. Default 30s.
 	AuthFailureTimeout time.Duration
 	// StallTimeout is how long one attempt of a handler may run before it is named in the log, in Health and to hooks. It goes
-	// on running: middleware.TimeoutConsumerMiddleware ends it. When it has run for five times as long, Health is not live.
-	// Default 1m.
+	// on running: middleware.TimeoutConsumerMiddleware ends its context. When it has run for five times as long, and for at
+	// least two DrainTimeouts and 21 s, Health is not live. Set it above the slowest handler. Default 1m.
 	StallTimeout time.Duration
 	// DisableMiddleware bypasses everything added with Use.
 	DisableMiddleware bool

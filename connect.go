@@ -218,28 +218,27 @@ type accessWatch struct {
 	log       *slog.Logger
 	onRefusal func(err error, lasting time.Duration) // may be nil; called at each refusal, from the client's goroutines
 
-	quiet       quiet
+	quiet       *quiet
 	mu          sync.Mutex
 	connected   bool  // ever: until then, whoever makes the client says what is wrong
 	err         error // the latest refusal; nil while access is good
 	first, last time.Time
 	unreached   *ConnectError // the latest broker that could not be reached; nil once it could
 	missedAt    time.Time     // when that was
+	missedSince time.Time     // since when, if it was logged
 }
 
 // OnBrokerConnect is franz-go's hook: it sees every connection, TLS and SASL included.
 func (w *accessWatch) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
 	address := net.JoinHostPort(broker.Host, fmt.Sprint(broker.Port))
 	if err == nil {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.connected = true
-		if errors.Is(w.err, ErrAuthentication) { // a connection says nothing about permissions
-			w.err = nil
+		if since := w.reached(address); !since.IsZero() {
+			w.log.LogAttrs(context.Background(), slog.LevelInfo, "broker reached again", slog.String("broker", address),
+				slog.Duration("away", time.Since(since)))
 		}
-		if w.unreached != nil && w.unreached.Broker == address {
-			w.unreached = nil
-		}
+		return
+	}
+	if errors.Is(err, kgo.ErrClientClosed) { // our own doing
 		return
 	}
 	explained := explainConnect(w.cfg, address, err)
@@ -251,11 +250,29 @@ func (w *accessWatch) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration
 	}
 }
 
+// reached notes a connection, and returns since when the broker was away, if that was said.
+func (w *accessWatch) reached(address string) (since time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.connected = true
+	if errors.Is(w.err, ErrAuthentication) { // a connection says nothing about permissions
+		w.err = nil
+	}
+	if w.unreached != nil && w.unreached.Broker == address {
+		since = w.missedSince
+		w.unreached, w.missedSince = nil, time.Time{}
+	}
+	return since
+}
+
 // missed notes that a broker could not be reached.
 func (w *accessWatch) missed(err *ConnectError) {
 	w.mu.Lock()
-	w.unreached, w.missedAt = err, time.Now()
 	connected := w.connected
+	if connected && (w.unreached == nil || w.unreached.Broker != err.Broker) {
+		w.missedSince = time.Now()
+	}
+	w.unreached, w.missedAt = err, time.Now()
 	w.mu.Unlock()
 	if connected && w.quiet.allow(err.Broker) {
 		w.log.LogAttrs(context.Background(), slog.LevelWarn, "broker can't be reached; it is tried again", slog.String("broker", err.Broker), slog.Any("error", err))

@@ -85,6 +85,7 @@ type consumer struct {
 	hooks       consumerHooks
 	consuming   clientHooks // those for the consuming client
 	floods      *flood.Gate // log lines about single records
+	bypassed    bool        // Use was called in vain
 
 	polledAt       atomic.Int64 // when the poll loop last showed that it is alive, in Unix nanoseconds; 0: never
 	healthAsked    atomic.Int64 // when somebody last asked for the health, likewise
@@ -141,6 +142,7 @@ func (c *consumer) use(plugins []ConsumerPlugin) {
 		ClientID: c.cfg.ClientID, Topic: c.cfg.Topic, Group: c.cfg.Group, DLQTopic: c.cfg.DLQTopic, Logger: c.log, Health: c.health,
 	}
 	if c.cfg.DisableMiddleware {
+		c.bypassed = c.bypassed || len(plugins) > 0
 		return
 	}
 	for _, plugin := range plugins {
@@ -170,7 +172,14 @@ func (c *consumer) start(ctx context.Context) error {
 		return err
 	}
 	defer close(c.ended)
+	if c.bypassed {
+		c.log.LogAttrs(ctx, slog.LevelWarn, "middleware is off: no metrics, no lines of attempts, no timeouts, no hooks",
+			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
+	}
 	err := c.run(ctx, pollCtx)
+	if err == nil {
+		c.log.LogAttrs(ctx, slog.LevelInfo, "consumer stopped", slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.result = err
@@ -188,7 +197,7 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 		return err
 	}
 
-	access := &accessWatch{cfg: c.cfg.ClientConfig, log: c.log}
+	access := &accessWatch{cfg: c.cfg.ClientConfig, log: c.log, quiet: c.client.access.quiet}
 	access.onRefusal = c.refused
 	c.mu.Lock()
 	c.access = access
@@ -196,7 +205,7 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	clientCtx, abandonGroup := context.WithCancel(context.Background())
 	defer abandonGroup()
 	callbacks := groupCallbacks{assigned: c.assigned, revoked: c.revoked, lost: c.lost, fetched: c.offsetsFetched}
-	opts, err := consumingOptions(c.cfg, callbacks, c.committed, c.log, access, &c.consuming)
+	opts, err := consumingOptions(c.cfg, callbacks, c.committed, c.client.logs, access, &c.consuming)
 	if err != nil {
 		return err
 	}

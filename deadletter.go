@@ -198,22 +198,23 @@ func newDeadLetterTopic(name string, partitions int32, client *Client, hooks con
 	return d
 }
 
-// write returns nil once the brokers have stored the letter.
-func (d *deadLetterTopic) write(ctx context.Context, r *kgo.Record, letter DeadLetter) error {
+// write returns the letter once the brokers have stored it.
+func (d *deadLetterTopic) write(ctx context.Context, r *kgo.Record, letter DeadLetter) (*Record, error) {
 	slot := d.slots[int(r.Partition)%len(d.slots)]
 	select {
 	case slot <- struct{}{}:
 		defer func() { <-slot }()
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	stored := make(chan error, 1)
-	d.send(ctx, &Record{newDeadLetter(d.name, r, letter, allHeaders), letter.Group, letter.Attempts}, func(err error) { stored <- err })
+	sent := &Record{newDeadLetter(d.name, r, letter, allHeaders), letter.Group, letter.Attempts}
+	d.send(ctx, sent, func(err error) { stored <- err })
 	select {
 	case err := <-stored:
-		return err
+		return sent, err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 }
 

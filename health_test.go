@@ -130,9 +130,15 @@ func TestAHandlerThatNeverReturnsIsNotLive(t *testing.T) {
 		if h := wantHealth(t, consumer, StateRunning, false, true); !strings.Contains(h.NotLive, "orders-0") || !strings.Contains(h.NotLive, "offset 0") {
 			t.Errorf("not live: %s", h.NotLive)
 		}
+		if b.log.count(`level=ERROR msg="not live: the process should be restarted" topic=orders group=group reason="orders-0: handling`) != 1 {
+			t.Errorf("the log does not say once that it is not live:\n%s", b.log.text.String())
+		}
 		close(release)
 		time.Sleep(time.Minute)
 		wantHealth(t, consumer, StateRunning, true, true)
+		if b.log.count("live again") != 1 {
+			t.Errorf("the log does not say that it is live again:\n%s", b.log.text.String())
+		}
 		_ = stop()
 	})
 }

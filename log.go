@@ -10,6 +10,9 @@ import (
 	"github.com/twmb/franz-go/plugin/kslog"
 )
 
+// maxLoggedID is how much of an id a line holds: ids come from outside.
+const maxLoggedID = 128
+
 // quiet lets one of many equal log lines through every ten seconds.
 type quiet struct {
 	mu   sync.Mutex
@@ -31,9 +34,9 @@ func (q *quiet) allow(line string) bool {
 	return true
 }
 
-// clientLogger gives franz-go's own lines to log.
-func clientLogger(log *slog.Logger) kgo.Logger {
-	return kslog.New(slog.New(&clientLogs{log.Handler(), &quiet{}}))
+// clientLogger gives franz-go's own lines to log. The clients of one consumer share what is held back.
+func clientLogger(log *slog.Logger, quiet *quiet) kgo.Logger {
+	return kslog.New(slog.New(&clientLogs{log.Handler(), quiet}))
 }
 
 // clientLogs takes franz-go's lines down by a level: what it calls an error it tries again, what ends the work comes out of
@@ -46,13 +49,25 @@ type clientLogs struct {
 
 func clientLevel(level slog.Level) slog.Level { return level - (slog.LevelError - slog.LevelWarn) }
 
+// saidByUs are lines that come with one of ours, which says more.
+var saidByUs = map[string]bool{
+	"unable to open connection to broker": true, "unable to initialize sasl": true,
+	"group manage loop errored": true, "join group failed": true, "sync group failed": true,
+}
+
 func (h *clientLogs) Enabled(ctx context.Context, level slog.Level) bool {
 	return h.Handler.Enabled(ctx, clientLevel(level))
 }
 
 func (h *clientLogs) Handle(ctx context.Context, line slog.Record) error {
 	level := clientLevel(line.Level)
-	if level >= slog.LevelInfo && !h.quiet.allow(line.Message) {
+	if saidByUs[line.Message] {
+		level = slog.LevelDebug
+		if !h.Handler.Enabled(ctx, level) {
+			return nil
+		}
+	}
+	if level >= slog.LevelInfo && !h.quiet.allow("franz-go: "+line.Message) {
 		return nil
 	}
 	ours := slog.NewRecord(line.Time, level, line.Message, 0)

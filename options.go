@@ -36,13 +36,13 @@ const (
 )
 
 // connectOptions says where the brokers are and how to speak to them.
-func connectOptions(cfg ClientConfig, log *slog.Logger, hooks ...kgo.Hook) ([]kgo.Opt, error) {
+func connectOptions(cfg ClientConfig, logs kgo.Logger, hooks ...kgo.Hook) ([]kgo.Opt, error) {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.ClientID(cfg.ClientID),
 		kgo.SoftwareNameAndVersion(softwareName, version),
 		kgo.MetadataMinAge(metadataMinAge),
-		kgo.WithLogger(clientLogger(log)),
+		kgo.WithLogger(logs),
 		kgo.WithHooks(hooks...),
 	}
 	if cfg.TLS.enabled() {
@@ -59,8 +59,8 @@ func connectOptions(cfg ClientConfig, log *slog.Logger, hooks ...kgo.Hook) ([]kg
 }
 
 // producingOptions is for a client that publishes. batchLimit is the most bytes a batch to a topic may have.
-func producingOptions(cfg ClientConfig, batchLimit func(topic string) int32, log *slog.Logger, hooks ...kgo.Hook) ([]kgo.Opt, error) {
-	opts, err := connectOptions(cfg, log, hooks...)
+func producingOptions(cfg ClientConfig, batchLimit func(topic string) int32, logs kgo.Logger, hooks ...kgo.Hook) ([]kgo.Opt, error) {
+	opts, err := connectOptions(cfg, logs, hooks...)
 	if err != nil {
 		return nil, err
 	}
@@ -99,8 +99,8 @@ type groupCallbacks struct {
 	fetched                 func(context.Context, *kgo.Client, *kmsg.OffsetFetchResponse) error
 }
 
-func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error), log *slog.Logger, hooks ...kgo.Hook) ([]kgo.Opt, error) {
-	opts, err := connectOptions(cfg.ClientConfig, log, hooks...)
+func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error), logs kgo.Logger, hooks ...kgo.Hook) ([]kgo.Opt, error) {
+	opts, err := connectOptions(cfg.ClientConfig, logs, hooks...)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error
 		kgo.ConsumeTopics(cfg.Topic),
 		// Only marked offsets are committed, and only finished records are marked.
 		kgo.AutoCommitMarks(),
-		kgo.AutoCommitCallback(commitCallback(onCommit)),
+		kgo.AutoCommitCallback(commitCallback(cfg.Topic, onCommit)),
 		// A poll and a callback exclude each other, which is the lock of the consumer's partition map.
 		kgo.BlockRebalanceOnPoll(),
 		kgo.OnOffsetsFetched(on.fetched),
@@ -223,7 +223,7 @@ func (samePartition) Partition(r *kgo.Record, n int) int   { return int(r.Partit
 // validateGroupOptions finds mistakes in the user's options before Start joins the group.
 func validateGroupOptions(cfg ConsumerConfig) error {
 	nop := func(context.Context, *kgo.Client, map[string][]int32) {}
-	opts, err := consumingOptions(cfg, groupCallbacks{assigned: nop, revoked: nop, lost: nop, fetched: func(context.Context, *kgo.Client, *kmsg.OffsetFetchResponse) error { return nil }}, func(error) {}, slog.Default())
+	opts, err := consumingOptions(cfg, groupCallbacks{assigned: nop, revoked: nop, lost: nop, fetched: func(context.Context, *kgo.Client, *kmsg.OffsetFetchResponse) error { return nil }}, func(error) {}, clientLogger(slog.New(slog.DiscardHandler), nil))
 	if err != nil {
 		return err
 	}

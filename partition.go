@@ -257,9 +257,9 @@ func (p *partition) giveUp(r *kgo.Record, v verdict) bool {
 	}
 	p.now(ActivityDeadLetter)
 	for attempt := 1; ; attempt++ {
-		err := dlq.write(p.recordCtx, r, letter)
+		stored, err := dlq.write(p.recordCtx, r, letter)
 		if err == nil {
-			p.logDeadLetter(r, v)
+			p.logDeadLetter(r, v, stored)
 			return true
 		}
 		if p.ctx.Err() != nil {
@@ -274,15 +274,21 @@ func (p *partition) giveUp(r *kgo.Record, v verdict) bool {
 	}
 }
 
-func (p *partition) logDeadLetter(r *kgo.Record, v verdict) {
+func (p *partition) logDeadLetter(r *kgo.Record, v verdict, stored *Record) {
 	const text = "record sent to dead letter topic"
 	withheld, ok := p.c.floods.Pass(text) // a bad deploy can send every record there
 	if !ok {
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("dlq_topic", p.c.deadLetters.name), slog.String("class", string(v.class)),
-		slog.Int("attempts", p.attempt), slog.String("error", v.text),
+		slog.String("dlq_topic", p.c.deadLetters.name), slog.Int("dlq_partition", int(stored.Partition)),
+		slog.Int64("dlq_offset", stored.Offset), slog.String("class", string(v.class)), slog.Int("attempts", p.attempt),
+		slog.String("error", v.text),
+	}
+	for _, id := range [][2]string{{"correlation_id", HeaderCorrelationID}, {"conversation_id", HeaderConversationID}} {
+		if text, _ := lastHeader(r.Headers, id[1]); text != "" {
+			attrs = append(attrs, slog.String(id[0], text[:min(len(text), maxLoggedID)]))
+		}
 	}
 	if v.stack != nil {
 		attrs = append(attrs, slog.String("stack", string(v.stack)))

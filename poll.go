@@ -201,14 +201,21 @@ func (c *consumer) refused(err error, lasting time.Duration) {
 // committed tells of a commit.
 func (c *consumer) committed(err error) {
 	c.hooks.committed(err)
-	if err != nil && c.quiet.allow("commit: "+err.Error()) {
+	if err == nil {
+		return
+	}
+	text := err.Error()
+	if protocol, ok := errors.AsType[*kerr.Error](err); ok {
+		text = protocol.Message // whichever partition it is about
+	}
+	if c.quiet.allow("commit: " + text) {
 		c.log.LogAttrs(context.Background(), slog.LevelWarn, "offset commit failed; finished records may be redelivered",
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Any("error", err))
 	}
 }
 
-// commitCallback reports each of franz-go's periodic commits: its errors, or nil.
-func commitCallback(report func(error)) func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) {
+// commitCallback reports each of franz-go's periodic commits: an error, or nil. The answer may name the topic by its id alone.
+func commitCallback(topic string, report func(error)) func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) {
 	return func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, response *kmsg.OffsetCommitResponse, err error) {
 		if err != nil {
 			if !errors.Is(err, context.Canceled) { // by a later commit or the end of the session
@@ -217,10 +224,10 @@ func commitCallback(report func(error)) func(*kgo.Client, *kmsg.OffsetCommitRequ
 			return
 		}
 		var failed error
-		for _, topic := range response.Topics {
-			for _, partition := range topic.Partitions {
+		for _, answer := range response.Topics {
+			for _, partition := range answer.Partitions {
 				if err := kerr.ErrorForCode(partition.ErrorCode); err != nil && failed == nil {
-					failed = fmt.Errorf("%s-%d: %w", topic.Topic, partition.Partition, err)
+					failed = fmt.Errorf("%s-%d: %w", topic, partition.Partition, err)
 				}
 			}
 		}

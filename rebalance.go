@@ -44,7 +44,7 @@ func (c *consumer) take(client *kgo.Client, added map[string][]int32) {
 			go p.work()
 		}
 	}
-	c.logPartitions("partitions assigned", added)
+	c.logPartitions(slog.LevelInfo, "partitions assigned", added)
 	if len(c.partitions) == 0 {
 		c.log.LogAttrs(context.Background(), slog.LevelInfo, "no partition assigned; other members have them all",
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
@@ -53,7 +53,7 @@ func (c *consumer) take(client *kgo.Client, added map[string][]int32) {
 
 // revoked hands partitions over: what is in hand is finished and committed first.
 func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[string][]int32) {
-	leaving := c.remove("partitions revoked; what is in hand is finished first", removed)
+	leaving := c.remove(slog.LevelInfo, "partitions revoked; what is in hand is finished first", removed)
 	if len(leaving) == 0 {
 		return // cooperative rebalancing says so at every session's end
 	}
@@ -86,7 +86,7 @@ func commitHandover(client *kgo.Client) error {
 
 // lost lets go of partitions that are another member's already: nothing is finished, nothing committed.
 func (c *consumer) lost(_ context.Context, _ *kgo.Client, removed map[string][]int32) {
-	leaving := c.remove("partitions lost", removed)
+	leaving := c.remove(slog.LevelWarn, "partitions lost", removed)
 	for _, p := range leaving {
 		p.fence()
 		p.halt()
@@ -106,7 +106,7 @@ func (c *consumer) lost(_ context.Context, _ *kgo.Client, removed map[string][]i
 }
 
 // remove takes partitions out of the map. If it returns any, a handover is under way.
-func (c *consumer) remove(text string, removed map[string][]int32) []*partition {
+func (c *consumer) remove(level slog.Level, text string, removed map[string][]int32) []*partition {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var leaving []*partition
@@ -123,7 +123,7 @@ func (c *consumer) remove(text string, removed map[string][]int32) []*partition 
 		if c.closing {
 			c.leave.Reset(c.leaveWithin()) // a handover that was under way has taken some of the time
 		}
-		c.logPartitions(text, removed)
+		c.logPartitions(level, text, removed)
 	}
 	return leaving
 }
@@ -190,11 +190,11 @@ func awaitWorkers(partitions []*partition, timeout time.Duration) (late []*parti
 }
 
 // logPartitions is one line for each rebalance.
-func (c *consumer) logPartitions(text string, partitions map[string][]int32) {
+func (c *consumer) logPartitions(level slog.Level, text string, partitions map[string][]int32) {
 	for topic, ids := range partitions {
 		if len(ids) > 0 {
 			slices.Sort(ids)
-			c.log.LogAttrs(context.Background(), slog.LevelInfo, text, slog.String("topic", topic),
+			c.log.LogAttrs(context.Background(), level, text, slog.String("topic", topic),
 				slog.String("group", c.cfg.Group), slog.Any("partitions", ids))
 		}
 	}

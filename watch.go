@@ -15,8 +15,10 @@ const (
 	lagAskedLately = time.Minute      // how long after a question somebody counts as asking; scrapes come every 15 s to 1 min
 )
 
-// watchStalls names handlers that don't return. It runs until Start is about to.
+// watchStalls names handlers that don't return, and says when a restart would be better. It runs until Start is about to
+// return.
 func (c *consumer) watchStalls(ctx context.Context) {
+	live := true
 	ticker := time.NewTicker(max(c.cfg.StallTimeout/stallChecks, time.Millisecond))
 	defer ticker.Stop()
 	for {
@@ -31,6 +33,15 @@ func (c *consumer) watchStalls(ctx context.Context) {
 					slog.Int("partition", int(stall.Partition)), slog.Int64("offset", stall.Offset), slog.String("group", c.cfg.Group),
 					slog.Int("attempt", stall.Attempt), slog.Duration("running", stall.For))
 				c.hooks.stalled(stall)
+			}
+		}
+		h, _ := c.snapshot()
+		if live != h.Live() {
+			if live = h.Live(); live {
+				c.log.LogAttrs(ctx, slog.LevelInfo, "live again", slog.String("topic", h.Topic), slog.String("group", h.Group))
+			} else { // the probe's answer is read by nobody
+				c.log.LogAttrs(ctx, slog.LevelError, "not live: the process should be restarted", slog.String("topic", h.Topic),
+					slog.String("group", h.Group), slog.String("reason", h.NotLive))
 			}
 		}
 	}

@@ -10,20 +10,16 @@ import (
 )
 
 // Logger returns the logger for a handler's own lines about its record. With LoggingConsumerMiddleware they have the record's
-// topic, partition, offset and attempt, its correlation and conversation ids, and a hash of its key. Without it, or without
+// topic, partition and offset, group and attempt, correlation and conversation ids, and a hash of its key. Without it, or without
 // any middleware, it is slog.Default().
 //
 //	middleware.Logger(ctx).Info("seat taken", "seat", seat)
 func Logger(ctx context.Context) *slog.Logger {
-	about, ok := ctx.Value(handlerLogKey{}).(*handlerLog)
+	own, ok := ctx.Value(handlerLogKey{}).(*handlerLog)
 	if !ok {
 		return slog.Default()
 	}
-	attrs := append(place(about.record), slog.Int("attempt", about.record.Attempt))
-	if key := about.record.Key; key != nil {
-		attrs = append(attrs, slog.String("key_hash", about.keyHash(key)))
-	}
-	return slog.New(about.logger.Handler().WithAttrs(append(attrs, ids(about.record)...)))
+	return slog.New(own.logger.Handler().WithAttrs(own.about(own.record)))
 }
 
 type handlerLogKey struct{}

@@ -36,7 +36,7 @@ func WithSampling(first, every int, period time.Duration) LoggingOption {
 	}
 }
 
-// WithKeyHash sets what stands for a record's key in the handler's lines, such as an HMAC with a secret that all services
+// WithKeyHash sets what stands for a record's key in lines, such as an HMAC with a secret that all services
 // share, so that their lines about one key can be found together. Default: a hash that is the same for a key as long as the
 // process runs, and that nobody can try candidates against.
 func WithKeyHash(hash func(key []byte) string) LoggingOption {
@@ -62,8 +62,7 @@ func (l logging) line(ctx context.Context, level slog.Level, text string, r *kaf
 	if !l.logger.Enabled(ctx, level) {
 		return
 	}
-	all := append(make([]slog.Attr, 0, 12), place(r)...)
-	all = append(all, ids(r)...)
+	all := append(make([]slog.Attr, 0, 12), l.about(r)...)
 	all = append(all, attrs...)
 	if l.gate != nil && level > slog.LevelDebug {
 		withheld, ok := l.gate.Pass(text)
@@ -77,11 +76,15 @@ func (l logging) line(ctx context.Context, level slog.Level, text string, r *kaf
 	l.logger.LogAttrs(ctx, level, text, all...)
 }
 
-func place(r *kafka.Record) []slog.Attr {
-	return []slog.Attr{slog.String("topic", r.Topic), slog.Int("partition", int(r.Partition)), slog.Int64("offset", r.Offset)}
-}
-
-func ids(r *kafka.Record) (attrs []slog.Attr) {
+// about says which record it is, by nothing that is in it but its ids.
+func (l logging) about(r *kafka.Record) []slog.Attr {
+	attrs := append(make([]slog.Attr, 0, 8), slog.String("topic", r.Topic), slog.Int("partition", int(r.Partition)), slog.Int64("offset", r.Offset))
+	if r.Group != "" {
+		attrs = append(attrs, slog.String("group", r.Group), slog.Int("attempt", r.Attempt))
+	}
+	if r.Key != nil {
+		attrs = append(attrs, slog.String("key_hash", l.keyHash(r.Key)))
+	}
 	if id := header(r, kafka.HeaderCorrelationID); id != "" {
 		attrs = append(attrs, slog.String("correlation_id", id))
 	}
@@ -103,7 +106,7 @@ func header(r *kafka.Record, name string) string {
 }
 
 // LoggingConsumerMiddleware logs one line for each attempt at a record: Debug when it was handled, Info for a business
-// error, Warn for a transient and Error for a permanent one. What the consumer then does with the record, it logs itself.
+// error, Warn for a failure. What the consumer then does with the record it logs itself: a dead letter is an Error.
 // Handlers get a logger of their own, with [Logger].
 func LoggingConsumerMiddleware(options ...LoggingOption) kafka.ConsumerPlugin {
 	return consumerLogging{newLogging(options)}
@@ -123,9 +126,7 @@ func (l logging) aroundAttempt(next kafka.HandlerFunc) kafka.HandlerFunc {
 	return func(ctx context.Context, r *kafka.Record) error {
 		began := time.Now()
 		err := next(&handlerLog{ctx, l, r}, r)
-		attrs := []slog.Attr{
-			slog.String("group", r.Group), slog.Int("attempt", r.Attempt), slog.Duration("duration", time.Since(began)),
-		}
+		attrs := []slog.Attr{slog.Duration("duration", time.Since(began))}
 		if err != nil {
 			attrs = append(attrs, slog.String("class", string(kafka.ClassOf(err))), slog.Any("error", err))
 		}
@@ -137,7 +138,7 @@ func (l logging) aroundAttempt(next kafka.HandlerFunc) kafka.HandlerFunc {
 		case kafka.ClassTransient:
 			l.line(ctx, slog.LevelWarn, "attempt failed", r, attrs...)
 		default:
-			l.line(ctx, slog.LevelError, "record can't be handled", r, attrs...)
+			l.line(ctx, slog.LevelWarn, "record can't be handled", r, attrs...)
 		}
 		return err
 	}

@@ -73,6 +73,7 @@ func run(ctx context.Context) error {
 			return kafka.NewPermanentError("an order without an id", nil) // to the dead letter topic
 		}
 		return invoices.Publish(ctx, kafka.NewMessage[Invoice]().
+			WithMessageID("invoice-of-"+msg.Value.ID). // the same at each attempt: receivers can tell
 			WithKey(msg.Value.ID).
 			WithValue(Invoice{OrderID: msg.Value.ID, Cents: msg.Value.Cents}).
 			WithCorrelationID(msg.GetCorrelationID()).

@@ -5,6 +5,7 @@ package errortype
 import (
 	"context"
 	"errors"
+	"net"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -64,6 +65,9 @@ func OfBrokers(err error) string {
 		if errors.Is(err, word.err) {
 			return word.name
 		}
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return "unreachable"
 	}
 	return Other
 }
