@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"slices"
@@ -241,62 +240,6 @@ func (p *partition) delay(v verdict) time.Duration {
 		return v.after
 	}
 	return backoff(p.attempt, p.c.cfg.RetryBackoff, p.c.cfg.RetryBackoffMax)
-}
-
-// giveUp puts the record into the dead letter topic. While that fails, the verdict is kept and only the write is
-// repeated, until the brokers take it or the partition stops.
-func (p *partition) giveUp(r *kgo.Record, v verdict) bool {
-	dlq := p.c.deadLetters
-	if dlq == nil {
-		p.c.fail(&RecordError{Topic: p.topic, Partition: p.id, Offset: r.Offset, Attempts: p.attempt, Err: v.err})
-		return false
-	}
-	letter := DeadLetter{
-		Topic: p.topic, Partition: p.id, Offset: r.Offset, Timestamp: r.Timestamp, Group: p.c.cfg.Group,
-		Attempts: p.attempt, Class: v.class, Message: v.text, FailedAt: time.Now(),
-	}
-	p.now(ActivityDeadLetter)
-	for attempt := 1; ; attempt++ {
-		stored, err := dlq.write(p.recordCtx, r, letter)
-		if err == nil {
-			p.logDeadLetter(r, v, stored)
-			return true
-		}
-		if p.ctx.Err() != nil {
-			return false
-		}
-		p.refused(fmt.Errorf("dead letter topic %s refuses it: %w", dlq.name, err))
-		p.log(slog.LevelError, "dead letter topic refuses a record; its partition waits", r,
-			slog.String("dlq_topic", dlq.name), slog.Int("attempt", attempt), slog.Any("error", err))
-		if !wait(backoff(attempt, p.c.cfg.RetryBackoff, p.c.cfg.RetryBackoffMax), p.stop) {
-			return false
-		}
-	}
-}
-
-func (p *partition) logDeadLetter(r *kgo.Record, v verdict, stored *Record) {
-	const text = "record sent to dead letter topic"
-	withheld, ok := p.c.floods.Pass(text) // a bad deploy can send every record there
-	if !ok {
-		return
-	}
-	attrs := []slog.Attr{
-		slog.String("dlq_topic", p.c.deadLetters.name), slog.Int("dlq_partition", int(stored.Partition)),
-		slog.Int64("dlq_offset", stored.Offset), slog.String("class", string(v.class)), slog.Int("attempts", p.attempt),
-		slog.String("error", v.text),
-	}
-	for _, id := range [][2]string{{"correlation_id", HeaderCorrelationID}, {"conversation_id", HeaderConversationID}} {
-		if text, _ := lastHeader(r.Headers, id[1]); text != "" {
-			attrs = append(attrs, slog.String(id[0], text[:min(len(text), maxLoggedID)]))
-		}
-	}
-	if v.stack != nil {
-		attrs = append(attrs, slog.String("stack", string(v.stack)))
-	}
-	if withheld > 0 {
-		attrs = append(attrs, slog.Int("lines_withheld", withheld))
-	}
-	p.log(slog.LevelError, text, r, attrs...)
 }
 
 func (p *partition) log(level slog.Level, text string, r *kgo.Record, attrs ...slog.Attr) {
