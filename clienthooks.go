@@ -74,6 +74,18 @@ func (c *clientHooks) OnBrokerDisconnect(broker kgo.BrokerMetadata, conn net.Con
 	tell(c, func(h kgo.HookBrokerDisconnect) { h.OnBrokerDisconnect(broker, conn) })
 }
 
+func (c *clientHooks) OnBrokerWrite(broker kgo.BrokerMetadata, key int16, bytes int, wait, took time.Duration, err error) {
+	tell(c, func(h kgo.HookBrokerWrite) { h.OnBrokerWrite(broker, key, bytes, wait, took, err) })
+}
+
+func (c *clientHooks) OnBrokerRead(broker kgo.BrokerMetadata, key int16, bytes int, wait, took time.Duration, err error) {
+	tell(c, func(h kgo.HookBrokerRead) { h.OnBrokerRead(broker, key, bytes, wait, took, err) })
+}
+
+func (c *clientHooks) OnGroupManageError(err error) {
+	tell(c, func(h kgo.HookGroupManageError) { h.OnGroupManageError(err) })
+}
+
 func (c *clientHooks) OnBrokerE2E(broker kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
 	tell(c, func(h kgo.HookBrokerE2E) { h.OnBrokerE2E(broker, key, e2e) })
 }

@@ -283,10 +283,13 @@ func (w *accessWatch) missed(err *ConnectError) {
 func (w *accessWatch) trouble() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err == nil && w.unreached != nil && time.Since(w.missedAt) < refusalGap {
+	switch { // what is not repeated is over
+	case w.err != nil && time.Since(w.last) < refusalGap:
+		return w.err
+	case w.unreached != nil && time.Since(w.missedAt) < refusalGap:
 		return w.unreached
 	}
-	return w.err
+	return nil
 }
 
 // refused notes that the brokers refused us.

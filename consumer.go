@@ -87,7 +87,8 @@ type consumer struct {
 	floods      *flood.Gate // log lines about single records
 	bypassed    bool        // Use was called in vain
 
-	polledAt       atomic.Int64 // when the poll loop last showed that it is alive, in Unix nanoseconds; 0: never
+	made           time.Time
+	polledAt       atomic.Int64 // when the poll loop last showed that it is alive, in nanoseconds since made; 0: never
 	healthAsked    atomic.Int64 // when somebody last asked for the health, likewise
 	assignedOnce   atomic.Bool
 	refusedOffsets time.Time // since when committed offsets are refused; the group's session alone touches it
@@ -132,7 +133,7 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 		cfg: cfg, log: client.log, client: client, handle: handle,
 		// Half of the memory is for the running: the rest is what partitions that stand still may hold, see relieve.
 		queued: newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes).halved(),
-		ended:  make(chan struct{}), floods: flood.New(),
+		made:   time.Now(), ended: make(chan struct{}), floods: flood.New(),
 		partitions: map[int32]*partition{}, stragglers: map[int32]<-chan struct{}{},
 	}, nil
 }
@@ -141,8 +142,7 @@ func (c *consumer) use(plugins []ConsumerPlugin) {
 	info := ConsumerInfo{
 		ClientID: c.cfg.ClientID, Topic: c.cfg.Topic, Group: c.cfg.Group, DLQTopic: c.cfg.DLQTopic, Logger: c.log, Health: c.health,
 	}
-	if c.cfg.DisableMiddleware {
-		c.bypassed = c.bypassed || len(plugins) > 0
+	if !c.accepts(len(plugins)) {
 		return
 	}
 	for _, plugin := range plugins {
@@ -153,12 +153,20 @@ func (c *consumer) use(plugins []ConsumerPlugin) {
 	}
 }
 
-func (c *consumer) add(middleware ConsumerMiddleware, hooks ConsumerHooks) {
+// accepts tells whether plugins are to be asked.
+func (c *consumer) accepts(plugins int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.started {
 		panic("kafka: Consumer.Use after Start: call it before")
 	}
+	c.bypassed = c.bypassed || c.cfg.DisableMiddleware && plugins > 0
+	return !c.cfg.DisableMiddleware && !c.closed
+}
+
+func (c *consumer) add(middleware ConsumerMiddleware, hooks ConsumerHooks) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if middleware != nil {
 		c.middleware = append(c.middleware, middleware)
 	}
@@ -219,9 +227,11 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	defer patience.Stop()
 	context.AfterFunc(pollCtx, c.haltAll) // at once: a handover that is under way may keep us from the drain for long
 	watching, stopWatching := context.WithCancel(context.Background())
+	var watchers sync.WaitGroup
+	watchers.Go(func() { c.watchStalls(watching) })
+	watchers.Go(func() { c.watchLag(watching, client) })
+	defer watchers.Wait()
 	defer stopWatching()
-	go c.watchStalls(watching)
-	go c.watchLag(watching, client)
 	c.poll(pollCtx, client, access)
 
 	c.beginToLeave(abandonGroup)

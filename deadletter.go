@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -210,8 +211,13 @@ func (d *deadLetterTopic) write(ctx context.Context, r *kgo.Record, letter DeadL
 		return nil, context.Cause(ctx)
 	}
 	stored := make(chan error, 1)
-	sent := &Record{newDeadLetter(d.name, r, letter, allHeaders), letter.Group, letter.Attempts}
-	d.send(ctx, sent, func(err error) { stored <- err })
+	sent := &Record{Record: newDeadLetter(d.name, r, letter, allHeaders), Group: letter.Group, Attempt: letter.Attempts}
+	d.attempt(ctx, sent, func(err error) {
+		select {
+		case stored <- err:
+		default: // middleware says so twice
+		}
+	})
 	select {
 	case err := <-stored:
 		return sent, err
@@ -220,12 +226,25 @@ func (d *deadLetterTopic) write(ctx context.Context, r *kgo.Record, letter DeadL
 	}
 }
 
-// store is the innermost PublishFunc. A letter that is too large with our headers is written with fewer; the value is never
-// touched. It waits for the brokers, since the worker does so anyway.
+// attempt sends the letter through the hooks' middleware, whose panics are a failure to store it.
+func (d *deadLetterTopic) attempt(ctx context.Context, letter *Record, done func(error)) {
+	defer func() {
+		if value := recover(); value != nil {
+			done(&PanicError{Value: value, Stack: debug.Stack()})
+		}
+	}()
+	d.send(ctx, letter, done)
+}
+
+// store is the innermost PublishFunc. A letter that is too large with our headers is written with fewer, at last with its
+// record's own alone; the value is never touched. It waits for the brokers, since the worker does so anyway.
 func (d *deadLetterTopic) store(ctx context.Context, r *Record, done func(error)) {
 	for which := allHeaders; ; which++ {
 		letter := *r.Record
 		letter.Headers = shed(r.Headers, which)
+		if source, ok := ctx.Value(recordKey{}).(*kgo.Record); ok && which == noHeaders { // what middleware has added may be too much
+			letter.Headers = shed(source.Headers, which)
+		}
 		stored := make(chan error, 1)
 		d.client.produce(ctx, &letter, func(err error) { stored <- err })
 		var err error
@@ -245,6 +264,23 @@ func (d *deadLetterTopic) store(ctx context.Context, r *Record, done func(error)
 	}
 }
 
+// letterContext is the partition's context with the values of the record's: a hook's deadline is for attempts, not for the
+// letter. store finds the record's headers in it.
+type letterContext struct {
+	context.Context
+	values context.Context
+	record *kgo.Record
+}
+
+type recordKey struct{}
+
+func (c letterContext) Value(key any) any {
+	if key == (recordKey{}) {
+		return c.record
+	}
+	return c.values.Value(key)
+}
+
 // giveUp puts the record into the dead letter topic. While that fails, the verdict is kept and only the write is
 // repeated, until the brokers take it or the partition stops.
 func (p *partition) giveUp(r *kgo.Record, v verdict) bool {
@@ -259,7 +295,7 @@ func (p *partition) giveUp(r *kgo.Record, v verdict) bool {
 	}
 	p.now(ActivityDeadLetter)
 	for attempt := 1; ; attempt++ {
-		stored, err := dlq.write(p.recordCtx, r, letter)
+		stored, err := dlq.write(letterContext{p.ctx, p.recordCtx, r}, r, letter)
 		if err == nil {
 			p.logDeadLetter(r, v, stored)
 			return true

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -59,7 +60,8 @@ const (
 type PartitionHealth struct {
 	Partition int32 `json:"partition"` // its number
 	// Lag is how many offsets lie between the next record to settle and the partition's end, as far as known: from the latest
-	// fetch or, where nothing is fetched, from a question to the brokers a few seconds ago. -1: not known yet. Transaction
+	// fetch or, where nothing is fetched, from a question to the brokers, asked every few seconds as long as somebody looks.
+	// -1: not known yet. While brokers don't answer it stays what it was. Transaction
 	// markers and compacted records count, as they do in Kafka's own tools.
 	Lag           int64     `json:"lag"`
 	QueuedRecords int       `json:"queued_records"`    // fetched, waiting for the worker
@@ -87,7 +89,8 @@ func (c *Consumer[T]) Health() Health { return c.core.health() }
 //
 //	go http.ListenAndServe(":8080", kafka.HealthHandler(consumer))
 //
-// The texts name topics, partitions and brokers, no keys and no values: keep the port within the cluster all the same.
+// The texts name topics, partitions, brokers and users, no keys, no values, and nothing that a handler said: keep the port
+// within the cluster all the same.
 func HealthHandler(consumers ...HealthReporter) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /livez", probe(consumers, Health.Live))
@@ -119,7 +122,7 @@ func probe(consumers []HealthReporter, passes func(Health) bool) http.Handler {
 const stallsUntilDead = 5
 
 func (c *consumer) health() Health {
-	c.healthAsked.Store(time.Now().UnixNano())
+	c.healthAsked.Store(int64(time.Since(c.made)))
 	h, access := c.snapshot()
 	if access != nil {
 		if trouble := access.trouble(); trouble != nil {
@@ -180,6 +183,10 @@ func (c *consumer) notLive(h Health) string {
 	limit := max(stallsUntilDead*c.cfg.StallTimeout, 2*c.leaveWithin()) // a handover may keep the loop from polling
 	switch h.State {
 	case StateEnded:
+		if failed, ok := errors.AsType[*RecordError](c.result); ok { // whose text is the handler's
+			return fmt.Sprintf("ended: a record failed for good, and there is no dead letter topic: %s-%d offset %d; Start's error says why",
+				failed.Topic, failed.Partition, failed.Offset)
+		}
 		if c.result != nil {
 			return "ended: " + textOf(c.result)
 		}
@@ -188,8 +195,8 @@ func (c *consumer) notLive(h Health) string {
 		return ""
 	}
 	var reasons []string
-	if at := c.polledAt.Load(); at != 0 && time.Since(time.Unix(0, at)) > limit {
-		reasons = append(reasons, fmt.Sprintf("the poll loop has stood still since %s", time.Unix(0, at).UTC().Format(time.RFC3339)))
+	if at := time.Duration(c.polledAt.Load()); at != 0 && time.Since(c.made)-at > limit {
+		reasons = append(reasons, fmt.Sprintf("the poll loop has stood still since %s", c.made.Add(at).UTC().Format(time.RFC3339)))
 	}
 	for _, p := range h.Partitions {
 		stuck := p.Activity == ActivityHandling || p.Activity == ActivityBlocked || p.Activity == ActivityIdle && p.QueuedRecords > 0

@@ -3,12 +3,15 @@ package kafka
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -293,14 +296,53 @@ func TestARecordForAnIdleWorkerIsNoStandstill(t *testing.T) {
 	}
 }
 
+// What was refused once, and then not any more, is over.
+func TestAPermissionThatCameBackIsNoProblem(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		consumer, stop := b.start(cfg, ignore1)
+		time.Sleep(time.Minute)
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "orders", Err: kerr.TopicAuthorizationFailed, Count: 2})
+		time.Sleep(10 * time.Second)
+		if h := consumer.Health(); len(h.Problems) != 1 || !strings.Contains(h.Problems[0], "TOPIC_AUTHORIZATION_FAILED") {
+			t.Errorf("problems %q", h.Problems)
+		}
+		b.seed(0, 50)
+		time.Sleep(time.Minute)
+		if h := consumer.Health(); len(h.Problems) > 0 {
+			t.Errorf("it consumes, and the problems are %q", h.Problems)
+		}
+		_ = stop()
+	})
+}
+
+// Queues that stay full are not polled for, and the loop is alive all the same.
+func TestAFullBudgetIsLive(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 500)
+		b.seed(1, 500)
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.MaxQueuedRecords = time.Hour, 100
+		consumer, stop := b.start(cfg, func(context.Context, Message[numbered]) error {
+			return NewTransientError("away", nil).WithRetryAfter(24 * time.Hour)
+		})
+		time.Sleep(2 * aLongTime)
+		if h := wantHealth(t, consumer, StateRunning, true, true); h.Partitions[0].QueuedRecords == 0 {
+			t.Errorf("nothing is queued: %+v", h.Partitions)
+		}
+		_ = stop()
+	})
+}
+
 func TestAConsumerThatFailedIsNotLive(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 1)
 		cfg := b.consumer()
 		cfg.DLQTopic, cfg.MaxRetries, cfg.CommitInterval = "", 0, time.Hour
-		consumer, stop := b.start(cfg, func(context.Context, Message[numbered]) error { return NewPermanentError("never", nil) })
+		consumer, stop := b.start(cfg, func(context.Context, Message[numbered]) error { return NewPermanentError("MARK", nil) })
 		time.Sleep(time.Minute)
-		if h := wantHealth(t, consumer, StateEnded, false, false); !strings.Contains(h.NotLive, "orders-0 offset 0") {
+		if h := wantHealth(t, consumer, StateEnded, false, false); !strings.Contains(h.NotLive, "orders-0 offset 0") || strings.Contains(h.NotLive, "MARK") {
 			t.Errorf("not live: %s", h.NotLive)
 		}
 		_ = stop()
@@ -390,6 +432,80 @@ func TestLagOfAnIdleMemberIsThatOfItsGroup(t *testing.T) {
 		}
 		_ = stop()
 	})
+}
+
+// What was guessed before the group's offsets came is corrected, and so is what retention has overtaken.
+func TestLagFollowsWhatTheGroupAndTheLogSay(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 100)
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		_, stop := b.start(cfg, ignore1)
+		time.Sleep(time.Minute)
+		_ = stop()
+		lag := func(consumer *Consumer[numbered]) int64 {
+			for range 4 {
+				consumer.Health() // somebody looks
+				time.Sleep(20 * time.Second)
+			}
+			return consumer.Health().Partitions[0].Lag
+		}
+		late := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Err: kerr.UnstableOffsetCommit, Count: -1})
+		consumer, stop := b.start(cfg, ignore1)
+		lag(consumer)
+		late.Remove()
+		if at := lag(consumer); at != 0 {
+			t.Errorf("all is committed, and the lag %d", at)
+		}
+		_ = stop()
+
+		b.seed(0, 400)
+		client := b.raw()
+		defer client.Close()
+		var until kadm.Offsets
+		until.Add(kadm.Offset{Topic: "orders", Partition: 0, At: 500})
+		if _, err := kadm.NewClient(client).DeleteRecords(t.Context(), until); err != nil {
+			t.Fatal(err)
+		}
+		consumer, stop = b.start(cfg, ignore1)
+		if at := lag(consumer); at != 0 {
+			t.Errorf("the partition is empty, and the lag %d", at)
+		}
+		_ = stop()
+	})
+}
+
+// Members ask for their own partitions, and of several leaders one may be away.
+func TestLagAsksForWhatIsItsOwn(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		if err := errors.Join(b.cluster.MoveTopicPartition("orders", 0, 0), b.cluster.MoveTopicPartition("orders", 1, 1)); err != nil {
+			t.Fatal(err)
+		}
+		away := b.cluster.LeaderFor("orders", 1)
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.ConnectTimeout = time.Hour, 5*time.Second
+		consumer, stop := b.start(cfg, ignore1)
+		time.Sleep(time.Minute)
+		var most atomic.Int32
+		b.cluster.ControlKey(int16(kmsg.ListOffsets), func(request kmsg.Request) (kmsg.Response, error, bool) {
+			b.cluster.KeepControl()
+			for _, topic := range request.(*kmsg.ListOffsetsRequest).Topics {
+				most.Store(max(most.Load(), int32(len(topic.Partitions))))
+			}
+			if b.cluster.CurrentNode() == away {
+				return nil, errors.New("no answer"), true
+			}
+			return nil, nil, false
+		})
+		for range 4 {
+			consumer.Health()
+			time.Sleep(20 * time.Second)
+		}
+		if h := consumer.Health(); h.Partitions[0].Lag != 0 || h.Partitions[1].Lag != -1 {
+			t.Errorf("lags %d and %d, want 0 and unknown", h.Partitions[0].Lag, h.Partitions[1].Lag)
+		}
+		_ = stop()
+	}, kfake.NumBrokers(2), kfake.Ports(9092, 9093))
 }
 
 // Where nobody asks, brokers are not asked either.

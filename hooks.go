@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -34,17 +35,17 @@ func (m ConsumerMiddleware) ForConsumer(ConsumerInfo) (ConsumerMiddleware, Consu
 func (h ConsumerHooks) ForConsumer(ConsumerInfo) (ConsumerMiddleware, ConsumerHooks) { return nil, h }
 
 // ConsumerHooks are told what a consumer does besides calling its handler. Each may be nil. They are called from the
-// goroutines that do the work, one at a time for each partition: they must return at once, must not panic, and must not
-// change the records they see.
+// goroutines that do the work: they must return at once, must not panic, must not change the records they see, and must not
+// call Close. Those about records are called one after another for each partition; the others come when they come.
 //
 //	consumer.Use(kafka.ConsumerHooks{Stalled: func(s kafka.Stall) { page(s) }})
 type ConsumerHooks struct {
 	// RecordBegun is called before a record's first attempt. The context that it returns, which must be made of ctx, is that
-	// of the record's attempts, of its dead letter, and of the next two hooks.
+	// of the record's attempts and of the next two hooks; its dead letter has its values.
 	RecordBegun func(ctx context.Context, r *kgo.Record) context.Context
 	// RetryScheduled is called when an attempt has failed and another one will follow.
 	RetryScheduled func(ctx context.Context, r *kgo.Record, retry Retry)
-	// RecordSettled is called when the record's last attempt, and its dead letter, are over.
+	// RecordSettled is called when the record's last attempt, and its dead letter, are over, and its offset may be committed.
 	RecordSettled func(ctx context.Context, r *kgo.Record, s Settlement)
 	// DeadLetters goes around each try to store a dead letter. The Record's Group and Attempt are those of the failure. A header
 	// that it adds should begin with __dlq.errors. for then it is left out when the letter has no room for it, and replaced
@@ -56,7 +57,8 @@ type ConsumerHooks struct {
 	PartitionsLost     func(partitions []int32) // called when their workers are cancelled
 	// OffsetsCommitted is called after each commit, periodic or of a handover, with its error.
 	OffsetsCommitted func(err error)
-	// FetchingPaused and FetchingResumed tell of partitions that hold so much that the others would wait.
+	// FetchingPaused and FetchingResumed tell of partitions that hold so much that the others would wait. The two may overtake
+	// each other: what is so at a moment, Health says.
 	FetchingPaused, FetchingResumed func(partition int32)
 	// FetchingRewound is called when records that were fetched before are fetched again within one assignment: the brokers
 	// lost what came after them, or the offset was out of range and has been reset.
@@ -65,7 +67,7 @@ type ConsumerHooks struct {
 	Stalled func(s Stall)
 
 	// Client is called for each franz-go client of the consumer, now or when it is made, and returns hooks for it, or nil.
-	// They are told of connections, requests and batches, not of records.
+	// They are told of connections, requests, batches, and errors of the group, not of records and polls.
 	Client func(client *kgo.Client) kgo.Hook
 }
 
@@ -123,10 +125,34 @@ func (m ProducerMiddleware) ForProducer(ProducerInfo) (ProducerMiddleware, Produ
 	return m, ProducerHooks{}
 }
 
-// ProducerHooks are told what a producer's client does.
+// ProducerHooks are told what a producer does. Each may be nil. They must return at once, must not panic, and must not change
+// the records they see.
 type ProducerHooks struct {
+	// Publishing is called with each message, before the middleware.
+	Publishing func(r *Record)
+	// Published is called exactly once for each, with the outcome and how long it took.
+	Published func(r *Record, took time.Duration, err error)
 	// Client is called with the producer's franz-go client, which other producers may share, and returns hooks for it, or nil.
 	Client func(client *kgo.Client) kgo.Hook
+}
+
+// producerHooks calls those of all plugins, in the order of Use.
+type producerHooks []ProducerHooks
+
+func (hooks producerHooks) publishing(r *Record) {
+	for i := range hooks {
+		if hook := hooks[i].Publishing; hook != nil {
+			hook(r)
+		}
+	}
+}
+
+func (hooks producerHooks) published(r *Record, took time.Duration, err error) {
+	for i := range hooks {
+		if hook := hooks[i].Published; hook != nil {
+			hook(r, took, err)
+		}
+	}
 }
 
 // consumerHooks calls those of all plugins, in the order of Use.
@@ -135,7 +161,7 @@ type consumerHooks []ConsumerHooks
 func (hooks consumerHooks) begun(ctx context.Context, r *kgo.Record) context.Context {
 	for i := range hooks {
 		if hook := hooks[i].RecordBegun; hook != nil {
-			ctx = hook(ctx, r)
+			ctx = cmp.Or(hook(ctx, r), ctx)
 		}
 	}
 	return ctx

@@ -246,6 +246,9 @@ func TestHooksAreToldOfPausesAndRewinds(t *testing.T) {
 		if got := n.take(); !slices.Contains(got, "resumed 0") {
 			t.Errorf("told %q", got)
 		}
+		if at := consumer.Health().Partitions[0]; at.Lag != 0 {
+			t.Errorf("all is handled, and the lag %d", at.Lag)
+		}
 		// What an offset out of range does, or a leader that lost records.
 		consuming := consumer.core.partitions[0].client
 		consuming.SetOffsets(map[string]map[int32]kgo.EpochOffset{"orders": {0: {Epoch: -1, Offset: 490}}})
@@ -328,7 +331,10 @@ func TestAStallEndsWithItsAttempt(t *testing.T) {
 		if got := n.take(); len(got) != 1 || !strings.HasPrefix(got[0], "stalled orders-0 offset 0 attempt 2 for 1m") {
 			t.Errorf("told %q", got)
 		}
-		time.Sleep(5 * time.Minute)
+		time.Sleep(5 * time.Minute) // there is no next record to put it right
+		if h := consumer.Health(); len(h.Problems) > 0 || h.Partitions[0].Stalled {
+			t.Errorf("it is over, and health says %+v", h)
+		}
 		_ = stop()
 	})
 }

@@ -128,11 +128,11 @@ func (c *consumer) parkHogs() (parked []int32, starved bool) {
 }
 
 // beat notes that the poll loop is alive.
-func (c *consumer) beat() { c.polledAt.Store(time.Now().UnixNano()) }
+func (c *consumer) beat() { c.polledAt.Store(int64(time.Since(c.made))) }
 
 // pollError returns err if it ends the consumer.
 func (c *consumer) pollError(ctx context.Context, topic string, partition int32, err error, access *accessWatch) error {
-	if ctx.Err() != nil || errors.Is(err, kgo.ErrClientClosed) || topic == "" && errors.Is(err, context.DeadlineExceeded) { // our patience
+	if ctx.Err() != nil || errors.Is(err, kgo.ErrClientClosed) || topic == "" && err == context.DeadlineExceeded { // our patience
 		return nil
 	}
 	where := slog.String("topic", topic)

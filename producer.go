@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -121,7 +122,8 @@ func (p *Producer[T]) Close() error { return p.core.close() }
 func (p *Producer[T]) publish(ctx context.Context, msg Message[T], done func(*kgo.Record, error)) *kgo.Record {
 	const ours = 2 // the message id and the content type
 	headers := append(make([]kgo.RecordHeader, 0, len(msg.Headers)+ours), msg.Headers...)
-	r := &kgo.Record{Topic: p.core.cfg.Topic, Headers: withMessageID(headers), Timestamp: msg.Timestamp}
+	out := &outgoing{sent: kgo.Record{Topic: p.core.cfg.Topic, Headers: withMessageID(headers), Timestamp: msg.Timestamp}, core: p.core, done: done}
+	r := &out.sent
 	if msg.Key != "" {
 		r.Key = []byte(msg.Key)
 	}
@@ -132,12 +134,7 @@ func (p *Producer[T]) publish(ctx context.Context, msg Message[T], done func(*kg
 			r.Headers = setHeader(r.Headers, HeaderContentType, p.contentType)
 		}
 	}
-	p.core.publish(ctx, &Record{Record: r}, err, func(err error) {
-		if err != nil {
-			err = publishError(r, err)
-		}
-		done(r, err)
-	})
+	p.core.publish(ctx, out, err)
 	return r
 }
 
@@ -165,9 +162,10 @@ type publisher struct {
 
 	closing    sync.Once
 	closeErr   error      // written in closing
-	mu         sync.Mutex // guards closed and, until started, middleware
+	mu         sync.Mutex // guards closed and, until started, middleware and hooks
 	closed     bool
 	middleware []ProducerMiddleware
+	hooks      producerHooks
 	started    sync.Once
 	send       PublishFunc // written once, in started
 }
@@ -226,40 +224,73 @@ func (p *publisher) checkTopics(ctx context.Context) error {
 }
 
 func (p *publisher) use(plugins []ProducerPlugin) {
-	if p.cfg.DisableMiddleware {
+	if !p.accepts() {
 		return
 	}
 	for _, plugin := range plugins {
 		middleware, hooks := plugin.ForProducer(ProducerInfo{ClientID: p.client.cfg.ClientID, Topic: p.cfg.Topic, Logger: p.client.log})
-		p.add(middleware)
+		p.add(middleware, hooks)
 		p.client.hooks.add(hooks.Client)
 	}
 }
 
-func (p *publisher) add(middleware ProducerMiddleware) {
+// accepts tells whether plugins are to be asked.
+func (p *publisher) accepts() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.send != nil {
 		panic("kafka: Producer.Use after the first Publish: call it before")
 	}
+	return !p.cfg.DisableMiddleware && !p.closed
+}
+
+func (p *publisher) add(middleware ProducerMiddleware, hooks ProducerHooks) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if middleware != nil {
 		p.middleware = append(p.middleware, middleware)
 	}
+	p.hooks = append(p.hooks, hooks)
 }
 
 // publish sends the record through the middleware. What could not be encoded passes it, too, for the logs' sake, and goes no
 // further.
-func (p *publisher) publish(ctx context.Context, r *Record, fault error, done func(error)) {
+func (p *publisher) publish(ctx context.Context, out *outgoing, fault error) {
 	p.started.Do(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.send = chain(p.deliver, p.middleware)
 	})
+	out.seen.Record = &out.sent
+	out.began = time.Now()
+	p.hooks.publishing(&out.seen)
 	if fault == nil {
-		p.send(ctx, r, done)
+		p.send(ctx, &out.seen, out.finish)
 		return
 	}
-	chain(func(_ context.Context, _ *Record, done func(error)) { done(fault) }, p.middleware)(ctx, r, done)
+	chain(func(_ context.Context, _ *Record, done func(error)) { done(fault) }, p.middleware)(ctx, &out.seen, out.finish)
+}
+
+// outgoing is one message on its way.
+type outgoing struct {
+	seen  Record // by middleware
+	sent  kgo.Record
+	core  *publisher
+	began time.Time
+	told  atomic.Bool
+	done  func(*kgo.Record, error)
+}
+
+// finish tells the outcome, the first time: middleware may say done twice, which it should not.
+func (o *outgoing) finish(err error) {
+	if !o.told.CompareAndSwap(false, true) {
+		return
+	}
+	o.core.hooks.published(&o.seen, time.Since(o.began), err)
+	if err != nil {
+		err = publishError(&o.sent, err)
+	}
+	o.done(&o.sent, err)
 }
 
 // deliver is the innermost PublishFunc.

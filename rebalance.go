@@ -29,11 +29,17 @@ const commitRetryPause = 100 * time.Millisecond
 // assigned starts a worker for each partition. Fetching begins after it returns, so that a record finds its worker.
 func (c *consumer) assigned(_ context.Context, client *kgo.Client, added map[string][]int32) {
 	c.assignedOnce.Store(true)
-	c.take(client, added)
+	held := c.take(client, added)
+	c.logPartitions(slog.LevelInfo, "partitions assigned", added)
+	if held == 0 {
+		c.log.LogAttrs(context.Background(), slog.LevelInfo, "no partition assigned; other members have them all",
+			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
+	}
 	c.hooks.partitions(func(h *ConsumerHooks) func([]int32) { return h.PartitionsAssigned }, added[c.cfg.Topic])
 }
 
-func (c *consumer) take(client *kgo.Client, added map[string][]int32) {
+// take returns how many partitions there are now.
+func (c *consumer) take(client *kgo.Client, added map[string][]int32) (held int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.joined = true
@@ -44,11 +50,7 @@ func (c *consumer) take(client *kgo.Client, added map[string][]int32) {
 			go p.work()
 		}
 	}
-	c.logPartitions(slog.LevelInfo, "partitions assigned", added)
-	if len(c.partitions) == 0 {
-		c.log.LogAttrs(context.Background(), slog.LevelInfo, "no partition assigned; other members have them all",
-			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
-	}
+	return len(c.partitions)
 }
 
 // revoked hands partitions over: what is in hand is finished and committed first.
@@ -59,8 +61,11 @@ func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[st
 	}
 	c.hooks.partitions(func(h *ConsumerHooks) func([]int32) { return h.PartitionsRevoked }, removed[c.cfg.Topic])
 	c.drain(leaving)
+	marked := len(client.MarkedOffsets()[c.cfg.Topic]) > 0
 	err := commitHandover(client)
-	c.committed(err)
+	if marked || err != nil {
+		c.committed(err)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing {
@@ -107,9 +112,16 @@ func (c *consumer) lost(_ context.Context, _ *kgo.Client, removed map[string][]i
 
 // remove takes partitions out of the map. If it returns any, a handover is under way.
 func (c *consumer) remove(level slog.Level, text string, removed map[string][]int32) []*partition {
+	leaving := c.takeOut(removed)
+	if len(leaving) > 0 {
+		c.logPartitions(level, text, removed)
+	}
+	return leaving
+}
+
+func (c *consumer) takeOut(removed map[string][]int32) (leaving []*partition) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var leaving []*partition
 	for _, ids := range removed {
 		for _, id := range ids {
 			if p := c.partitions[id]; p != nil {
@@ -123,7 +135,6 @@ func (c *consumer) remove(level slog.Level, text string, removed map[string][]in
 		if c.closing {
 			c.leave.Reset(c.leaveWithin()) // a handover that was under way has taken some of the time
 		}
-		c.logPartitions(level, text, removed)
 	}
 	return leaving
 }
@@ -142,8 +153,6 @@ func (c *consumer) drain(leaving []*partition) {
 		p.fence()
 	}
 	c.abandon(stuck)
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, p := range late {
 		if !slices.Contains(stuck, p) && !p.leftRecord() {
 			continue
@@ -151,9 +160,11 @@ func (c *consumer) drain(leaving []*partition) {
 		c.log.LogAttrs(p.ctx, slog.LevelWarn, "record not finished within drain timeout; it will be redelivered",
 			slog.String("topic", p.topic), slog.Int("partition", int(p.id)), slog.String("group", c.cfg.Group),
 			slog.Duration("drain_timeout", c.cfg.DrainTimeout))
+		c.mu.Lock()
 		if c.closing {
 			c.unfinished = append(c.unfinished, fmt.Sprintf("%s-%d", p.topic, p.id))
 		}
+		c.mu.Unlock()
 	}
 }
 

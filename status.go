@@ -19,6 +19,7 @@ type status struct {
 
 	progress time.Time // when a record was last settled, or the partition assigned
 	position int64     // the next record to settle; -1: not known
+	guessed  bool      // position is where the group is said to be: nothing was fetched yet
 	end      int64     // of the partition; -1: not known
 	endAt    time.Time // when that was learned
 	next     int64     // the next offset to fetch; -1: nothing fetched yet
@@ -35,8 +36,8 @@ func newStatus(now time.Time) status {
 }
 
 func (s *status) fetched(records []*kgo.Record, end int64, queued int, now time.Time) {
-	if s.position < 0 {
-		s.position = records[0].Offset
+	if s.position < 0 || s.guessed || records[0].Offset < s.next {
+		s.position, s.guessed = records[0].Offset, false
 	}
 	s.next, s.end, s.endAt = records[len(records)-1].Offset+1, end, now
 	if queued == 0 && s.activity == ActivityIdle {
@@ -49,9 +50,9 @@ func (s *status) taken(r *kgo.Record, now time.Time) {
 }
 
 func (s *status) finished(r *kgo.Record, settled bool, now time.Time) {
-	s.activity, s.since, s.offset, s.attempt, s.refusal = ActivityIdle, now, -1, 0, nil
+	s.activity, s.since, s.offset, s.attempt, s.told, s.refusal = ActivityIdle, now, -1, 0, 0, nil
 	if settled {
-		s.position, s.progress = r.Offset+1, now
+		s.position, s.guessed, s.progress = r.Offset+1, false, now
 	}
 }
 
@@ -102,13 +103,14 @@ func (p *partition) lagIsOld(age time.Duration) bool {
 	return p.status.position < 0 || time.Since(p.status.endAt) > age
 }
 
-// learnEnd takes what the brokers said: the partition's end, and where a member begins that has settled nothing yet.
+// learnEnd takes what the brokers said: the partition's end, and where a member begins that has fetched nothing yet.
 func (p *partition) learnEnd(end, begin int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.status.end, p.status.endAt = end, time.Now()
-	if p.status.position < 0 {
-		p.status.position = begin
+	s := &p.status
+	s.end, s.endAt = end, time.Now()
+	if s.position < 0 || s.guessed { // the group's offsets may have come since the last guess
+		s.position, s.guessed = begin, true
 	}
 }
 
@@ -125,6 +127,8 @@ func (p *partition) health() (state PartitionHealth, problem string) {
 	switch {
 	case s.refusal != nil:
 		problem = where + fmt.Sprintf("since %s %v", s.refusals.UTC().Format(time.RFC3339), s.refusal)
+	case s.activity == ActivityDeadLetter && time.Since(s.since) > p.c.cfg.StallTimeout:
+		problem = where + fmt.Sprintf("its dead letter has been on its way since %s", s.since.UTC().Format(time.RFC3339))
 	case s.told > 0:
 		problem = where + fmt.Sprintf("the handler has been running since %s", s.since.UTC().Format(time.RFC3339))
 	}

@@ -5,8 +5,8 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 const (
@@ -58,7 +58,8 @@ func (c *consumer) watchLag(ctx context.Context, client *kgo.Client) {
 			return
 		case <-ticker.C:
 		}
-		if time.Since(time.Unix(0, c.healthAsked.Load())) > lagAskedLately {
+		asked := c.healthAsked.Load()
+		if asked == 0 || time.Since(c.made)-time.Duration(asked) > lagAskedLately {
 			continue
 		}
 		var stale []*partition
@@ -73,39 +74,55 @@ func (c *consumer) watchLag(ctx context.Context, client *kgo.Client) {
 	}
 }
 
-// askForEnds says nothing if it fails: lag is then as old as it looks, and what is wrong shows in the fetches.
+// askForEnds says nothing if it fails: what is wrong shows in the fetches, and lag stays what it was.
 func (c *consumer) askForEnds(ctx context.Context, client *kgo.Client, stale []*partition) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.ConnectTimeout)
 	defer cancel()
-	admin := kadm.NewClient(c.client.kgo)
-	ends, err := admin.ListEndOffsets(ctx, c.cfg.Topic)
-	if err != nil {
-		return
-	}
+	const first, last = -2, -1 // as Kafka's ListOffsets has them
+	starts, ends := c.listOffsets(ctx, stale, first), c.listOffsets(ctx, stale, last)
 	committed := client.CommittedOffsets()[c.cfg.Topic]
-	var starts kadm.ListedOffsets // where partitions begin in which nothing is committed
 	for _, p := range stale {
-		end, ok := ends.Lookup(p.topic, p.id)
-		if !ok || end.Err != nil {
+		start, ok := starts[p.id]
+		end, okToo := ends[p.id]
+		if !ok || !okToo {
 			continue
 		}
-		position := int64(-1)
-		if at, ok := committed[p.id]; ok && at.Offset >= 0 {
+		position := start
+		if at, ok := committed[p.id]; ok && at.Offset >= start {
 			position = at.Offset
 		} else if c.cfg.AutoOffsetReset == "latest" {
-			position = end.Offset
-		} else {
-			if starts == nil {
-				if starts, err = admin.ListStartOffsets(ctx, c.cfg.Topic); err != nil {
-					return
+			position = end
+		}
+		p.learnEnd(end, position)
+	}
+}
+
+// listOffsets returns what the leaders that answer say of these partitions.
+func (c *consumer) listOffsets(ctx context.Context, partitions []*partition, at int64) map[int32]int64 {
+	topic := kmsg.NewListOffsetsRequestTopic()
+	topic.Topic = c.cfg.Topic
+	for _, p := range partitions {
+		partition := kmsg.NewListOffsetsRequestTopicPartition()
+		partition.Partition, partition.Timestamp = p.id, at
+		topic.Partitions = append(topic.Partitions, partition)
+	}
+	request := kmsg.NewPtrListOffsetsRequest()
+	request.ReplicaID, request.Topics = -1, append(request.Topics, topic)
+	offsets := map[int32]int64{}
+	for _, shard := range c.client.kgo.RequestSharded(ctx, request) {
+		response, ok := shard.Resp.(*kmsg.ListOffsetsResponse)
+		if shard.Err != nil || !ok {
+			continue
+		}
+		for _, topic := range response.Topics {
+			for _, partition := range topic.Partitions {
+				if partition.ErrorCode == 0 {
+					offsets[partition.Partition] = partition.Offset
 				}
 			}
-			if start, ok := starts.Lookup(p.topic, p.id); ok && start.Err == nil {
-				position = start.Offset
-			}
 		}
-		p.learnEnd(end.Offset, position)
 	}
+	return offsets
 }
 
 // assignedNow returns the assigned partitions of the moment.

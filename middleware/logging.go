@@ -62,16 +62,16 @@ func (l logging) line(ctx context.Context, level slog.Level, text string, r *kaf
 	if !l.logger.Enabled(ctx, level) {
 		return
 	}
-	all := append(make([]slog.Attr, 0, 12), l.about(r)...)
-	all = append(all, attrs...)
+	withheld := 0
 	if l.gate != nil && level > slog.LevelDebug {
-		withheld, ok := l.gate.Pass(text)
-		if !ok {
+		var ok bool
+		if withheld, ok = l.gate.Pass(text); !ok {
 			return
 		}
-		if withheld > 0 {
-			all = append(all, slog.Int("lines_withheld", withheld))
-		}
+	}
+	all := append(l.about(r), attrs...)
+	if withheld > 0 {
+		all = append(all, slog.Int("lines_withheld", withheld))
 	}
 	l.logger.LogAttrs(ctx, level, text, all...)
 }

@@ -115,21 +115,3 @@ func (m *metrics) hooks(info kafka.ConsumerInfo) kafka.ConsumerHooks {
 		Stalled:         func(kafka.Stall) { stalls.Inc() },
 	}
 }
-
-func (m *metrics) aroundLetter(info kafka.ConsumerInfo) kafka.ProducerMiddleware {
-	if info.DLQTopic == "" {
-		return nil
-	}
-	around := m.aroundPublish(info.DLQTopic)
-	return func(next kafka.PublishFunc) kafka.PublishFunc {
-		publish := around(next)
-		return func(ctx context.Context, r *kafka.Record, done func(error)) {
-			publish(ctx, r, func(err error) {
-				if err != nil {
-					m.deadLettersRefused.WithLabelValues(info.Topic, info.Group, errortype.OfBrokers(err)).Inc()
-				}
-				done(err)
-			})
-		}
-	}
-}

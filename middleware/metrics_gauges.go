@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -13,13 +14,21 @@ import (
 // consumerGauges are what consumers say of themselves when they are scraped. In between they cost nothing.
 type consumerGauges struct {
 	mu        sync.Mutex
-	consumers []kafka.ConsumerInfo
+	added     int // how many there were ever
+	consumers []*observed
+}
+
+type observed struct {
+	kafka.ConsumerInfo
+	number int // from 1, in the order of Use
+	failed int // how many there were when its failure was first seen; 0: it has not failed
 }
 
 func (g *consumerGauges) add(info kafka.ConsumerInfo) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.consumers = append(g.consumers, info)
+	g.added++
+	g.consumers = append(g.consumers, &observed{ConsumerInfo: info, number: g.added})
 }
 
 // membership is what the members of one group in this process share: all have the same labels.
@@ -85,40 +94,31 @@ func (g *consumerGauges) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// sums asks all consumers. One that has ended counts no more, unless it ended with an error and nothing took its place.
+// sums asks all consumers. One that has ended counts no more, unless it ended with an error and none has come since.
 func (g *consumerGauges) sums() map[membership]*gauges {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	sums := map[membership]*gauges{}
-	var failed []kafka.ConsumerInfo
-	kept := g.consumers[:0]
-	for _, info := range g.consumers {
-		h := info.Health()
-		switch {
-		case h.State != kafka.StateEnded:
-			kept = append(kept, info)
-			sumOf(sums, info).add(h)
-		case !h.Live():
-			failed = append(failed, info)
-		}
+	sums, latest := map[membership]*gauges{}, map[membership]int{}
+	for _, consumer := range g.consumers {
+		latest[membership{consumer.Topic, consumer.Group}] = consumer.number
 	}
-	for _, info := range failed {
-		if who := (membership{info.Topic, info.Group}); sums[who] == nil {
-			kept = append(kept, info)
-			sums[who] = &gauges{}
+	g.consumers = slices.DeleteFunc(g.consumers, func(consumer *observed) (gone bool) {
+		h, who := consumer.Health(), membership{consumer.Topic, consumer.Group}
+		if h.State == kafka.StateEnded {
+			if consumer.failed == 0 && !h.Live() {
+				consumer.failed = g.added
+			}
+			if consumer.failed == 0 || latest[who] > consumer.failed {
+				return true
+			}
 		}
-	}
-	clear(g.consumers[len(kept):])
-	g.consumers = kept
+		if sums[who] == nil {
+			sums[who] = &gauges{live: true, ready: true, partitions: map[int32]kafka.PartitionHealth{}}
+		}
+		sums[who].add(h)
+		return false
+	})
 	return sums
-}
-
-func sumOf(sums map[membership]*gauges, info kafka.ConsumerInfo) *gauges {
-	who := membership{info.Topic, info.Group}
-	if sums[who] == nil {
-		sums[who] = &gauges{live: true, ready: true, partitions: map[int32]kafka.PartitionHealth{}}
-	}
-	return sums[who]
 }
 
 func (s *gauges) add(h kafka.Health) {
@@ -131,7 +131,16 @@ func (s *gauges) add(h kafka.Health) {
 		if p.Paused {
 			s.paused++
 		}
-		s.partitions[p.Partition] = p // one at a time has it
+		if other, twice := s.partitions[p.Partition]; twice { // of another cluster: what is worse is shown
+			p.Lag, p.QueuedRecords, p.QueuedBytes = max(p.Lag, other.Lag), p.QueuedRecords+other.QueuedRecords, p.QueuedBytes+other.QueuedBytes
+			if other.Stalled && !p.Stalled {
+				p.Stalled, p.Since, p.Offset = true, other.Since, other.Offset
+			}
+			if other.LastProgress.Before(p.LastProgress) {
+				p.LastProgress = other.LastProgress
+			}
+		}
+		s.partitions[p.Partition] = p
 	}
 }
 

@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -20,50 +19,53 @@ type producerMetrics struct{ options metricsOptions }
 
 func (p producerMetrics) ForProducer(info kafka.ProducerInfo) (kafka.ProducerMiddleware, kafka.ProducerHooks) {
 	m := metricsIn(p.options.registerer)
-	var hooks kafka.ProducerHooks
+	sending, published := m.sending.WithLabelValues(info.Topic), m.published(info.Topic)
+	hooks := kafka.ProducerHooks{
+		Publishing: func(*kafka.Record) { sending.Inc() },
+		Published: func(_ *kafka.Record, took time.Duration, err error) {
+			sending.Dec()
+			published(took, err)
+		},
+	}
 	if p.options.clientMetrics {
 		hooks.Client = func(client *kgo.Client) kgo.Hook { return m.clients.hook(client, info.ClientID) }
 	}
-	return m.aroundPublish(info.Topic), hooks
+	return nil, hooks
 }
 
-// publishing is one message on its way.
-type publishing struct {
-	began    time.Time
-	done     func(error)
-	finished func(error) // finish, bound once: a closure for each message would be an allocation for each
-}
-
-// aroundPublish measures each publish. topic is where nearly all go: other middleware may send one elsewhere.
-func (m *metrics) aroundPublish(topic string) kafka.ProducerMiddleware {
-	sent, took, sending := m.sent.WithLabelValues(topic, ""), m.send.WithLabelValues(topic, ""), m.sending.WithLabelValues(topic)
-	pool := sync.Pool{}
-	pool.New = func() any {
-		p := &publishing{}
-		p.finished = func(err error) {
-			began, done := p.began, p.done
-			p.done = nil
-			pool.Put(p)
-			sending.Dec()
-			seconds := time.Since(began).Seconds()
-			if err == nil {
-				sent.Inc()
-				took.Observe(seconds)
-			} else {
-				kind := errortype.OfBrokers(err)
-				m.sent.WithLabelValues(topic, kind).Inc()
-				m.send.WithLabelValues(topic, kind).Observe(seconds)
-			}
-			done(err)
+// published returns what counts a message to the topic.
+func (m *metrics) published(topic string) func(took time.Duration, err error) {
+	sent, duration := m.sent.WithLabelValues(topic, ""), m.send.WithLabelValues(topic, "") // with every message: looked up once
+	return func(took time.Duration, err error) {
+		if err == nil {
+			sent.Inc()
+			duration.Observe(took.Seconds())
+			return
 		}
-		return p
+		kind := errortype.OfBrokers(err)
+		m.sent.WithLabelValues(topic, kind).Inc()
+		m.send.WithLabelValues(topic, kind).Observe(took.Seconds())
 	}
+}
+
+// aroundLetter measures each try to store a dead letter.
+func (m *metrics) aroundLetter(info kafka.ConsumerInfo) kafka.ProducerMiddleware {
+	if info.DLQTopic == "" {
+		return nil
+	}
+	sending, published := m.sending.WithLabelValues(info.DLQTopic), m.published(info.DLQTopic)
 	return func(next kafka.PublishFunc) kafka.PublishFunc {
 		return func(ctx context.Context, r *kafka.Record, done func(error)) {
-			p := pool.Get().(*publishing)
-			p.began, p.done = time.Now(), done
+			began := time.Now()
 			sending.Inc()
-			next(ctx, r, p.finished)
+			next(ctx, r, func(err error) {
+				sending.Dec()
+				published(time.Since(began), err)
+				if err != nil {
+					m.deadLettersRefused.WithLabelValues(info.Topic, info.Group, errortype.OfBrokers(err)).Inc()
+				}
+				done(err)
+			})
 		}
 	}
 }

@@ -229,7 +229,7 @@ func TestMetricsCanBeUsedTwiceAndByMany(t *testing.T) {
 	s := newService(t)
 	s.publish(t, 10)
 	var stops []func()
-	for range 2 { // two members of one group in one process, each with its middleware twice
+	for range 2 { // two members of one group in one process
 		stops = append(stops, s.consume(t, func(context.Context, kafka.Message[int]) error { return nil }, nil))
 	}
 	assigned := func() float64 {
@@ -408,10 +408,11 @@ func TestMetricsAllocateNothingForARecord(t *testing.T) {
 	}); n > 1 { // asking an error for its class
 		t.Errorf("a failed attempt: %v allocations", n)
 	}
-	publish, _ := middleware.MetricsProducerMiddleware(options).ForProducer(kafka.ProducerInfo{Topic: "orders"})
-	send := publish(func(_ context.Context, _ *kafka.Record, done func(error)) { done(nil) })
-	done := func(error) {}
-	if n := testing.AllocsPerRun(1000, func() { send(ctx, r, done) }); n != 0 {
+	_, publishing := middleware.MetricsProducerMiddleware(options).ForProducer(kafka.ProducerInfo{Topic: "orders"})
+	if n := testing.AllocsPerRun(1000, func() {
+		publishing.Publishing(r)
+		publishing.Published(r, time.Millisecond, nil)
+	}); n != 0 {
 		t.Errorf("publish: %v allocations", n)
 	}
 }
@@ -438,5 +439,60 @@ func TestAnErrorThatPanicsIsCountedAsAPanic(t *testing.T) {
 				t.Errorf("counted %v", metric)
 			}
 		}
+	}
+}
+
+// stub is a consumer whose health is what the test says.
+func stub(registry *prometheus.Registry, group string) *kafka.Health {
+	h := &kafka.Health{State: kafka.StateRunning}
+	middleware.MetricsConsumerMiddleware(middleware.WithRegisterer(registry)).ForConsumer(kafka.ConsumerInfo{
+		Topic: "orders", Group: group, Health: func() kafka.Health { return *h },
+	})
+	return h
+}
+
+func TestGaugesOfSeveralConsumers(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	s := &service{registry: registry}
+	want := func(gauge string, want float64) {
+		t.Helper()
+		family := s.gather(t)["messaging_kafka_consumer_"+gauge]
+		if len(family.GetMetric()) != 1 || value(family) != want {
+			t.Errorf("%s: %v, want one of %v", gauge, family.GetMetric(), want)
+		}
+	}
+	first, second := stub(registry, "billing"), stub(registry, "billing")
+	// One topic's name in two clusters: what is worse must show.
+	first.Partitions = []kafka.PartitionHealth{{Lag: 1000, QueuedRecords: 5, LastProgress: time.Unix(100, 0), Offset: -1}}
+	second.Partitions = []kafka.PartitionHealth{{Lag: 0, QueuedRecords: 1, LastProgress: time.Unix(200, 0), Offset: -1}}
+	want("lag_records", 1000)
+	want("queued_records", 6)
+	want("last_progress_timestamp_seconds", 100)
+	want("assigned_partitions", 2)
+	// One fails beside another, which goes on, and then ends.
+	first.State, first.NotLive, first.NotReady, first.Partitions = kafka.StateEnded, "poison", "ended", nil
+	want("live", 0)
+	want("lag_records", 0)
+	second.State, second.NotReady, second.Partitions = kafka.StateEnded, "ended", nil
+	want("live", 0)
+	stub(registry, "billing") // takes its place
+	want("live", 1)
+	want("ready", 1)
+}
+
+func TestUseThatComesTooLateMeasuresNothing(t *testing.T) {
+	s := newService(t)
+	cfg := kafka.NewProducerConfig("orders", s.broker)
+	cfg.Logger = silent()
+	for range 3 {
+		producer, err := kafka.NewProducer[int](cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = producer.Close()
+		producer.Use(middleware.MetricsProducerMiddleware(s.options...))
+	}
+	if n := len(s.gather(t)["kafka_client_buffered_produce_records_total"].Metric); n != 1 {
+		t.Errorf("%d clients, want 1: the service's own", n)
 	}
 }

@@ -8,8 +8,8 @@ import (
 )
 
 // RecoveryConsumerMiddleware makes a panic of the middleware within it a [kafka.PanicError], so that the middleware around it
-// sees an error. Handlers and codecs need no such thing: the consumer contains their panics, and those of all middleware, by
-// itself.
+// sees an error. Handlers and codecs need no such thing: the consumer contains their panics, and those of the middleware around
+// them, by itself.
 func RecoveryConsumerMiddleware() kafka.ConsumerMiddleware {
 	return func(next kafka.HandlerFunc) kafka.HandlerFunc {
 		return func(ctx context.Context, r *kafka.Record) (err error) {

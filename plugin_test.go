@@ -1,0 +1,254 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// with runs a consumer with plugins until stop is called.
+func (b *bubble) with(cfg ConsumerConfig, handle Handler[numbered], plugins ...ConsumerPlugin) (consumer *Consumer[numbered], stop func() error) {
+	b.t.Helper()
+	consumer, err := NewConsumer(cfg, handle)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	consumer.Use(plugins...)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- consumer.Start(ctx) }()
+	stop = sync.OnceValue(func() error {
+		cancel()
+		err := <-ended
+		_ = consumer.Close()
+		return err
+	})
+	b.t.Cleanup(func() { _ = stop() })
+	return consumer, stop
+}
+
+func never(context.Context, Message[numbered]) error { return NewPermanentError("never", nil) }
+
+// Whatever middleware around letters does, the record is not lost and its partition not stuck.
+func TestMiddlewareAroundLettersCannotStopThem(t *testing.T) {
+	random := rand.NewChaCha8([32]byte{})
+	large := make([]byte, 2000) // does not compress
+	_, _ = random.Read(large)
+	for name, around := range map[string]ProducerMiddleware{
+		"done twice": func(next PublishFunc) PublishFunc {
+			return func(ctx context.Context, r *Record, done func(error)) {
+				next(ctx, r, func(err error) { done(err); done(err) })
+			}
+		},
+		"a header that is too large": func(next PublishFunc) PublishFunc {
+			return func(ctx context.Context, r *Record, done func(error)) {
+				r.Headers = append(r.Headers, kgo.RecordHeader{Key: "tracestate", Value: large})
+				next(ctx, r, done)
+			}
+		},
+		"a panic now and then": func(next PublishFunc) PublishFunc {
+			var calls atomic.Int32
+			return func(ctx context.Context, r *Record, done func(error)) {
+				if calls.Add(1)%2 == 1 {
+					panic("middleware")
+				}
+				next(ctx, r, done)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				b.seed(0, 3)
+				client := b.raw()
+				defer client.Close()
+				limit := "1500"
+				if _, err := kadm.NewClient(client).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "max.message.bytes", Value: &limit}}, "orders", "dlq-orders"); err != nil {
+					t.Fatal(err)
+				}
+				cfg := b.consumer()
+				cfg.CommitInterval = time.Hour
+				_, stop := b.with(cfg, never, ConsumerHooks{DeadLetters: around})
+				time.Sleep(2 * aLongTime)
+				if err := stop(); err != nil || b.letters() != 3 || b.committed(0) != 3 {
+					t.Errorf("Start returned %v; %d letters, committed %d\n%s", err, b.letters(), b.committed(0), b.log.text.String())
+				}
+			})
+		})
+	}
+}
+
+func TestALetterThatGoesNowhereIsAProblem(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 1)
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		consumer, stop := b.with(cfg, never, ConsumerHooks{DeadLetters: func(PublishFunc) PublishFunc {
+			return func(context.Context, *Record, func(error)) {} // forgets it
+		}})
+		time.Sleep(aLongTime)
+		if h := consumer.Health(); len(h.Problems) != 1 || !strings.Contains(h.Problems[0], "orders-0 offset 0: its dead letter has been on its way since") {
+			t.Errorf("problems %q", h.Problems)
+		}
+		_ = stop()
+	})
+}
+
+// A hook's deadline is for the attempts.
+func TestALetterOutlivesTheRecordsDeadline(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 2)
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		_, stop := b.with(cfg, func(ctx context.Context, msg Message[numbered]) error {
+			if msg.Offset == 0 {
+				<-ctx.Done()
+			}
+			return NewPermanentError("too late", ctx.Err())
+		}, ConsumerHooks{RecordBegun: func(ctx context.Context, r *kgo.Record) context.Context {
+			if r.Offset == 1 {
+				return nil // which is no context: the one that is there goes on
+			}
+			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+			context.AfterFunc(ctx, cancel)
+			return ctx
+		}})
+		time.Sleep(aLongTime)
+		if err := stop(); err != nil || b.letters() != 2 {
+			t.Errorf("Start returned %v; %d letters", err, b.letters())
+		}
+	})
+}
+
+func TestHooksHearOfCommitsThatWereMade(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var told atomic.Int32
+		asked := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Observe: true, Count: -1})
+		hooks := ConsumerHooks{OffsetsCommitted: func(error) { told.Add(1) }}
+		_, stop := b.with(b.consumer(), ignore1, hooks)
+		time.Sleep(time.Minute)
+		for range 5 {
+			b.seed(0, 10)
+			time.Sleep(5 * time.Second)
+		}
+		b.seed(0, 10)
+		_ = stop()
+		_, stop = b.with(b.consumer(), ignore1, hooks) // has nothing to commit
+		time.Sleep(time.Minute)
+		_ = stop()
+		if n := asked.Hits(); n < 5 || int(told.Load()) != n {
+			t.Errorf("told of %d commits, the broker saw %d", told.Load(), n)
+		}
+	})
+}
+
+func TestUseAfterStartPanicsWhateverTheConfig(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.DisableMiddleware = time.Hour, true
+		consumer, stop := b.start(cfg, ignore1)
+		time.Sleep(time.Minute)
+		defer stop()
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		consumer.Use(ConsumerHooks{})
+	})
+}
+
+// Middleware that says done twice makes no two outcomes of one message, and none of another's.
+func TestPublishedIsToldOnceForEachMessage(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		producer, err := NewProducer[numbered](b.producer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer producer.Close()
+		var begun, ended atomic.Int32
+		producer.Use(hookedProducer{ProducerHooks{
+			Publishing: func(*Record) { begun.Add(1) },
+			Published: func(r *Record, took time.Duration, err error) {
+				ended.Add(1)
+				if r.Topic != "orders" || took < 0 || err != nil && !errors.Is(err, ErrClosed) {
+					t.Errorf("told of %s: %v after %v", r.Topic, err, took)
+				}
+			},
+		}}, ProducerMiddleware(func(next PublishFunc) PublishFunc {
+			return func(ctx context.Context, r *Record, done func(error)) {
+				next(ctx, r, func(err error) { done(err); done(err) })
+			}
+		}))
+		for n := range 10 {
+			producer.PublishAsync(t.Context(), Message[numbered]{Value: numbered{n}}, nil)
+		}
+		if err := producer.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_ = producer.Close()
+		_ = producer.Publish(t.Context(), Message[numbered]{})
+		if begun.Load() != 11 || ended.Load() != 11 {
+			t.Errorf("told of %d beginnings and %d ends, want 11 of each", begun.Load(), ended.Load())
+		}
+	})
+}
+
+type hookedProducer struct{ hooks ProducerHooks }
+
+func (p hookedProducer) ForProducer(ProducerInfo) (ProducerMiddleware, ProducerHooks) {
+	return nil, p.hooks
+}
+
+// A log handler may want to know, too.
+type curious struct {
+	slog.Handler
+	ask func()
+}
+
+func (c *curious) Handle(ctx context.Context, line slog.Record) error {
+	if c.ask != nil {
+		c.ask()
+	}
+	return c.Handler.Handle(ctx, line)
+}
+
+func TestNothingIsLoggedUnderALock(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 1)
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.DrainTimeout = time.Hour, time.Second
+		asks := &curious{Handler: cfg.Logger.Handler()}
+		cfg.Logger = slog.New(asks)
+		consumer, err := NewConsumer(cfg, func(ctx context.Context, _ Message[numbered]) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		asks.ask = func() { consumer.Health() }
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- consumer.Start(ctx) }()
+		time.Sleep(time.Minute)
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID})
+		time.Sleep(time.Minute)
+		cancel()
+		if err := <-ended; !errors.Is(err, ErrDrainTimeout) {
+			t.Errorf("Start returned %v", err)
+		}
+		_ = consumer.Close()
+	})
+}
