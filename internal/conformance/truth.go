@@ -17,8 +17,8 @@ import (
 	"github.com/skeji/kafka/middleware"
 )
 
-// RunWithAllMiddleware runs every test with all middleware on, and then compares what the metrics say with what happened: at
-// the handlers, in the log, and at the brokers.
+// RunWithAllMiddleware runs every test with all middleware on, Consuming and Producing too, and then compares what the metrics
+// say with what happened: at the handlers, in the log, and at the brokers.
 func (s Suite) RunWithAllMiddleware(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	s.log = &journal{}
@@ -27,12 +27,12 @@ func (s Suite) RunWithAllMiddleware(t *testing.T) {
 	}
 	logger := middleware.WithLogger(slog.New(slog.DiscardHandler))
 	metrics := middleware.WithRegisterer(registry)
-	s.Consuming = []kafka.ConsumerPlugin{
+	s.Consuming = append([]kafka.ConsumerPlugin{
 		middleware.LoggingConsumerMiddleware(logger), middleware.MetricsConsumerMiddleware(metrics),
 		middleware.MetricsConsumerMiddleware(middleware.WithRegisterer(prometheus.NewRegistry())), // a second one counts for itself
-		middleware.RecoveryConsumerMiddleware(), middleware.TimeoutConsumerMiddleware(time.Hour), s.truth,
-	}
-	s.Producing = []kafka.ProducerPlugin{middleware.LoggingProducerMiddleware(logger), middleware.MetricsProducerMiddleware(metrics)}
+		middleware.RecoveryConsumerMiddleware(), middleware.TimeoutConsumerMiddleware(time.Hour),
+	}, append(s.Consuming, s.truth)...)
+	s.Producing = append([]kafka.ProducerPlugin{middleware.LoggingProducerMiddleware(logger), middleware.MetricsProducerMiddleware(metrics)}, s.Producing...)
 	s.Run(t)
 	s.truth.compare(t, s.log, gather(t, registry))
 }
