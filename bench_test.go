@@ -139,6 +139,7 @@ func BenchmarkObserve(b *testing.B) {
 		plugins []kafka.ConsumerPlugin
 	}{
 		{"plain", nil},
+		{"again", nil}, // what the machine makes of nothing
 		{"metrics", []kafka.ConsumerPlugin{middleware.MetricsConsumerMiddleware(metrics)}},
 		{"logging", []kafka.ConsumerPlugin{middleware.LoggingConsumerMiddleware(logger)}},
 		{"both", []kafka.ConsumerPlugin{middleware.LoggingConsumerMiddleware(logger), middleware.MetricsConsumerMiddleware(metrics)}},

@@ -127,7 +127,6 @@ func (p *partition) step() bool {
 		p.recordCtx = p.c.hooks.begun(p.ctx, p.inHand)
 	}
 	end := p.settle(p.inHand)
-	end.Attempts = p.attempt
 	settled := end.Outcome != OutcomeLeft
 	p.finish(p.inHand, settled)
 	p.c.hooks.settled(p.recordCtx, p.inHand, end)
@@ -171,31 +170,27 @@ func (p *partition) settle(r *kgo.Record) Settlement {
 	for {
 		v := p.try(r)
 		p.exited = nil // this goroutine goes on
-		end := Settlement{Outcome: OutcomeHandled, Class: v.class, Err: v.err}
+		end := func(outcome Outcome) Settlement { return Settlement{outcome, v.class, p.attempt, v.err} }
 		switch {
 		case v.err == nil:
-			return end
+			return end(OutcomeHandled)
 		case p.ctx.Err() != nil:
-			end.Outcome = OutcomeLeft // we took the context away: whatever the handler made of that is no verdict
-			return end
+			return end(OutcomeLeft) // we took the context away: whatever the handler made of that is no verdict
 		case v.class == ClassBusiness:
-			end.Outcome = OutcomeRejected
-			return end
+			return end(OutcomeRejected)
 		case v.class == ClassTransient && p.attempt <= p.c.cfg.MaxRetries:
 			delay := p.delay(v)
-			p.c.hooks.retryScheduled(p.recordCtx, r, Retry{Attempt: p.attempt, Wait: delay, Err: v.err})
+			p.c.hooks.retryScheduled(p.recordCtx, r, Retry{p.attempt, delay, v.err})
 			p.now(ActivityBackoff)
 			if !wait(delay, p.stop) {
-				end.Outcome = OutcomeLeft
-				return end
+				return end(OutcomeLeft)
 			}
 			p.now(ActivityHandling)
-		case p.giveUp(r, v):
-			end.Outcome = OutcomeDeadLettered
-			return end
 		default:
-			end.Outcome = OutcomeLeft
-			return end
+			if !p.giveUp(r, v) {
+				return end(OutcomeLeft)
+			}
+			return end(OutcomeDeadLettered)
 		}
 	}
 }
