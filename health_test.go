@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -540,6 +541,7 @@ func TestHealthHandlerAnswersProbes(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer fresh.Close()
+		synctest.Wait() // a new client goes on asking for a moment
 		asked := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata, kmsg.ListOffsets, kmsg.OffsetFetch, kmsg.ApiVersions}, Observe: true, Count: -1})
 		get := func(handler http.Handler, method, path string, want int) string {
 			t.Helper()
