@@ -87,12 +87,13 @@ type numbered struct {
 }
 
 // start runs a consumer until stop is called, which returns Start's error.
-func (b *bubble) start(cfg ConsumerConfig, handle Handler[numbered]) (consumer *Consumer[numbered], stop func() error) {
+func (b *bubble) start(cfg ConsumerConfig, handle Handler[numbered], plugins ...ConsumerPlugin) (consumer *Consumer[numbered], stop func() error) {
 	b.t.Helper()
 	consumer, err := NewConsumer(cfg, handle)
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	consumer.Use(plugins...)
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
 	go func() { result <- consumer.Start(ctx) }()

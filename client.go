@@ -12,6 +12,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/internal/flood"
 )
 
 // What the brokers get to know as the client's software.
@@ -59,7 +61,7 @@ func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client
 	if log == nil {
 		log = slog.Default()
 	}
-	quiet := &quiet{}
+	quiet := flood.Quiet()
 	c := &Client{
 		cfg: cfg, log: log, logs: clientLogger(log, quiet), access: &accessWatch{cfg: cfg, log: log, quiet: quiet}, delivery: deadlines{timeout: cfg.DeliveryTimeout},
 		buffered: newBudget(cfg.MaxBufferedRecords, cfg.MaxBufferedBytes), letters: newBudget(1, 1),

@@ -20,6 +20,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka/internal/flood"
 )
 
 // ConnectError is a broker that could not be reached or would not have us, with the likely cause. [errors.Is] finds
@@ -218,7 +220,7 @@ type accessWatch struct {
 	log       *slog.Logger
 	onRefusal func(err error, lasting time.Duration) // may be nil; called at each refusal, from the client's goroutines
 
-	quiet       *quiet
+	quiet       *flood.Gate
 	mu          sync.Mutex
 	connected   bool  // ever: until then, whoever makes the client says what is wrong
 	err         error // the latest refusal; nil while access is good
@@ -274,7 +276,7 @@ func (w *accessWatch) missed(err *ConnectError) {
 	}
 	w.unreached, w.missedAt = err, time.Now()
 	w.mu.Unlock()
-	if connected && w.quiet.allow(err.Broker) {
+	if connected && w.quiet.Allow(err.Broker) {
 		w.log.LogAttrs(context.Background(), slog.LevelWarn, "broker can't be reached; it is tried again", slog.String("broker", err.Broker), slog.Any("error", err))
 	}
 }

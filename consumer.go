@@ -91,8 +91,8 @@ type consumer struct {
 	polledAt       atomic.Int64 // when the poll loop last showed that it is alive, in nanoseconds since made; 0: never
 	healthAsked    atomic.Int64 // when somebody last asked for the health, likewise
 	assignedOnce   atomic.Bool
-	refusedOffsets time.Time // since when committed offsets are refused; the group's session alone touches it
-	quiet          quiet     // repeated log lines
+	refusedOffsets time.Time   // since when committed offsets are refused; the group's session alone touches it
+	quiet          *flood.Gate // repeated log lines
 
 	mu         sync.Mutex
 	middleware []ConsumerMiddleware
@@ -133,7 +133,7 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 		cfg: cfg, log: client.log, client: client, handle: handle,
 		// Half of the memory is for the running: the rest is what partitions that stand still may hold, see relieve.
 		queued: newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes).halved(),
-		made:   time.Now(), ended: make(chan struct{}), floods: flood.New(),
+		made:   time.Now(), ended: make(chan struct{}), floods: flood.New(), quiet: flood.Quiet(),
 		partitions: map[int32]*partition{}, stragglers: map[int32]<-chan struct{}{},
 	}, nil
 }

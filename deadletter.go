@@ -14,6 +14,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/internal/recordheader"
 )
 
 // Names of the headers that a dead letter carries beside those of its record, as UTF-8 text. The first six are those of
@@ -323,11 +325,7 @@ func (p *partition) logDeadLetter(r *kgo.Record, v verdict, stored *Record) {
 		slog.Int64("dlq_offset", stored.Offset), slog.String("class", string(v.class)), slog.Int("attempts", p.attempt),
 		slog.String("error", v.text),
 	}
-	for _, id := range [][2]string{{"correlation_id", HeaderCorrelationID}, {"conversation_id", HeaderConversationID}} {
-		if text, _ := lastHeader(r.Headers, id[1]); text != "" {
-			attrs = append(attrs, slog.String(id[0], text[:min(len(text), maxLoggedID)]))
-		}
-	}
+	attrs = append(attrs, recordheader.IDs(r.Headers, HeaderCorrelationID, HeaderConversationID)...)
 	if v.stack != nil {
 		attrs = append(attrs, slog.String("stack", string(v.stack)))
 	}

@@ -66,7 +66,7 @@
 //   - client.go: the connection that producers share
 //   - deadline.go: how long a message may be on its way
 //   - lookup.go: what the brokers say of topics
-//   - log.go: lines that repeat, and franz-go's own
+//   - log.go: franz-go's own lines
 //   - clienthooks.go: what franz-go tells of its connections
 //   - message.go: Message, its builder, the headers
 //   - codec.go: values as bytes

@@ -183,38 +183,6 @@ func (hooks consumerHooks) settled(ctx context.Context, r *kgo.Record, s Settlem
 	}
 }
 
-func (hooks consumerHooks) partitions(which func(*ConsumerHooks) func([]int32), ids []int32) {
-	for i := range hooks {
-		if hook := which(&hooks[i]); hook != nil {
-			hook(ids)
-		}
-	}
-}
-
-func (hooks consumerHooks) committed(err error) {
-	for i := range hooks {
-		if hook := hooks[i].OffsetsCommitted; hook != nil {
-			hook(err)
-		}
-	}
-}
-
-func (hooks consumerHooks) paused(partition int32) {
-	for i := range hooks {
-		if hook := hooks[i].FetchingPaused; hook != nil {
-			hook(partition)
-		}
-	}
-}
-
-func (hooks consumerHooks) resumed(partition int32) {
-	for i := range hooks {
-		if hook := hooks[i].FetchingResumed; hook != nil {
-			hook(partition)
-		}
-	}
-}
-
 func (hooks consumerHooks) rewound(partition int32, from, to int64) {
 	for i := range hooks {
 		if hook := hooks[i].FetchingRewound; hook != nil {
@@ -223,10 +191,39 @@ func (hooks consumerHooks) rewound(partition int32, from, to int64) {
 	}
 }
 
-func (hooks consumerHooks) stalled(s Stall) {
+// tellEach calls one hook of each plugin.
+func tellEach[A any](hooks consumerHooks, which func(*ConsumerHooks) func(A), about A) {
 	for i := range hooks {
-		if hook := hooks[i].Stalled; hook != nil {
-			hook(s)
+		if hook := which(&hooks[i]); hook != nil {
+			hook(about)
 		}
 	}
+}
+
+func (hooks consumerHooks) assigned(partitions []int32) {
+	tellEach(hooks, func(h *ConsumerHooks) func([]int32) { return h.PartitionsAssigned }, partitions)
+}
+
+func (hooks consumerHooks) revoked(partitions []int32) {
+	tellEach(hooks, func(h *ConsumerHooks) func([]int32) { return h.PartitionsRevoked }, partitions)
+}
+
+func (hooks consumerHooks) lost(partitions []int32) {
+	tellEach(hooks, func(h *ConsumerHooks) func([]int32) { return h.PartitionsLost }, partitions)
+}
+
+func (hooks consumerHooks) committed(err error) {
+	tellEach(hooks, func(h *ConsumerHooks) func(error) { return h.OffsetsCommitted }, err)
+}
+
+func (hooks consumerHooks) paused(partition int32) {
+	tellEach(hooks, func(h *ConsumerHooks) func(int32) { return h.FetchingPaused }, partition)
+}
+
+func (hooks consumerHooks) resumed(partition int32) {
+	tellEach(hooks, func(h *ConsumerHooks) func(int32) { return h.FetchingResumed }, partition)
+}
+
+func (hooks consumerHooks) stalled(s Stall) {
+	tellEach(hooks, func(h *ConsumerHooks) func(Stall) { return h.Stalled }, s)
 }

@@ -89,22 +89,7 @@ func (a asking) ForConsumer(info ConsumerInfo) (ConsumerMiddleware, ConsumerHook
 // run starts a consumer that tells.
 func (n *told) run(b *bubble, cfg ConsumerConfig, handle Handler[numbered]) (consumer *Consumer[numbered], stop func() error) {
 	b.t.Helper()
-	consumer, err := NewConsumer(cfg, handle)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	consumer.Use(asking{n})
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- consumer.Start(ctx) }()
-	stop = sync.OnceValue(func() error {
-		cancel()
-		err := <-ended
-		_ = consumer.Close()
-		return err
-	})
-	b.t.Cleanup(func() { _ = stop() })
-	return consumer, stop
+	return b.start(cfg, handle, asking{n})
 }
 
 func wantTold(t *testing.T, n *told, want ...string) {

@@ -3,39 +3,15 @@ package kafka
 import (
 	"context"
 	"log/slog"
-	"sync"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/plugin/kslog"
+
+	"github.com/skeji/kafka/internal/flood"
 )
 
-// maxLoggedID is how much of an id a line holds: ids come from outside.
-const maxLoggedID = 128
-
-// quiet lets one of many equal log lines through every ten seconds.
-type quiet struct {
-	mu   sync.Mutex
-	last map[string]time.Time
-}
-
-func (q *quiet) allow(line string) bool {
-	const every, most = 10 * time.Second, 100 // lines remembered
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	now := time.Now()
-	if last, ok := q.last[line]; ok && now.Sub(last) < every {
-		return false
-	}
-	if q.last == nil || len(q.last) >= most {
-		q.last = map[string]time.Time{}
-	}
-	q.last[line] = now
-	return true
-}
-
 // clientLogger gives franz-go's own lines to log. The clients of one consumer share what is held back.
-func clientLogger(log *slog.Logger, quiet *quiet) kgo.Logger {
+func clientLogger(log *slog.Logger, quiet *flood.Gate) kgo.Logger {
 	return kslog.New(slog.New(&clientLogs{log.Handler(), quiet}))
 }
 
@@ -44,7 +20,7 @@ func clientLogger(log *slog.Logger, quiet *quiet) kgo.Logger {
 // once in ten seconds.
 type clientLogs struct {
 	slog.Handler
-	quiet *quiet
+	quiet *flood.Gate
 }
 
 func clientLevel(level slog.Level) slog.Level { return level - (slog.LevelError - slog.LevelWarn) }
@@ -67,7 +43,7 @@ func (h *clientLogs) Handle(ctx context.Context, line slog.Record) error {
 			return nil
 		}
 	}
-	if level >= slog.LevelInfo && !h.quiet.allow("franz-go: "+line.Message) {
+	if level >= slog.LevelInfo && !h.quiet.Allow("franz-go: "+line.Message) {
 		return nil
 	}
 	ours := slog.NewRecord(line.Time, level, line.Message, 0)

@@ -15,6 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka/internal/flood"
 )
 
 func TestFranzGosLinesComeALevelLowerAndOnce(t *testing.T) {
@@ -29,7 +31,7 @@ func TestFranzGosLinesComeALevelLowerAndOnce(t *testing.T) {
 		-100:            {kgo.LogLevelDebug, 5},
 	} {
 		var out bytes.Buffer
-		logs := clientLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level})), &quiet{})
+		logs := clientLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level})), flood.Quiet())
 		if got := logs.Level(); got != want.speaks {
 			t.Errorf("at %v franz-go is asked for %v, want %v", level, got, want.speaks)
 		}
@@ -59,7 +61,7 @@ func TestADeadLettersLineSaysWhereItIs(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		want := "topic=orders partition=1 offset=0 group=group dlq_topic=dlq-orders dlq_partition=1 dlq_offset=0 class=permanent attempts=1 error=never correlation_id=c-1 conversation_id=" + strings.Repeat("x", maxLoggedID) + "\n"
+		want := "topic=orders partition=1 offset=0 group=group dlq_topic=dlq-orders dlq_partition=1 dlq_offset=0 class=permanent attempts=1 error=never correlation_id=c-1 conversation_id=" + strings.Repeat("x", 128) + "\n"
 		if b.log.count(want) != 1 || b.log.count(`msg="consumer stopped" topic=orders group=group`) != 1 {
 			t.Errorf("the log lacks\n%s\n%s", want, b.log.text.String())
 		}

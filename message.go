@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/internal/recordheader"
 )
 
 // Names of the headers that carry a message's metadata, as UTF-8 text. The message's time is the record's own timestamp.
@@ -176,13 +178,9 @@ func withMessageID(headers []kgo.RecordHeader) []kgo.RecordHeader {
 	return setHeader(headers, HeaderMessageID, id)
 }
 
-func lastHeader(headers []kgo.RecordHeader, name string) (value string, ok bool) {
-	for i := len(headers) - 1; i >= 0; i-- {
-		if headers[i].Key == name {
-			return string(headers[i].Value), true
-		}
-	}
-	return "", false
+func lastHeader(list []kgo.RecordHeader, name string) (value string, ok bool) {
+	bytes, ok := recordheader.Last(list, name)
+	return string(bytes), ok
 }
 
 // setHeader replaces every header of that name by one. It may change the slice it is given.

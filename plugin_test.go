@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,27 +16,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// with runs a consumer with plugins until stop is called.
-func (b *bubble) with(cfg ConsumerConfig, handle Handler[numbered], plugins ...ConsumerPlugin) (consumer *Consumer[numbered], stop func() error) {
-	b.t.Helper()
-	consumer, err := NewConsumer(cfg, handle)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	consumer.Use(plugins...)
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- consumer.Start(ctx) }()
-	stop = sync.OnceValue(func() error {
-		cancel()
-		err := <-ended
-		_ = consumer.Close()
-		return err
-	})
-	b.t.Cleanup(func() { _ = stop() })
-	return consumer, stop
-}
 
 func never(context.Context, Message[numbered]) error { return NewPermanentError("never", nil) }
 
@@ -79,7 +57,7 @@ func TestMiddlewareAroundLettersCannotStopThem(t *testing.T) {
 				}
 				cfg := b.consumer()
 				cfg.CommitInterval = time.Hour
-				_, stop := b.with(cfg, never, ConsumerHooks{DeadLetters: around})
+				_, stop := b.start(cfg, never, ConsumerHooks{DeadLetters: around})
 				time.Sleep(2 * aLongTime)
 				if err := stop(); err != nil || b.letters() != 3 || b.committed(0) != 3 {
 					t.Errorf("Start returned %v; %d letters, committed %d\n%s", err, b.letters(), b.committed(0), b.log.text.String())
@@ -94,7 +72,7 @@ func TestALetterThatGoesNowhereIsAProblem(t *testing.T) {
 		b.seed(0, 1)
 		cfg := b.consumer()
 		cfg.CommitInterval = time.Hour
-		consumer, stop := b.with(cfg, never, ConsumerHooks{DeadLetters: func(PublishFunc) PublishFunc {
+		consumer, stop := b.start(cfg, never, ConsumerHooks{DeadLetters: func(PublishFunc) PublishFunc {
 			return func(context.Context, *Record, func(error)) {} // forgets it
 		}})
 		time.Sleep(aLongTime)
@@ -111,7 +89,7 @@ func TestALetterOutlivesTheRecordsDeadline(t *testing.T) {
 		b.seed(0, 2)
 		cfg := b.consumer()
 		cfg.CommitInterval = time.Hour
-		_, stop := b.with(cfg, func(ctx context.Context, msg Message[numbered]) error {
+		_, stop := b.start(cfg, func(ctx context.Context, msg Message[numbered]) error {
 			if msg.Offset == 0 {
 				<-ctx.Done()
 			}
@@ -136,7 +114,7 @@ func TestHooksHearOfCommitsThatWereMade(t *testing.T) {
 		var told atomic.Int32
 		asked := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Observe: true, Count: -1})
 		hooks := ConsumerHooks{OffsetsCommitted: func(error) { told.Add(1) }}
-		_, stop := b.with(b.consumer(), ignore1, hooks)
+		_, stop := b.start(b.consumer(), ignore1, hooks)
 		time.Sleep(time.Minute)
 		for range 5 {
 			b.seed(0, 10)
@@ -144,7 +122,7 @@ func TestHooksHearOfCommitsThatWereMade(t *testing.T) {
 		}
 		b.seed(0, 10)
 		_ = stop()
-		_, stop = b.with(b.consumer(), ignore1, hooks) // has nothing to commit
+		_, stop = b.start(b.consumer(), ignore1, hooks) // has nothing to commit
 		time.Sleep(time.Minute)
 		_ = stop()
 		if n := asked.Hits(); n < 5 || int(told.Load()) != n {

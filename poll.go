@@ -157,7 +157,7 @@ func (c *consumer) pollError(ctx context.Context, topic string, partition int32,
 		!isProtocol && c.cfg.AutoOffsetReset == "none":                                // such as a group without a committed offset
 		return fmt.Errorf("kafka: consume %s-%d: %w", topic, partition, err)
 	}
-	if c.quiet.allow(err.Error()) {
+	if c.quiet.Allow(err.Error()) {
 		c.log.LogAttrs(ctx, slog.LevelWarn, "fetching failed; it is tried again", where,
 			slog.Int("partition", int(partition)), slog.Any("error", err))
 	}
@@ -181,7 +181,7 @@ func (c *consumer) groupError(ctx context.Context, err error, access *accessWatc
 	if ok && !protocol.Retriable && !isAuthentication(err) && !slices.ContainsFunc(passing, func(e error) bool { return errors.Is(err, e) }) {
 		return err
 	}
-	if c.quiet.allow(err.Error()) {
+	if c.quiet.Allow(err.Error()) {
 		c.log.LogAttrs(ctx, slog.LevelWarn, "group membership interrupted; joining again", slog.Any("error", err))
 	}
 	return nil
@@ -189,7 +189,7 @@ func (c *consumer) groupError(ctx context.Context, err error, access *accessWatc
 
 // refused ends the consumer when the brokers refuse it for too long, or before it ever had a partition.
 func (c *consumer) refused(err error, lasting time.Duration) {
-	if c.quiet.allow("refused") {
+	if c.quiet.Allow("refused") {
 		c.log.LogAttrs(context.Background(), slog.LevelError, "brokers refuse access", slog.String("topic", c.cfg.Topic),
 			slog.String("group", c.cfg.Group), slog.Duration("lasting", lasting), slog.Any("error", err))
 	}
@@ -208,7 +208,7 @@ func (c *consumer) committed(err error) {
 	if protocol, ok := errors.AsType[*kerr.Error](err); ok {
 		text = protocol.Message // whichever partition it is about
 	}
-	if c.quiet.allow("commit: " + text) {
+	if c.quiet.Allow("commit: " + text) {
 		c.log.LogAttrs(context.Background(), slog.LevelWarn, "offset commit failed; finished records may be redelivered",
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Any("error", err))
 	}

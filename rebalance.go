@@ -35,7 +35,7 @@ func (c *consumer) assigned(_ context.Context, client *kgo.Client, added map[str
 		c.log.LogAttrs(context.Background(), slog.LevelInfo, "no partition assigned; other members have them all",
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
 	}
-	c.hooks.partitions(func(h *ConsumerHooks) func([]int32) { return h.PartitionsAssigned }, added[c.cfg.Topic])
+	c.hooks.assigned(added[c.cfg.Topic])
 }
 
 // take returns how many partitions there are now.
@@ -55,11 +55,12 @@ func (c *consumer) take(client *kgo.Client, added map[string][]int32) (held int)
 
 // revoked hands partitions over: what is in hand is finished and committed first.
 func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[string][]int32) {
-	leaving := c.remove(slog.LevelInfo, "partitions revoked; what is in hand is finished first", removed)
+	leaving := c.remove(removed)
 	if len(leaving) == 0 {
 		return // cooperative rebalancing says so at every session's end
 	}
-	c.hooks.partitions(func(h *ConsumerHooks) func([]int32) { return h.PartitionsRevoked }, removed[c.cfg.Topic])
+	c.logPartitions(slog.LevelInfo, "partitions revoked; what is in hand is finished first", removed)
+	c.hooks.revoked(removed[c.cfg.Topic])
 	c.drain(leaving)
 	marked := len(client.MarkedOffsets()[c.cfg.Topic]) > 0
 	err := commitHandover(client)
@@ -91,7 +92,10 @@ func commitHandover(client *kgo.Client) error {
 
 // lost lets go of partitions that are another member's already: nothing is finished, nothing committed.
 func (c *consumer) lost(_ context.Context, _ *kgo.Client, removed map[string][]int32) {
-	leaving := c.remove(slog.LevelWarn, "partitions lost", removed)
+	leaving := c.remove(removed)
+	if len(leaving) > 0 {
+		c.logPartitions(slog.LevelWarn, "partitions lost", removed)
+	}
 	for _, p := range leaving {
 		p.fence()
 		p.halt()
@@ -99,7 +103,7 @@ func (c *consumer) lost(_ context.Context, _ *kgo.Client, removed map[string][]i
 	}
 	c.abandon(awaitWorkers(leaving, drainGrace))
 	if len(leaving) > 0 {
-		c.hooks.partitions(func(h *ConsumerHooks) func([]int32) { return h.PartitionsLost }, removed[c.cfg.Topic])
+		c.hooks.lost(removed[c.cfg.Topic])
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -111,15 +115,7 @@ func (c *consumer) lost(_ context.Context, _ *kgo.Client, removed map[string][]i
 }
 
 // remove takes partitions out of the map. If it returns any, a handover is under way.
-func (c *consumer) remove(level slog.Level, text string, removed map[string][]int32) []*partition {
-	leaving := c.takeOut(removed)
-	if len(leaving) > 0 {
-		c.logPartitions(level, text, removed)
-	}
-	return leaving
-}
-
-func (c *consumer) takeOut(removed map[string][]int32) (leaving []*partition) {
+func (c *consumer) remove(removed map[string][]int32) (leaving []*partition) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, ids := range removed {

@@ -8,12 +8,14 @@
 package middleware
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/internal/flood"
+	"github.com/skeji/kafka/internal/recordheader"
 )
 
 // LoggingOption changes what the logging middleware does.
@@ -85,24 +87,7 @@ func (l logging) about(r *kafka.Record) []slog.Attr {
 	if r.Key != nil {
 		attrs = append(attrs, slog.String("key_hash", l.keyHash(r.Key)))
 	}
-	if id := header(r, kafka.HeaderCorrelationID); id != "" {
-		attrs = append(attrs, slog.String("correlation_id", id))
-	}
-	if id := header(r, kafka.HeaderConversationID); id != "" {
-		attrs = append(attrs, slog.String("conversation_id", id))
-	}
-	return attrs
-}
-
-// header returns the last header of that name, cut to what a log line should hold: it comes from outside.
-func header(r *kafka.Record, name string) string {
-	const most = 128
-	for i := len(r.Headers) - 1; i >= 0; i-- {
-		if h := r.Headers[i]; h.Key == name {
-			return string(h.Value[:min(len(h.Value), most)])
-		}
-	}
-	return ""
+	return append(attrs, recordheader.IDs(r.Headers, kafka.HeaderCorrelationID, kafka.HeaderConversationID)...)
 }
 
 // LoggingConsumerMiddleware logs one line for each attempt at a record: Debug when it was handled, Info for a business
@@ -116,9 +101,7 @@ type consumerLogging struct{ logging }
 
 func (c consumerLogging) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMiddleware, kafka.ConsumerHooks) {
 	l := c.logging
-	if l.logger == nil {
-		l.logger = info.Logger
-	}
+	l.logger = cmp.Or(l.logger, info.Logger)
 	return l.aroundAttempt, kafka.ConsumerHooks{}
 }
 
@@ -127,10 +110,11 @@ func (l logging) aroundAttempt(next kafka.HandlerFunc) kafka.HandlerFunc {
 		began := time.Now()
 		err := next(&handlerLog{ctx, l, r}, r)
 		attrs := []slog.Attr{slog.Duration("duration", time.Since(began))}
+		class := kafka.ClassOf(err)
 		if err != nil {
-			attrs = append(attrs, slog.String("class", string(kafka.ClassOf(err))), slog.Any("error", err))
+			attrs = append(attrs, slog.String("class", string(class)), slog.Any("error", err))
 		}
-		switch kafka.ClassOf(err) {
+		switch class {
 		case "":
 			l.line(ctx, slog.LevelDebug, "record handled", r, attrs...)
 		case kafka.ClassBusiness:
@@ -153,9 +137,7 @@ type producerLogging struct{ logging }
 
 func (p producerLogging) ForProducer(info kafka.ProducerInfo) (kafka.ProducerMiddleware, kafka.ProducerHooks) {
 	l := p.logging
-	if l.logger == nil {
-		l.logger = info.Logger
-	}
+	l.logger = cmp.Or(l.logger, info.Logger)
 	return l.aroundPublish, kafka.ProducerHooks{}
 }
 

@@ -105,8 +105,8 @@ func metricsIn(registerer prometheus.Registerer) *metrics {
 func newMetrics() *metrics {
 	const consumer = "messaging_kafka_consumer_"
 	m := &metrics{consumers: &consumerGauges{}, clients: &clientMetrics{}}
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	counter := func(name, help string, constant prometheus.Labels, labels ...string) *prometheus.CounterVec {
+		vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: constant}, labels)
 		m.all = append(m.all, vec)
 		return vec
 	}
@@ -124,13 +124,10 @@ func newMetrics() *metrics {
 	}
 	m.process = duration("messaging_process_duration_seconds", "Duration of an attempt to handle a record.",
 		operation("process"), labelTopic, labelGroup, labelError)
-	m.consumed = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "messaging_client_consumed_messages_total", Help: "Records given to the handler; retries are not counted.", ConstLabels: operation("process"),
-	}, []string{labelTopic, labelGroup})
-	send := operation("send")
-	m.sent = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "messaging_client_sent_messages_total", Help: "Messages published, dead letters among them, by outcome.", ConstLabels: send,
-	}, []string{labelTopic, labelError})
+	m.consumed = counter("messaging_client_consumed_messages_total", "Records given to the handler; retries are not counted.",
+		operation("process"), labelTopic, labelGroup)
+	m.sent = counter("messaging_client_sent_messages_total", "Messages published, dead letters among them, by outcome.",
+		operation("send"), labelTopic, labelError)
 	typed := operation("send")
 	typed[labelType] = "send"
 	m.send = duration("messaging_client_operation_duration_seconds", "Duration of a publish, until the brokers have stored the message or it failed.",
@@ -138,18 +135,18 @@ func newMetrics() *metrics {
 	m.sending = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "messaging_kafka_producer_in_flight_messages", Help: "Messages that are being published.",
 	}, []string{labelTopic})
-	m.records = counter(consumer+"records_total", "Records by what became of them: ok, retried (ok after retries), business, dead_lettered, or left, to be redelivered.",
+	m.records = counter(consumer+"records_total", "Records by what became of them: ok, retried (ok after retries), business, dead_lettered, or left, to be redelivered.", nil,
 		labelTopic, labelGroup, "outcome", labelError)
-	m.retries = counter(consumer+"retries_total", "Attempts that failed and are followed by another.", labelTopic, labelGroup)
-	m.decodeErrors = counter(consumer+"decode_errors_total", "Records whose value can't be decoded.", labelTopic, labelGroup)
-	m.deadLettersRefused = counter(consumer+"dead_letter_failures_total", "Tries to store a dead letter that failed; its partition waits.",
+	m.retries = counter(consumer+"retries_total", "Attempts that failed and are followed by another.", nil, labelTopic, labelGroup)
+	m.decodeErrors = counter(consumer+"decode_errors_total", "Records whose value can't be decoded.", nil, labelTopic, labelGroup)
+	m.deadLettersRefused = counter(consumer+"dead_letter_failures_total", "Tries to store a dead letter that failed; its partition waits.", nil,
 		labelTopic, labelGroup, labelError)
-	m.rebalances = counter(consumer+"rebalances_total", "Times that partitions were assigned, revoked, or lost without being asked for.",
+	m.rebalances = counter(consumer+"rebalances_total", "Times that partitions were assigned, revoked, or lost without being asked for.", nil,
 		labelTopic, labelGroup, "event")
-	m.commits = counter(consumer+"commits_total", "Offset commits, by outcome.", labelTopic, labelGroup, labelError)
-	m.pauses = counter(consumer+"pauses_total", "Times that fetching a partition was paused for the others' sake.", labelTopic, labelGroup)
-	m.rewinds = counter(consumer+"rewinds_total", "Times that records were fetched again within one assignment.", labelTopic, labelGroup)
-	m.stalls = counter(consumer+"stalls_total", "Times that an attempt was named because it had run for too long.", labelTopic, labelGroup)
-	m.all = append(m.all, m.consumed, m.sent, m.sending, m.consumers)
+	m.commits = counter(consumer+"commits_total", "Offset commits, by outcome.", nil, labelTopic, labelGroup, labelError)
+	m.pauses = counter(consumer+"pauses_total", "Times that fetching a partition was paused for the others' sake.", nil, labelTopic, labelGroup)
+	m.rewinds = counter(consumer+"rewinds_total", "Times that records were fetched again within one assignment.", nil, labelTopic, labelGroup)
+	m.stalls = counter(consumer+"stalls_total", "Times that an attempt was named because it had run for too long.", nil, labelTopic, labelGroup)
+	m.all = append(m.all, m.sending, m.consumers)
 	return m
 }

@@ -13,6 +13,9 @@ const (
 	Per   = time.Second
 )
 
+// maxKinds bounds what a gate remembers, should kinds be many after all.
+const maxKinds = 100
+
 // Gate lets the first lines of each kind through in each period, then every so many. Its fields are not to change once it
 // is used. It is safe for concurrent use.
 type Gate struct {
@@ -33,15 +36,23 @@ type kind struct {
 // New returns a gate with the defaults.
 func New() *Gate { return &Gate{First: First, Every: Every, Per: Per} }
 
-// Pass tells whether a line of this kind may be written, and how many were kept back before it. Kinds are few: constants, not
-// texts of errors.
+// Quiet returns a gate for lines that repeat themselves: one of each kind passes in ten seconds.
+func Quiet() *Gate { return &Gate{First: 1, Per: 10 * time.Second} }
+
+// Allow is Pass for those who don't tell how many were kept back.
+func (g *Gate) Allow(name string) bool {
+	_, ok := g.Pass(name)
+	return ok
+}
+
+// Pass tells whether a line of this kind may be written, and how many were kept back before it.
 func (g *Gate) Pass(name string) (withheld int, ok bool) {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	k := g.kinds[name]
 	if k == nil {
-		if g.kinds == nil {
+		if g.kinds == nil || len(g.kinds) >= maxKinds {
 			g.kinds = map[string]*kind{}
 		}
 		k = &kind{}

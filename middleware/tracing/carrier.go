@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/recordheader"
 )
 
 const (
@@ -97,13 +98,9 @@ func without(headers []kgo.RecordHeader, names ...string) []kgo.RecordHeader {
 	return kept
 }
 
-func lastHeader(headers []kgo.RecordHeader, name string) []byte {
-	for i := len(headers) - 1; i >= 0; i-- {
-		if headers[i].Key == name {
-			return headers[i].Value
-		}
-	}
-	return nil
+func lastHeader(list []kgo.RecordHeader, name string) []byte {
+	value, _ := recordheader.Last(list, name)
+	return value
 }
 
 // appendIDs adds the ids that the headers hold, shortened to what an attribute should hold.

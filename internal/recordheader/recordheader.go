@@ -1,0 +1,31 @@
+// Package recordheader reads a record's headers, for everybody alike.
+package recordheader
+
+import (
+	"log/slog"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// maxLogged is how much of an id a log line holds: ids come from outside.
+const maxLogged = 128
+
+// Last returns the last header of that name, as Kafka's own lastHeader does.
+func Last(headers []kgo.RecordHeader, name string) (value []byte, ok bool) {
+	for i := len(headers) - 1; i >= 0; i-- {
+		if headers[i].Key == name {
+			return headers[i].Value, true
+		}
+	}
+	return nil, false
+}
+
+// IDs returns the ids that a record's log lines have, cut. correlation and conversation are the names of their headers.
+func IDs(headers []kgo.RecordHeader, correlation, conversation string) (attrs []slog.Attr) {
+	for _, id := range [...]struct{ key, header string }{{"correlation_id", correlation}, {"conversation_id", conversation}} {
+		if value, _ := Last(headers, id.header); len(value) > 0 {
+			attrs = append(attrs, slog.String(id.key, string(value[:min(len(value), maxLogged)])))
+		}
+	}
+	return attrs
+}
