@@ -132,8 +132,11 @@ type ConsumerConfig struct {
 	RetryBackoff time.Duration
 	// RetryBackoffMax is the largest bound of a wait between attempts. Default 30s.
 	RetryBackoffMax time.Duration
-	// Concurrency is how many keys of one partition are handled side by side. Only 1, the default, is supported yet:
-	// partitions are handled side by side, the records of each one by one.
+	// Concurrency is how many records of one partition are handled side by side. Default 1: a partition's records are handled
+	// one by one, whatever their keys. With more, records of one key are still handled in order, and wait for one that is
+	// retried; those of other keys, and those without a key, go on meanwhile, up to 100,000 of them. The committed offset stays
+	// below the first record that is not done, and what is done beyond it is told in the commit's metadata, so that a clean
+	// handover redelivers nothing of it. A crash may.
 	Concurrency int
 	// AutoOffsetReset is where a group without a committed offset starts, and where it goes on when its offset is no
 	// longer in the log: earliest, latest, or none (an error). Default earliest. Kafka: auto.offset.reset.

@@ -73,14 +73,14 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 
 	t.Run("consumer", func(t *testing.T) {
 		cfg := ConsumerConfig{
-			ClientConfig: client, Topic: "bad topic", DLQTopic: "bad/dlq", MaxRetries: -1, Concurrency: 2,
+			ClientConfig: client, Topic: "bad topic", DLQTopic: "bad/dlq", MaxRetries: -1, Concurrency: -2,
 			RetryBackoff: -1, RetryBackoffMax: -2, AutoOffsetReset: "newest", DrainTimeout: time.Hour,
 			MaxQueuedRecords: -1, MaxQueuedBytes: -1, CommitInterval: -1, SessionTimeout: -1, RebalanceTimeout: -1,
 			GroupProtocol: "share", AuthFailureTimeout: -1,
 		}
 		want := append(clientFaults,
 			"kafka: consumer config: ", `Topic is "bad topic"`, `DLQTopic is "bad/dlq"`, "Group is empty", "MaxRetries is -1",
-			"Concurrency is 2", "RetryBackoff is negative", "RetryBackoffMax is negative", `AutoOffsetReset is "newest"`,
+			"Concurrency is -2", "RetryBackoff is negative", "RetryBackoffMax is negative", `AutoOffsetReset is "newest"`,
 			"earliest, latest, none", "DrainTimeout is 1h0m0s", "MaxQueuedRecords is negative", "MaxQueuedBytes is negative",
 			"CommitInterval is negative", "SessionTimeout is negative", "RebalanceTimeout is negative",
 			`GroupProtocol is "share"`, "classic, consumer", "AuthFailureTimeout is negative",
@@ -373,8 +373,8 @@ func TestConsumersNeedAHandlerAndACodec(t *testing.T) {
 	wantFault(t, err, "orders", "the codec is nil")
 }
 
-func TestConcurrencyBeyondOneIsRefused(t *testing.T) {
-	for concurrency, ok := range map[int]bool{0: true, 1: true, 2: false, -1: false, math.MaxInt: false} {
+func TestConcurrencyIsOneOrMore(t *testing.T) {
+	for concurrency, ok := range map[int]bool{0: true, 1: true, 2: true, math.MaxInt: true, -1: false} {
 		cfg := validConsumer()
 		cfg.Concurrency = concurrency
 		if err := cfg.Validate(); (err == nil) != ok {

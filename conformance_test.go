@@ -23,5 +23,12 @@ func suite(t *testing.T) conformance.Suite {
 // TestPromises runs the conformance suite on an in-process broker. The integration module runs it on real Kafka.
 func TestPromises(t *testing.T) { suite(t).Run(t) }
 
+// TestPromisesWithConcurrency runs it with many keys of each partition in hand at once.
+func TestPromisesWithConcurrency(t *testing.T) {
+	s := suite(t)
+	s.Concurrency = 8
+	s.Run(t)
+}
+
 // TestMetricsTellWhatHappened runs it with all middleware on, and compares every counter with other witnesses.
 func TestMetricsTellWhatHappened(t *testing.T) { suite(t).RunWithAllMiddleware(t) }

@@ -16,7 +16,7 @@ import (
 )
 
 // Consumer hands the messages of one topic to a handler, as a member of a group. Partitions are handled side by side,
-// each one's records one after another.
+// each one's records one after another or, with a Concurrency above 1, those of each key.
 type Consumer[T any] struct{ core *consumer }
 
 // NewConsumer makes a consumer of JSON. It fails if the config is wrong or if no broker answers or takes the
@@ -86,6 +86,7 @@ type consumer struct {
 	consuming   clientHooks // those for the consuming client
 	floods      *flood.Gate // log lines about single records
 	bypassed    bool        // Use was called in vain
+	untold      atomic.Bool // the brokers refuse commits that tell of progress
 
 	made           time.Time
 	polledAt       atomic.Int64 // when the poll loop last showed that it is alive, in nanoseconds since made; 0: never
@@ -218,7 +219,11 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 		return err
 	}
 	// Not Start's context: the last commit comes after its end.
-	client, err := kgo.NewClient(append(opts, kgo.WithContext(clientCtx))...) // joins the group
+	telling := kgo.PreCommitFnContext(clientCtx, func(request *kmsg.OffsetCommitRequest) error { // of periodic commits
+		c.tellProgress(request, nil)
+		return nil
+	})
+	client, err := kgo.NewClient(append(opts, kgo.WithContext(telling))...) // joins the group
 	if err != nil {
 		return fmt.Errorf("kafka: consumer config: %w", err)
 	}

@@ -285,27 +285,28 @@ func (c letterContext) Value(key any) any {
 
 // giveUp puts the record into the dead letter topic. While that fails, the verdict is kept and only the write is
 // repeated, until the brokers take it or the partition stops.
-func (p *partition) giveUp(r *kgo.Record, v verdict) bool {
+func (p *partition) giveUp(t *task) bool {
+	r, v := t.record, t.verdict
 	dlq := p.c.deadLetters
 	if dlq == nil {
-		p.c.fail(&RecordError{Topic: p.topic, Partition: p.id, Offset: r.Offset, Attempts: p.attempt, Err: v.err})
+		p.c.fail(&RecordError{Topic: p.topic, Partition: p.id, Offset: r.Offset, Attempts: t.attempt, Err: v.err})
 		return false
 	}
 	letter := DeadLetter{
 		Topic: p.topic, Partition: p.id, Offset: r.Offset, Timestamp: r.Timestamp, Group: p.c.cfg.Group,
-		Attempts: p.attempt, Class: v.class, Message: v.text, FailedAt: time.Now(),
+		Attempts: t.attempt, Class: v.class, Message: v.text, FailedAt: time.Now(),
 	}
-	p.now(ActivityDeadLetter)
+	p.now(t, ActivityDeadLetter)
 	for attempt := 1; ; attempt++ {
-		stored, err := dlq.write(letterContext{p.ctx, p.recordCtx, r}, r, letter)
+		stored, err := dlq.write(letterContext{p.ctx, t.ctx, r}, r, letter)
 		if err == nil {
-			p.logDeadLetter(r, v, stored)
+			p.logDeadLetter(t, stored)
 			return true
 		}
 		if p.ctx.Err() != nil {
 			return false
 		}
-		p.refused(fmt.Errorf("dead letter topic %s refuses it: %w", dlq.name, err))
+		p.refused(t, fmt.Errorf("dead letter topic %s refuses it: %w", dlq.name, err))
 		p.log(slog.LevelError, "dead letter topic refuses a record; its partition waits", r,
 			slog.String("dlq_topic", dlq.name), slog.Int("attempt", attempt), slog.Any("error", err))
 		if !wait(backoff(attempt, p.c.cfg.RetryBackoff, p.c.cfg.RetryBackoffMax), p.stop) {
@@ -314,7 +315,8 @@ func (p *partition) giveUp(r *kgo.Record, v verdict) bool {
 	}
 }
 
-func (p *partition) logDeadLetter(r *kgo.Record, v verdict, stored *Record) {
+func (p *partition) logDeadLetter(t *task, stored *Record) {
+	r, v := t.record, t.verdict
 	const text = "record sent to dead letter topic"
 	withheld, ok := p.c.floods.Pass(text) // a bad deploy can send every record there
 	if !ok {
@@ -322,7 +324,7 @@ func (p *partition) logDeadLetter(r *kgo.Record, v verdict, stored *Record) {
 	}
 	attrs := []slog.Attr{
 		slog.String("dlq_topic", p.c.deadLetters.name), slog.Int("dlq_partition", int(stored.Partition)),
-		slog.Int64("dlq_offset", stored.Offset), slog.String("class", string(v.class)), slog.Int("attempts", p.attempt),
+		slog.Int64("dlq_offset", stored.Offset), slog.String("class", string(v.class)), slog.Int("attempts", t.attempt),
 		slog.String("error", v.text),
 	}
 	attrs = append(attrs, recordheader.IDs(r.Headers, HeaderCorrelationID, HeaderConversationID)...)

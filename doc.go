@@ -31,11 +31,11 @@
 //     rejected by a business rule, or stored in the dead letter topic. A record may be handled twice, after a crash for
 //     example: handlers must be idempotent.
 //   - Order: the records of a partition, and so of a key, are handled one after another in offset order, retries included.
-//     Partitions are handled side by side.
+//     Partitions are handled side by side. With ConsumerConfig.Concurrency above 1 the keys of a partition are, too.
 //   - A record that can't be handled is stored in the dead letter topic with its own bytes. While that fails, its
 //     partition waits. Without a dead letter topic, [Consumer.Start] returns a [RecordError]. Nothing is skipped.
 //   - What waits is bounded, in records and bytes, and a partition that stands still does not stop the others.
-//   - Partitions that are handed over, at a rebalance or shutdown, finish the record in hand within
+//   - Partitions that are handed over, at a rebalance or shutdown, finish what is in hand within
 //     ConsumerConfig.DrainTimeout and commit. Then nothing is redelivered. A lost partition commits nothing.
 //   - A published message is stored by all in-sync replicas when [Producer.Publish] returns nil.
 //   - Mistakes show at the start: in a constructor's error, or in that of Start.
@@ -75,7 +75,11 @@
 //   - consumer.go: Start and Close
 //   - rebalance.go: partitions assigned, revoked and lost
 //   - poll.go: from the brokers into the partitions' queues
-//   - partition.go: one worker for each partition: attempt, outcome, commit
+//   - partition.go: one partition: its queue and its workers
+//   - lanes.go: which record comes next
+//   - settle.go: attempt and outcome
+//   - tracker.go: what is done, and how far the offset may be committed
+//   - progress.go: what is done beyond that, for the next owner
 //   - status.go: what a partition is about
 //   - middleware.go: what goes around an attempt or a publish
 //   - hooks.go: what a consumer tells of the rest, and plugins

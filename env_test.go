@@ -228,7 +228,7 @@ func TestBadValuesAreAllReportedByName(t *testing.T) {
 // Values that parse but make no sense are config mistakes. Whoever set a variable looks for its name.
 func TestSenselessValuesAreReportedByName(t *testing.T) {
 	for name, value := range map[string]string{
-		"KAFKA_CONSUMER_MAX_RETRIES": "-1", "KAFKA_CONSUMER_CONCURRENCY": "2", "KAFKA_CONSUMER_AUTO_OFFSET_RESET": "newest",
+		"KAFKA_CONSUMER_MAX_RETRIES": "-1", "KAFKA_CONSUMER_CONCURRENCY": "-2", "KAFKA_CONSUMER_AUTO_OFFSET_RESET": "newest",
 		"KAFKA_SASL_MECHANISM": "KERBEROS", "KAFKA_TLS_CERT_FILE": "c.pem", "KAFKA_TLS_KEY_FILE": "k.pem",
 		"KAFKA_SASL_USERNAME": "svc", "KAFKA_SASL_PASSWORD": "pw",
 	} {

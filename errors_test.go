@@ -143,8 +143,8 @@ func TestRetryAfterIsReachedThroughWraps(t *testing.T) {
 			if v.after != test.want || v.class != ClassTransient {
 				t.Fatalf("judge says wait %v for class %s, want %v for transient", v.after, v.class, test.want)
 			}
-			p := &partition{c: &consumer{cfg: ConsumerConfig{RetryBackoff: 1, RetryBackoffMax: 1}}, attempt: 1}
-			if got := p.delay(v); test.want > 0 && got != test.want || test.want == 0 && got > 1 {
+			p := &partition{c: &consumer{cfg: ConsumerConfig{RetryBackoff: 1, RetryBackoffMax: 1}}}
+			if got := p.delay(&task{attempt: 1, verdict: v}); test.want > 0 && got != test.want || test.want == 0 && got > 1 {
 				t.Errorf("the worker waits %v, want %v or the backoff of at most 1ns", got, test.want)
 			}
 		})

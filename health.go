@@ -44,7 +44,7 @@ func (h Health) Live() bool { return h.NotLive == "" }
 // Ready tells whether the consumer is a member of its group; see NotReady.
 func (h Health) Ready() bool { return h.NotReady == "" }
 
-// Activity is what a partition's worker does.
+// Activity is what is done with a record in hand, or in a partition that has none.
 type Activity string
 
 const (
@@ -64,19 +64,17 @@ type PartitionHealth struct {
 	// -1: not known yet. While brokers don't answer it stays what it was. Transaction
 	// markers and compacted records count, as they do in Kafka's own tools.
 	Lag           int64     `json:"lag"`
-	QueuedRecords int       `json:"queued_records"`    // fetched, waiting for the worker
-	QueuedBytes   int64     `json:"queued_bytes"`      // and the record in hand, as MaxQueuedBytes counts
+	QueuedRecords int       `json:"queued_records"`    // fetched, waiting for a worker or for their key
+	QueuedBytes   int64     `json:"queued_bytes"`      // and those in hand, as MaxQueuedBytes counts
 	Paused        bool      `json:"paused"`            // fetching waits until the queue is shorter
-	Activity      Activity  `json:"activity"`          // what its worker does
+	RecordsInHand int       `json:"records_in_hand"`   // begun and not settled, those in backoff too
+	Activity      Activity  `json:"activity"`          // what is done with the record in hand that has stalled, or else that holds the commit up
 	Since         time.Time `json:"since"`             // when the activity began
-	Stalled       bool      `json:"stalled,omitempty"` // the handler has been running for longer than StallTimeout
-	Offset        int64     `json:"offset"`            // of the record in hand; -1 for none
-	Attempt       int       `json:"attempt,omitempty"` // at the record in hand
+	Stalled       bool      `json:"stalled,omitempty"` // a handler has been running for longer than StallTimeout
+	Offset        int64     `json:"offset"`            // of that record; -1 for none
+	Attempt       int       `json:"attempt,omitempty"` // at it
 	LastProgress  time.Time `json:"last_progress"`     // when a record was last settled, or the partition assigned
 }
-
-// InHand tells whether the partition has a record that is not settled yet.
-func (p PartitionHealth) InHand() bool { return p.Offset >= 0 }
 
 // HealthReporter is a [Consumer] of any type.
 type HealthReporter interface{ Health() Health }
@@ -138,11 +136,9 @@ func (c *consumer) snapshot() (Health, *accessWatch) {
 	defer c.mu.Unlock()
 	h := Health{Topic: c.cfg.Topic, Group: c.cfg.Group, State: c.state(), Partitions: make([]PartitionHealth, 0, len(c.partitions))}
 	for _, p := range c.partitions {
-		state, problem := p.health()
+		state, problems := p.health()
 		h.Partitions = append(h.Partitions, state)
-		if problem != "" {
-			h.Problems = append(h.Problems, problem)
-		}
+		h.Problems = append(h.Problems, problems...)
 	}
 	slices.SortFunc(h.Partitions, func(a, b PartitionHealth) int { return int(a.Partition - b.Partition) })
 	slices.Sort(h.Problems)

@@ -288,12 +288,12 @@ func TestARecordForAnIdleWorkerIsNoStandstill(t *testing.T) {
 	s := newStatus(began)
 	later := began.Add(time.Hour)
 	s.fetched([]*kgo.Record{{Offset: 5}, {Offset: 6}}, 10, 0, later)
-	if !s.since.Equal(later) || s.lag() != 5 {
-		t.Errorf("idle since %v, lag %d; want %v and 5", s.since, s.lag(), later)
+	if !s.idleSince.Equal(later) || s.lag() != 5 {
+		t.Errorf("idle since %v, lag %d; want %v and 5", s.idleSince, s.lag(), later)
 	}
 	s.fetched([]*kgo.Record{{Offset: 7}}, 10, 2, later.Add(time.Hour)) // it does not take what is there
-	if !s.since.Equal(later) {
-		t.Errorf("idle since %v, want %v", s.since, later)
+	if !s.idleSince.Equal(later) {
+		t.Errorf("idle since %v, want %v", s.idleSince, later)
 	}
 }
 

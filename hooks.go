@@ -36,7 +36,8 @@ func (h ConsumerHooks) ForConsumer(ConsumerInfo) (ConsumerMiddleware, ConsumerHo
 
 // ConsumerHooks are told what a consumer does besides calling its handler. Each may be nil. They are called from the
 // goroutines that do the work: they must return at once, must not panic, must not change the records they see, and must not
-// call Close. Those about records are called one after another for each partition; the others come when they come.
+// call Close. Those about records are called one after another for each partition or, with a Concurrency above 1, for each key; the
+// others come when they come.
 //
 //	consumer.Use(kafka.ConsumerHooks{Stalled: func(s kafka.Stall) { page(s) }})
 type ConsumerHooks struct {

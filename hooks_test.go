@@ -223,7 +223,7 @@ func TestHooksAreToldOfPausesAndRewinds(t *testing.T) {
 		if got := n.take(); !slices.Equal(got, []string{"assigned [0 1]", "0 begun", "paused 0"}) {
 			t.Errorf("told %q", got)
 		}
-		if p := consumer.Health().Partitions[0]; !p.Paused || p.Lag != 500 || p.QueuedRecords == 0 || p.QueuedBytes == 0 || !p.InHand() {
+		if p := consumer.Health().Partitions[0]; !p.Paused || p.Lag != 500 || p.QueuedRecords == 0 || p.QueuedBytes == 0 || p.RecordsInHand != 1 {
 			t.Errorf("health says %+v", p)
 		}
 		close(release)

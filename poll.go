@@ -204,6 +204,9 @@ func (c *consumer) committed(err error) {
 	if err == nil {
 		return
 	}
+	if errors.Is(err, kerr.OffsetMetadataTooLarge) {
+		c.untold.Store(true)
+	}
 	text := err.Error()
 	if protocol, ok := errors.AsType[*kerr.Error](err); ok {
 		text = protocol.Message // whichever partition it is about

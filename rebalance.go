@@ -47,7 +47,7 @@ func (c *consumer) take(client *kgo.Client, added map[string][]int32) (held int)
 		for _, id := range ids {
 			p := newPartition(c, client, topic, id, c.stragglers[id]) // not forgotten yet: it may be lost again meanwhile
 			c.partitions[id] = p
-			go p.work()
+			go p.run()
 		}
 	}
 	return len(c.partitions)
@@ -62,9 +62,10 @@ func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[st
 	c.logPartitions(slog.LevelInfo, "partitions revoked; what is in hand is finished first", removed)
 	c.hooks.revoked(removed[c.cfg.Topic])
 	c.drain(leaving)
-	marked := len(client.MarkedOffsets()[c.cfg.Topic]) > 0
-	err := commitHandover(client)
-	if marked || err != nil {
+	offsets := c.toCommit(client, leaving)
+	var err error
+	if len(offsets) > 0 {
+		err = c.commitHandover(client, leaving, offsets)
 		c.committed(err)
 	}
 	c.mu.Lock()
@@ -76,15 +77,41 @@ func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[st
 	c.nothingLeftToDrain()
 }
 
-// commitHandover commits what is marked. The brokers may have moved the member to a new epoch (KIP-848) that it is about to
-// hear of: the partitions are its own until the callback ends, so that it asks again. Any other refusal is final: the
-// partitions may be another member's by now.
-func commitHandover(client *kgo.Client) error {
+// toCommit is what is marked, and where partitions that leave stand whose progress is to be told though their offset has not
+// moved.
+func (c *consumer) toCommit(client *kgo.Client, leaving []*partition) map[int32]kgo.EpochOffset {
+	offsets := client.MarkedOffsets()[c.cfg.Topic]
+	for _, p := range leaving {
+		if at, ahead := p.progressBeyond(); ahead {
+			if _, marked := offsets[p.id]; !marked {
+				if offsets == nil {
+					offsets = map[int32]kgo.EpochOffset{}
+				}
+				offsets[p.id] = at
+			}
+		}
+	}
+	return offsets
+}
+
+// commitHandover commits offsets. The brokers may have moved the member to a new epoch (KIP-848) that it is about to hear of:
+// the partitions are its own until the callback ends, so that it asks again. Brokers that take no metadata are asked without.
+// Any other refusal is final: the partitions may be another member's by now.
+func (c *consumer) commitHandover(client *kgo.Client, leaving []*partition, offsets map[int32]kgo.EpochOffset) error {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
+	told := kgo.PreCommitFnContext(ctx, func(request *kmsg.OffsetCommitRequest) error {
+		c.tellProgress(request, leaving)
+		return nil
+	})
 	for {
-		err := client.CommitMarkedOffsets(ctx)
-		if !errors.Is(err, kerr.StaleMemberEpoch) || !wait(commitRetryPause, ctx.Done()) {
+		var err error
+		client.CommitOffsetsSync(told, map[string]map[int32]kgo.EpochOffset{c.cfg.Topic: offsets},
+			commitCallback(c.cfg.Topic, func(e error) { err = e }))
+		switch {
+		case errors.Is(err, kerr.StaleMemberEpoch) && wait(commitRetryPause, ctx.Done()):
+		case errors.Is(err, kerr.OffsetMetadataTooLarge) && !c.untold.Swap(true):
+		default:
 			return err
 		}
 	}
@@ -214,6 +241,7 @@ func (c *consumer) offsetsFetched(ctx context.Context, _ *kgo.Client, response *
 	refusal := refusedOffset(response)
 	if refusal == nil {
 		c.refusedOffsets = time.Time{}
+		c.learnProgress(response)
 		return nil
 	}
 	if c.refusedOffsets.IsZero() {

@@ -1,28 +1,38 @@
 package kafka
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// status is what a partition's worker and its queue are about, for whoever asks. partition.mu guards it.
-type status struct {
+// stage is what is done with one task, for whoever asks. partition.mu guards it.
+type stage struct {
 	activity Activity
 	since    time.Time
-	offset   int64 // of the record in hand; -1 for none
 	attempt  int
 	told     time.Duration // how long the attempt had been running when it was last named as a stall
 	refusal  error         // of the dead letter topic
 	refusals time.Time     // since when
+}
 
-	progress time.Time // when a record was last settled, or the partition assigned
-	position int64     // the next record to settle; -1: not known
-	guessed  bool      // position is where the group is said to be: nothing was fetched yet
-	end      int64     // of the partition; -1: not known
-	endAt    time.Time // when that was learned
-	next     int64     // the next offset to fetch; -1: nothing fetched yet
+func (s *stage) become(activity Activity, attempt int) {
+	s.activity, s.since, s.attempt, s.told = activity, time.Now(), attempt, 0
+}
+
+// status is what a partition is about besides its tasks. partition.mu guards it.
+type status struct {
+	idleSince time.Time
+	blocked   bool      // by a handler of an earlier assignment that ignores its context
+	progress  time.Time // when a record was last settled, or the partition assigned
+	position  int64     // the first record that is not done; -1: not known
+	guessed   bool      // position is where the group is said to be: nothing was fetched yet
+	end       int64     // of the partition; -1: not known
+	endAt     time.Time // when that was learned
+	next      int64     // the next offset to fetch; -1: nothing fetched yet
 }
 
 // rewind is a step in what is fetched: back, if from is above to.
@@ -32,7 +42,7 @@ type rewind struct {
 }
 
 func newStatus(now time.Time) status {
-	return status{activity: ActivityIdle, since: now, offset: -1, progress: now, position: -1, end: -1, next: -1}
+	return status{idleSince: now, progress: now, position: -1, end: -1, next: -1}
 }
 
 func (s *status) fetched(records []*kgo.Record, end int64, queued int, now time.Time) {
@@ -40,19 +50,8 @@ func (s *status) fetched(records []*kgo.Record, end int64, queued int, now time.
 		s.position, s.guessed = records[0].Offset, false
 	}
 	s.next, s.end, s.endAt = records[len(records)-1].Offset+1, end, now
-	if queued == 0 && s.activity == ActivityIdle {
-		s.since = now // it was idle for a reason until now
-	}
-}
-
-func (s *status) taken(r *kgo.Record, now time.Time) {
-	s.activity, s.since, s.offset, s.attempt, s.told = ActivityHandling, now, r.Offset, 1, 0
-}
-
-func (s *status) finished(r *kgo.Record, settled bool, now time.Time) {
-	s.activity, s.since, s.offset, s.attempt, s.told, s.refusal = ActivityIdle, now, -1, 0, 0, nil
-	if settled {
-		s.position, s.guessed, s.progress = r.Offset+1, false, now
+	if queued == 0 && !s.blocked {
+		s.idleSince = now // it was idle for a reason until now
 	}
 }
 
@@ -63,38 +62,44 @@ func (s *status) lag() int64 {
 	return max(0, s.end-s.position)
 }
 
-// now notes what the worker does from this moment on.
-func (p *partition) now(activity Activity) {
+// now notes what is done with a task from this moment on.
+func (p *partition) now(t *task, activity Activity) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := &p.status
-	s.activity, s.since, s.told = activity, time.Now(), 0
-	if activity == ActivityHandling {
-		s.attempt = p.attempt + 1
-	}
+	t.stage.become(activity, t.stage.attempt)
+}
+
+// block notes whether the workers have to wait for a handler that ignores its context.
+func (p *partition) block(blocked bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status.blocked, p.status.idleSince = blocked, time.Now()
 }
 
 // refused notes why a dead letter is not stored.
-func (p *partition) refused(err error) {
+func (p *partition) refused(t *task, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.status.refusal == nil {
-		p.status.refusals = time.Now()
+	if t.stage.refusal == nil {
+		t.stage.refusals = time.Now()
 	}
-	p.status.refusal = err
+	t.stage.refusal = err
 }
 
-// stall returns the attempt in hand if it has just passed limit, or twice what it had when it was last returned.
-func (p *partition) stall(limit time.Duration) (Stall, bool) {
+// stalls returns the attempts in hand that have just passed limit, or twice what they had when they were last returned.
+func (p *partition) stalls(limit time.Duration) (stalls []Stall) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := &p.status
-	running := time.Since(s.since)
-	if s.activity != ActivityHandling || running < max(limit, 2*s.told) {
-		return Stall{}, false
+	for _, t := range p.inHand {
+		s := &t.stage
+		running := time.Since(s.since)
+		if s.activity != ActivityHandling || running < max(limit, 2*s.told) {
+			continue
+		}
+		s.told = running
+		stalls = append(stalls, Stall{Topic: p.topic, Partition: p.id, Offset: t.record.Offset, Attempt: s.attempt, For: running})
 	}
-	s.told = running
-	return Stall{Topic: p.topic, Partition: p.id, Offset: s.offset, Attempt: s.attempt, For: running}, true
+	return stalls
 }
 
 func (p *partition) lagIsOld(age time.Duration) bool {
@@ -114,23 +119,50 @@ func (p *partition) learnEnd(end, begin int64) {
 	}
 }
 
-// health returns the partition's state, and what is wrong with it, if anything is.
-func (p *partition) health() (state PartitionHealth, problem string) {
+// health returns the partition's state, and what is wrong with its records, if anything is.
+func (p *partition) health() (state PartitionHealth, problems []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := &p.status
 	state = PartitionHealth{
-		Partition: p.id, Lag: s.lag(), QueuedRecords: len(p.queue), QueuedBytes: p.queued, Paused: p.parked > 0,
-		Activity: s.activity, Since: s.since, Stalled: s.told > 0, Offset: s.offset, Attempt: s.attempt, LastProgress: s.progress,
+		Partition: p.id, Lag: s.lag(), QueuedRecords: len(p.queue) + p.behind, QueuedBytes: p.queued, Paused: p.parked > 0,
+		RecordsInHand: len(p.inHand), Activity: ActivityIdle, Since: s.idleSince, Offset: -1, LastProgress: s.progress,
 	}
-	where := fmt.Sprintf("%s-%d offset %d: ", p.topic, p.id, s.offset)
+	if s.blocked {
+		state.Activity = ActivityBlocked
+	}
+	if t := p.foremost(); t != nil {
+		state.Activity, state.Since, state.Offset, state.Attempt = t.stage.activity, t.stage.since, t.record.Offset, t.stage.attempt
+	}
+	for _, t := range p.inHand {
+		state.Stalled = state.Stalled || t.stage.told > 0
+		if problem := t.problem(p.c.cfg.StallTimeout); problem != "" {
+			problems = append(problems, fmt.Sprintf("%s-%d offset %d: %s", p.topic, p.id, t.record.Offset, problem))
+		}
+	}
+	return state, problems
+}
+
+// foremost returns the attempt that has stalled for longest or else the task that holds the commit up; nil if none is in hand.
+func (p *partition) foremost() *task {
+	if len(p.inHand) == 0 {
+		return nil
+	}
+	return slices.MinFunc(p.inHand, func(a, b *task) int {
+		return cmp.Or(-cmp.Compare(a.stage.told, b.stage.told), cmp.Compare(a.place, b.place))
+	})
+}
+
+// problem says what is wrong with a task; "" for nothing. The caller holds its partition's mu.
+func (t *task) problem(stallTimeout time.Duration) string {
+	s := &t.stage
 	switch {
 	case s.refusal != nil:
-		problem = where + fmt.Sprintf("since %s %v", s.refusals.UTC().Format(time.RFC3339), s.refusal)
-	case s.activity == ActivityDeadLetter && time.Since(s.since) > p.c.cfg.StallTimeout:
-		problem = where + fmt.Sprintf("its dead letter has been on its way since %s", s.since.UTC().Format(time.RFC3339))
+		return fmt.Sprintf("since %s %v", s.refusals.UTC().Format(time.RFC3339), s.refusal)
+	case s.activity == ActivityDeadLetter && time.Since(s.since) > stallTimeout:
+		return fmt.Sprintf("its dead letter has been on its way since %s", s.since.UTC().Format(time.RFC3339))
 	case s.told > 0:
-		problem = where + fmt.Sprintf("the handler has been running since %s", s.since.UTC().Format(time.RFC3339))
+		return fmt.Sprintf("the handler has been running since %s", s.since.UTC().Format(time.RFC3339))
 	}
-	return state, problem
+	return ""
 }

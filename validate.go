@@ -45,8 +45,8 @@ func (c ConsumerConfig) Validate() error {
 	if c.MaxRetries < 0 {
 		faults.addf("MaxRetries is %d: want 0 or more (KAFKA_CONSUMER_MAX_RETRIES)", c.MaxRetries)
 	}
-	if c.Concurrency < 0 || c.Concurrency > 1 {
-		faults.addf("Concurrency is %d: only 1 is supported yet; use more partitions (KAFKA_CONSUMER_CONCURRENCY)", c.Concurrency)
+	if c.Concurrency < 0 {
+		faults.addf("Concurrency is %d: want 1 or more (KAFKA_CONSUMER_CONCURRENCY)", c.Concurrency)
 	}
 	faults.checkOneOf("AutoOffsetReset", "KAFKA_CONSUMER_AUTO_OFFSET_RESET", c.AutoOffsetReset, "earliest", "latest", "none")
 	faults.checkOneOf("GroupProtocol", "", c.GroupProtocol, "classic", "consumer")
@@ -221,6 +221,7 @@ func (c ConsumerConfig) withDefaults() ConsumerConfig {
 	c.ClientConfig = c.ClientConfig.withDefaults()
 	c.RetryBackoffMax = cmp.Or(c.RetryBackoffMax, defaultRetryBackoffMax)
 	c.RetryBackoff = cmp.Or(c.RetryBackoff, min(defaultRetryBackoff, c.RetryBackoffMax))
+	c.Concurrency = cmp.Or(c.Concurrency, 1)
 	c.AutoOffsetReset = cmp.Or(c.AutoOffsetReset, "earliest")
 	c.GroupProtocol = cmp.Or(c.GroupProtocol, "classic")
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, defaultDrainTimeout)

@@ -28,7 +28,7 @@ func (c *consumer) watchStalls(ctx context.Context) {
 		case <-ticker.C:
 		}
 		for _, p := range c.assignedNow() {
-			if stall, ok := p.stall(c.cfg.StallTimeout); ok {
+			for _, stall := range p.stalls(c.cfg.StallTimeout) {
 				c.log.LogAttrs(ctx, slog.LevelWarn, "handler is still running", slog.String("topic", stall.Topic),
 					slog.Int("partition", int(stall.Partition)), slog.Int64("offset", stall.Offset), slog.String("group", c.cfg.Group),
 					slog.Int("attempt", stall.Attempt), slog.Duration("running", stall.For))

@@ -20,6 +20,13 @@ func TestPromises(t *testing.T) {
 	}.Run(t)
 }
 
+// TestPromisesWithConcurrency runs it with many keys of each partition in hand at once.
+func TestPromisesWithConcurrency(t *testing.T) {
+	conformance.Suite{
+		Brokers: brokers(t), Backlog: 100_000, Protocols: []string{"classic", "consumer"}, Concurrency: 8,
+	}.Run(t)
+}
+
 // TestMetricsTellWhatHappened runs it with all middleware on, tracing too, and compares every counter with other witnesses. The
 // backlog is smaller: what is to be proved here is the counting.
 func TestMetricsTellWhatHappened(t *testing.T) {

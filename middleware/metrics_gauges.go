@@ -125,9 +125,7 @@ func (s *gauges) add(h kafka.Health) {
 	s.live, s.ready = s.live && h.Live(), s.ready && h.Ready()
 	s.assigned += len(h.Partitions)
 	for _, p := range h.Partitions {
-		if p.InHand() {
-			s.inHand++
-		}
+		s.inHand += p.RecordsInHand
 		if p.Paused {
 			s.paused++
 		}

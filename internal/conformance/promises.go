@@ -112,9 +112,7 @@ func (s Suite) nothingVanishes(t *testing.T) {
 			key := fmt.Sprintf("key-%d", i%12)
 			seeds = append(seeds, &kgo.Record{Topic: topic, Partition: int32(i % 3), Key: []byte(key), Value: fmt.Appendf(nil, `{"key":%q,"seq":%d}`, key, i/12)})
 		}
-		if err := s.client(t, kgo.RecordPartitioner(kgo.ManualPartitioner())).ProduceSync(t.Context(), seeds...).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
+		s.place(t, seeds...)
 		cfg := s.config(topic, topic)
 		cfg.MaxRetries = 2
 		var attempts atomic.Int32
@@ -221,12 +219,13 @@ func (s Suite) nothingVanishes(t *testing.T) {
 func (s Suite) poison(t *testing.T) {
 	topic := s.topic(t, 1, nil)
 	good := []byte(`{"key":"k","seq":0}`)
+	key := []byte("k") // one for all, so that they are handled in order
 	s.produce(t,
-		&kgo.Record{Topic: topic, Value: []byte(`{"key":`)},
-		&kgo.Record{Topic: topic, Value: nil},
-		&kgo.Record{Topic: topic, Value: good, Headers: []kgo.RecordHeader{{Key: "do", Value: []byte("panic")}}},
-		&kgo.Record{Topic: topic, Value: good, Headers: []kgo.RecordHeader{{Key: "do", Value: []byte("goexit")}}},
-		&kgo.Record{Topic: topic, Value: good},
+		&kgo.Record{Topic: topic, Key: key, Value: []byte(`{"key":`)},
+		&kgo.Record{Topic: topic, Key: key, Value: nil},
+		&kgo.Record{Topic: topic, Key: key, Value: good, Headers: []kgo.RecordHeader{{Key: "do", Value: []byte("panic")}}},
+		&kgo.Record{Topic: topic, Key: key, Value: good, Headers: []kgo.RecordHeader{{Key: "do", Value: []byte("goexit")}}},
+		&kgo.Record{Topic: topic, Key: key, Value: good},
 	)
 	handled := newLedger()
 	m := start(s, t, s.config(topic, topic), func(_ context.Context, msg kafka.Message[event]) error {
@@ -277,10 +276,11 @@ func (s Suite) boundedMemory(t *testing.T) {
 	topic := s.topic(t, partitions, nil)
 	var records []*kgo.Record
 	for i := range partitions * perPartition {
-		value := fmt.Appendf(nil, `{"key":"p%d","seq":%d}`, i%partitions, i/partitions)
-		records = append(records, &kgo.Record{Topic: topic, Partition: int32(i % partitions), Value: value})
+		key := fmt.Sprintf("p%d", i%partitions)
+		value := fmt.Appendf(nil, `{"key":%q,"seq":%d}`, key, i/partitions)
+		records = append(records, &kgo.Record{Topic: topic, Partition: int32(i % partitions), Key: []byte(key), Value: value})
 	}
-	s.produce(t, records...)
+	s.place(t, records...)
 	cfg := s.config(topic, topic)
 	cfg.MaxQueuedRecords = limit
 	release := make(chan struct{})

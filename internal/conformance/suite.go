@@ -31,6 +31,8 @@ type Suite struct {
 	Backlog int
 	// Protocols are the group protocols that the broker speaks.
 	Protocols []string
+	// Concurrency is every consumer's.
+	Concurrency int
 	// Consuming and Producing are used by every consumer and producer.
 	Consuming []kafka.ConsumerPlugin
 	Producing []kafka.ProducerPlugin // see Consuming
@@ -106,6 +108,7 @@ func (s Suite) Run(t *testing.T) {
 	}
 	t.Run("AtLeastOnce", s.atLeastOnce)
 	t.Run("Order", s.order)
+	t.Run("Lanes", s.lanes)
 	t.Run("NothingVanishes", s.nothingVanishes)
 	t.Run("Poison", s.poison)
 	t.Run("BoundedMemory", s.boundedMemory)
@@ -183,6 +186,7 @@ func (s Suite) config(topic, group string) kafka.ConsumerConfig {
 	cfg.ClientConfig = s.connection()
 	cfg.RetryBackoff, cfg.RetryBackoffMax = time.Millisecond, 10*time.Millisecond
 	cfg.CommitInterval = 100 * time.Millisecond
+	cfg.Concurrency = s.Concurrency
 	return cfg
 }
 
@@ -203,34 +207,29 @@ func (s Suite) seed(t *testing.T, topic string, n, keys int) {
 	s.produce(t, records...)
 }
 
+// produce places records by their keys.
 func (s Suite) produce(t *testing.T, records ...*kgo.Record) {
+	t.Helper()
+	s.put(t, kgo.StickyKeyPartitioner(nil), records)
+}
+
+// place puts records where they say.
+func (s Suite) place(t *testing.T, records ...*kgo.Record) {
+	t.Helper()
+	s.put(t, kgo.ManualPartitioner(), records)
+}
+
+func (s Suite) put(t *testing.T, partitioner kgo.Partitioner, records []*kgo.Record) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for _, r := range records {
 		s.truth.seeded(r.Topic)
 	}
-	client := s.client(t, kgo.RecordPartitioner(explicitOrKey{kgo.StickyKeyPartitioner(nil)}), kgo.ProducerBatchMaxBytes(8<<20))
+	client := s.client(t, kgo.RecordPartitioner(partitioner), kgo.ProducerBatchMaxBytes(8<<20))
 	if err := client.ProduceSync(ctx, records...).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// explicitOrKey puts keyless records into the partition they name.
-type explicitOrKey struct{ kgo.Partitioner }
-
-func (p explicitOrKey) ForTopic(topic string) kgo.TopicPartitioner {
-	return explicitOrKeyTopic{p.Partitioner.ForTopic(topic)}
-}
-
-type explicitOrKeyTopic struct{ kgo.TopicPartitioner }
-
-func (p explicitOrKeyTopic) RequiresConsistency(*kgo.Record) bool { return true }
-func (p explicitOrKeyTopic) Partition(r *kgo.Record, n int) int {
-	if r.Key == nil {
-		return int(r.Partition) % n
-	}
-	return p.TopicPartitioner.Partition(r, n)
 }
 
 // read returns the records of a topic, n of them at least.

@@ -1,0 +1,86 @@
+package kafka
+
+import (
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// settle handles the record until it is done: handled, rejected by the business, or in the dead letter topic. OutcomeLeft
+// means that it is not, and that its offset must not be passed. over is false while another attempt is to come: then the task
+// is asleep, and not this worker's any more.
+func (p *partition) settle(t *task) (s Settlement, over bool) {
+	end := func(outcome Outcome) (Settlement, bool) {
+		return Settlement{outcome, t.verdict.class, t.attempt, t.verdict.err}, true
+	}
+	switch {
+	case t.exited:
+		t.exited = false // judged already; this goroutine goes on with it
+	case t.attempt > 0 && p.halting():
+		return end(OutcomeLeft) // it was woken for that
+	default:
+		p.try(t)
+	}
+	switch v := t.verdict; {
+	case v.err == nil:
+		return end(OutcomeHandled)
+	case p.ctx.Err() != nil:
+		return end(OutcomeLeft) // we took the context away: whatever the handler made of that is no verdict
+	case v.class == ClassBusiness:
+		return end(OutcomeRejected)
+	case v.class == ClassTransient && t.attempt <= p.c.cfg.MaxRetries:
+		delay := p.delay(t)
+		p.c.hooks.retryScheduled(t.ctx, t.record, Retry{t.attempt, delay, v.err})
+		p.sleep(t, delay)
+		return Settlement{}, false
+	case p.giveUp(t):
+		return end(OutcomeDeadLettered)
+	}
+	return end(OutcomeLeft)
+}
+
+// try runs the handler once and contains its panics.
+func (p *partition) try(t *task) {
+	t.attempt++
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		err := &PanicError{Value: recover(), Stack: debug.Stack()}
+		t.verdict = verdict{err: err, class: ClassPermanent, text: textOf(err), stack: err.Stack}
+		t.exited = err.Value == nil // the goroutine is ending: work starts another, which comes back here
+	}()
+	t.verdict = judge(p.c.handle(t.ctx, p.copyOf(t)))
+	returned = true
+}
+
+// copyOf is what handlers and middleware get: whatever they do to it, the letter, the mark and the budget stay what they
+// would have been. The bytes of key, value and headers are shared.
+func (p *partition) copyOf(t *task) *Record {
+	own := &struct {
+		Record
+		fetched kgo.Record
+	}{Record{Group: p.c.cfg.Group, Attempt: t.attempt}, *t.record}
+	own.fetched.Headers = slices.Clone(t.record.Headers)
+	own.Record.Record = &own.fetched
+	return &own.Record
+}
+
+func (p *partition) delay(t *task) time.Duration {
+	if t.verdict.after > 0 {
+		return t.verdict.after
+	}
+	return backoff(t.attempt, p.c.cfg.RetryBackoff, p.c.cfg.RetryBackoffMax)
+}
+
+func (p *partition) halting() bool {
+	select {
+	case <-p.stop:
+		return true
+	default:
+		return false
+	}
+}
