@@ -49,6 +49,9 @@ func (p *partition) next(settled *task) (t *task, last bool) {
 	defer p.mu.Unlock()
 	if settled != nil {
 		p.release(settled)
+		if settled.attempt == 1 { // it was never asleep: no alarm can come late
+			p.spare = settled
+		}
 	}
 	for {
 		if t := p.pick(); t != nil {
@@ -93,7 +96,7 @@ func (p *partition) pick() *task {
 		p.queue = p.queue[1:]
 		place := p.tracker.add(r.Offset, r.LeaderEpoch)
 		if earlier := p.doneEarlier(r); earlier || p.c.cfg.Concurrency == 1 || r.Key == nil {
-			return p.begin(&task{record: r, place: place, earlier: earlier})
+			return p.begin(task{record: r, place: place, earlier: earlier})
 		}
 		lane := maphash.Bytes(laneSeed, r.Key)
 		behind, busy := p.lanes[lane]
@@ -103,7 +106,7 @@ func (p *partition) pick() *task {
 			continue
 		}
 		p.lanes[lane] = nil // busy from now on
-		return p.begin(&task{record: r, place: place, lane: lane, keyed: true})
+		return p.begin(task{record: r, place: place, lane: lane, keyed: true})
 	}
 	return nil
 }
@@ -129,7 +132,13 @@ func (p *partition) mayBegin() bool {
 	return len(p.tracker.held) < maxAhead
 }
 
-func (p *partition) begin(t *task) *task {
+func (p *partition) begin(begun task) *task {
+	t := p.spare
+	p.spare = nil
+	if t == nil {
+		t = new(task)
+	}
+	*t = begun
 	t.index = len(p.inHand)
 	p.inHand = append(p.inHand, t)
 	t.stage.become(ActivityHandling, t.attempt+1)
@@ -162,7 +171,7 @@ func (p *partition) release(t *task) {
 	default:
 		p.lanes[t.lane] = behind[1:]
 		p.behind--
-		p.due = append(p.due, p.begin(&task{record: behind[0].record, place: behind[0].place, lane: t.lane, keyed: true}))
+		p.due = append(p.due, p.begin(task{record: behind[0].record, place: behind[0].place, lane: t.lane, keyed: true}))
 	}
 }
 

@@ -32,6 +32,7 @@ type partition struct {
 	queue   []*kgo.Record
 	due     []*task              // begun, to be worked on before the queue
 	inHand  []*task              // all that are begun and not settled
+	spare   *task                // to be used again
 	lanes   map[uint64][]waiting // for each key with a record in hand: those behind it
 	behind  int                  // how many these are
 	tracker tracker
