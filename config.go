@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -89,15 +90,23 @@ type TLSConfig struct {
 	ServerName string
 }
 
-// SASLConfig authenticates with a user and password.
+// SASLConfig authenticates with a user and password, or with a token.
 type SASLConfig struct {
-	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, or "" for none. Kafka: sasl.mechanism.
+	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, or "" for none. Kafka: sasl.mechanism.
 	Mechanism string
-	// Username is required with a mechanism. Kafka: sasl.jaas.config.
+	// Username is required with PLAIN and SCRAM. Kafka: sasl.jaas.config.
 	Username string
-	// Password is required with a mechanism, and never printed.
+	// Password is required with PLAIN and SCRAM, and never printed.
 	Password Secret
-	// AllowPlaintext lets PLAIN send the password unencrypted to brokers beyond this machine.
+	// Token returns OAUTHBEARER's token, which is never printed. It is called for each connection, and again before the
+	// session ends that a broker grants (connections.max.reauth.ms, or the token's own end): return one that lives on for a
+	// while. Its context ends after 10s. Its error is ErrAuthentication, and its text is logged. It must be safe for
+	// concurrent use. Kafka: sasl.login.callback.handler.class.
+	Token func(context.Context) (Secret, error) `json:"-"`
+	// TokenFile is a file with that token, in place of Token. It is read again each time, so that a token that is renewed there,
+	// as Kubernetes' projected ones are, needs no restart. Kafka: sasl.oauthbearer.token.endpoint.url, as file:///.
+	TokenFile string
+	// AllowPlaintext lets PLAIN send the password, and OAUTHBEARER the token, unencrypted to brokers beyond this machine.
 	AllowPlaintext bool
 }
 

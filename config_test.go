@@ -53,7 +53,7 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 		`broker "http://kafka:9092"`, `broker "b 2:9092"`, `Compression is "brotli"`, "none, gzip, snappy, lz4, zstd",
 		"ConnectTimeout is negative", "DeliveryTimeout is negative", "Linger is negative",
 		"MaxBufferedRecords is negative", "MaxBufferedBytes is negative", "MaxMessageBytes is negative",
-		"CertFile and KeyFile go together", `SASL: Mechanism is "KERBEROS"`, "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512",
+		"CertFile and KeyFile go together", `SASL: Mechanism is "KERBEROS"`, "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER",
 		"KERBEROS needs a Username and a Password",
 	}
 
@@ -241,17 +241,22 @@ func TestPlainPasswordsLeaveThisMachineOnlyEncrypted(t *testing.T) {
 		{"TLS by its authorities", "kafka-1:9092", plain, TLSConfig{CAFile: "ca.pem"}, ""},
 		{"TLS by its server name", "kafka-1:9092", plain, TLSConfig{ServerName: "kafka"}, ""},
 		{"SCRAM", "kafka-1:9092", scram, TLSConfig{}, ""},
+		{"a token", "kafka-1:9092", SASLConfig{Mechanism: "OAUTHBEARER", TokenFile: "token"}, TLSConfig{}, "kafka-1:9092"},
+		{"a token over TLS", "kafka-1:9092", SASLConfig{Mechanism: "OAUTHBEARER", TokenFile: "token"}, TLSConfig{Enabled: true}, ""},
+		{"a token to this machine", "localhost:9092", SASLConfig{Mechanism: "OAUTHBEARER", TokenFile: "token"}, TLSConfig{}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := ClientConfig{Brokers: splitList(test.brokers), SASL: test.sasl, TLS: test.tls}
 			if test.refused == "" {
 				wantFault(t, cfg.Validate())
 			} else {
-				wantFault(t, cfg.Validate(), "PLAIN would send the password unencrypted to "+test.refused+":", "AllowPlaintext")
+				wantFault(t, cfg.Validate(), "unencrypted to "+test.refused+":", test.sasl.Mechanism, "AllowPlaintext")
 			}
 		})
 	}
 }
+
+func noToken(context.Context) (Secret, error) { return Secret{}, nil }
 
 func TestCredentialsAreComplete(t *testing.T) {
 	pw := NewSecret("pw")
@@ -266,6 +271,13 @@ func TestCredentialsAreComplete(t *testing.T) {
 		{"no user", SASLConfig{Mechanism: "SCRAM-SHA-512", Password: pw}, "SCRAM-SHA-512 needs a Username and a Password"},
 		{"a user without a mechanism", SASLConfig{Username: "svc"}, "no Mechanism: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"},
 		{"a password without a mechanism", SASLConfig{Password: pw}, "no Mechanism"},
+		{"a token function", SASLConfig{Mechanism: "OAUTHBEARER", Token: noToken, AllowPlaintext: true}, ""},
+		{"a token file", SASLConfig{Mechanism: "OAUTHBEARER", TokenFile: "token", AllowPlaintext: true}, ""},
+		{"no token", SASLConfig{Mechanism: "OAUTHBEARER"}, "OAUTHBEARER needs a Token or a TokenFile (KAFKA_SASL_TOKEN_FILE)"},
+		{"two tokens", SASLConfig{Mechanism: "OAUTHBEARER", Token: noToken, TokenFile: "token"}, "Token and TokenFile are both set"},
+		{"a user beside a token", SASLConfig{Mechanism: "OAUTHBEARER", TokenFile: "token", Username: "svc"}, "OAUTHBEARER takes no Username"},
+		{"a token beside a password", SASLConfig{Mechanism: "PLAIN", Username: "svc", Password: pw, TokenFile: "token"}, "PLAIN takes no token"},
+		{"a token without a mechanism", SASLConfig{TokenFile: "token"}, "a token is set but no Mechanism: want OAUTHBEARER"},
 		{"lower case", SASLConfig{Mechanism: "plain", Username: "svc", Password: pw}, `Mechanism is "plain"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -133,6 +133,13 @@ func reachAdvertised(ctx context.Context, client *kgo.Client, cfg ClientConfig, 
 func explainConnect(cfg ClientConfig, broker string, err error) *ConnectError {
 	kind, hint := ErrUnreachable, ""
 	switch {
+	case isAuthentication(err) && cfg.SASL.Mechanism == "OAUTHBEARER":
+		kind = ErrAuthentication
+		if token, ok := errors.AsType[*tokenError](err); ok && !token.refused {
+			hint = "there is no token to connect with: check SASL.Token or TokenFile (KAFKA_SASL_TOKEN_FILE)"
+			break
+		}
+		hint = "the broker refused the token: has it expired, are the clocks right, and are its issuer, audience and scope what the broker wants?"
 	case isAuthentication(err):
 		kind = ErrAuthentication
 		hint = fmt.Sprintf("the broker refused user %q with %s: check the user, the password and the mechanism", cfg.SASL.Username, cfg.SASL.Mechanism)
@@ -161,6 +168,9 @@ func explainConnect(cfg ClientConfig, broker string, err error) *ConnectError {
 		hint = "the caller did not wait for an answer"
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		hint = "no answer in time: is it a Kafka port, does a firewall drop the packets?"
+		if cfg.SASL.Token != nil {
+			hint += " Or does SASL.Token take so long?"
+		}
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), isType[*kgo.ErrFirstReadEOF](err):
 		hint = "the broker closed the connection at once: " + mismatch(cfg)
 	default:

@@ -62,6 +62,7 @@
 //   - validate.go: what is wrong with a config, all of it at once
 //   - secret.go: passwords that don't print
 //   - options.go: configs as franz-go options
+//   - token.go: OAUTHBEARER's token, and a broker that refuses it
 //   - connect.go: whether the brokers answer and take the credentials, and the likely reason if not
 //   - client.go: the connection that producers share
 //   - deadline.go: how long a message may be on its way

@@ -27,6 +27,7 @@ type environment struct {
 	SASLUsername       string `env:"KAFKA_SASL_USERNAME"`
 	SASLPassword       string `env:"KAFKA_SASL_PASSWORD"`
 	SASLPasswordFile   string `env:"KAFKA_SASL_PASSWORD_FILE"`
+	SASLTokenFile      string `env:"KAFKA_SASL_TOKEN_FILE"`
 	SASLAllowPlaintext bool   `env:"KAFKA_SASL_ALLOW_PLAINTEXT"`
 
 	EnableMiddleware bool `env:"KAFKA_ENABLE_MIDDLEWARE" envDefault:"true"`
@@ -121,7 +122,7 @@ func (e environment) client() ClientConfig {
 		},
 		SASL: SASLConfig{
 			Mechanism: e.SASLMechanism, Username: e.SASLUsername, Password: NewSecret(e.SASLPassword),
-			AllowPlaintext: e.SASLAllowPlaintext,
+			TokenFile: e.SASLTokenFile, AllowPlaintext: e.SASLAllowPlaintext,
 		},
 	}
 }

@@ -61,6 +61,8 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 			{"KAFKA_SASL_PASSWORD", "another", scram, func(c ClientConfig) any { return c.SASL.Password.Reveal() }, "another"},
 			{"KAFKA_SASL_PASSWORD_FILE", secretFile(t, "from file"), map[string]string{"KAFKA_SASL_MECHANISM": "SCRAM-SHA-256", "KAFKA_SASL_USERNAME": "svc"},
 				func(c ClientConfig) any { return c.SASL.Password.Reveal() }, "from file"},
+			{"KAFKA_SASL_TOKEN_FILE", "token", map[string]string{"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_TLS_ENABLED": "true"},
+				func(c ClientConfig) any { return c.SASL.TokenFile }, "token"},
 			{"KAFKA_SASL_ALLOW_PLAINTEXT", "true", nil, func(c ClientConfig) any { return c.SASL }, SASLConfig{AllowPlaintext: true}},
 		} {
 			tested[test.name] = true
@@ -230,11 +232,11 @@ func TestSenselessValuesAreReportedByName(t *testing.T) {
 	for name, value := range map[string]string{
 		"KAFKA_CONSUMER_MAX_RETRIES": "-1", "KAFKA_CONSUMER_CONCURRENCY": "-2", "KAFKA_CONSUMER_AUTO_OFFSET_RESET": "newest",
 		"KAFKA_SASL_MECHANISM": "KERBEROS", "KAFKA_TLS_CERT_FILE": "c.pem", "KAFKA_TLS_KEY_FILE": "k.pem",
-		"KAFKA_SASL_USERNAME": "svc", "KAFKA_SASL_PASSWORD": "pw",
+		"KAFKA_SASL_USERNAME": "svc", "KAFKA_SASL_PASSWORD": "pw", "KAFKA_SASL_TOKEN_FILE": "token",
 	} {
 		setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092", name: value})
 		want := name
-		if name == "KAFKA_SASL_USERNAME" || name == "KAFKA_SASL_PASSWORD" {
+		if name == "KAFKA_SASL_USERNAME" || name == "KAFKA_SASL_PASSWORD" || name == "KAFKA_SASL_TOKEN_FILE" {
 			want = "KAFKA_SASL_MECHANISM" // is what is missing
 		}
 		_, err := NewConsumerConfigFromEnv("orders", "bookings")

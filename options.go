@@ -208,6 +208,8 @@ func saslMechanism(cfg SASLConfig) sasl.Mechanism {
 		return scram.Sha256(scramAuth)
 	case "SCRAM-SHA-512":
 		return scram.Sha512(scramAuth)
+	case "OAUTHBEARER":
+		return newBearer(cfg)
 	}
 	return nil
 }

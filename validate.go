@@ -135,17 +135,46 @@ func (f *faults) checkClient(c ClientConfig) {
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		f.addf("TLS: CertFile and KeyFile go together; one is empty (KAFKA_TLS_CERT_FILE, KAFKA_TLS_KEY_FILE)")
 	}
+	f.checkSASL(c)
+}
+
+func (f *faults) checkSASL(c ClientConfig) {
 	s := c.SASL
-	f.checkOneOf("SASL: Mechanism", "KAFKA_SASL_MECHANISM", s.Mechanism, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-	if s.Mechanism == "" && (s.Username != "" || s.Password.Reveal() != "") {
-		f.addf("SASL: a user or password is set but no Mechanism: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (KAFKA_SASL_MECHANISM)")
+	token := s.Token != nil || s.TokenFile != ""
+	f.checkOneOf("SASL: Mechanism", "KAFKA_SASL_MECHANISM", s.Mechanism, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
+	if s.Token != nil && s.TokenFile != "" {
+		f.addf("SASL: Token and TokenFile are both set: keep one (KAFKA_SASL_TOKEN_FILE)")
 	}
-	if s.Mechanism != "" && (s.Username == "" || s.Password.Reveal() == "") {
-		f.addf("SASL: %s needs a Username and a Password (KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD)", s.Mechanism)
+	user := s.Username != "" || s.Password.Reveal() != ""
+	secret := "password"
+	switch s.Mechanism {
+	case "":
+		if user {
+			f.addf("SASL: a user or password is set but no Mechanism: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (KAFKA_SASL_MECHANISM)")
+		}
+		if token {
+			f.addf("SASL: a token is set but no Mechanism: want OAUTHBEARER (KAFKA_SASL_MECHANISM)")
+		}
+	case "OAUTHBEARER":
+		secret = "token"
+		if !token {
+			f.addf("SASL: OAUTHBEARER needs a Token or a TokenFile (KAFKA_SASL_TOKEN_FILE)")
+		}
+		if user {
+			f.addf("SASL: OAUTHBEARER takes no Username and no Password: the token says who connects")
+		}
+	default:
+		if s.Username == "" || s.Password.Reveal() == "" {
+			f.addf("SASL: %s needs a Username and a Password (KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD)", s.Mechanism)
+		}
+		if token {
+			f.addf("SASL: %s takes no token: want OAUTHBEARER (KAFKA_SASL_MECHANISM)", s.Mechanism)
+		}
 	}
-	if s.Mechanism == "PLAIN" && !c.TLS.enabled() && !s.AllowPlaintext {
+	if (s.Mechanism == "PLAIN" || s.Mechanism == "OAUTHBEARER") && !c.TLS.enabled() && !s.AllowPlaintext {
 		if i := slices.IndexFunc(c.Brokers, func(b string) bool { return !isLoopback(b) }); i >= 0 {
-			f.addf("SASL: PLAIN would send the password unencrypted to %s: turn TLS on, use SCRAM, or set AllowPlaintext (KAFKA_SASL_ALLOW_PLAINTEXT)", c.Brokers[i])
+			f.addf("SASL: %s would send the %s unencrypted to %s: turn TLS on, use SCRAM, or set AllowPlaintext (KAFKA_SASL_ALLOW_PLAINTEXT)",
+				s.Mechanism, secret, c.Brokers[i])
 		}
 	}
 }

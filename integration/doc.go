@@ -12,6 +12,8 @@
 //   - KAFKA_TEST_PLAINTEXT_BROKERS, KAFKA_TEST_TLS_BROKERS, KAFKA_TEST_SASL_BROKERS (SASL without TLS) and
 //     KAFKA_TEST_SASL_TLS_BROKERS: the bootstrap list of each kind of listener of one cluster. The SASL listeners
 //     know PLAIN and SCRAM, with the user "app" and the password "app-secret".
+//   - KAFKA_TEST_OAUTH_BROKERS: the bootstrap list of a listener of that cluster with TLS that takes OAUTHBEARER with unsigned
+//     tokens, as Kafka does by default, and ends sessions after some seconds (connections.max.reauth.ms).
 //   - KAFKA_TEST_CERTS: the folder that holds ca.pem, client.pem and client-key.pem.
 //
 // The tests of permissions need another cluster, with an authorizer that denies what nothing allows, and skip without these.

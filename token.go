@@ -1,0 +1,96 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
+)
+
+// tokenTimeout bounds one call of SASLConfig.Token, which a connection waits for: as long as franz-go gives a dial.
+const tokenTimeout = 10 * time.Second
+
+// maxBrokerAnswer is how much of a broker's answer an error repeats.
+const maxBrokerAnswer = 256
+
+// tokenError is a token that could not be had, or that the broker refused.
+type tokenError struct {
+	err     error
+	refused bool // by the broker
+}
+
+func (e *tokenError) Error() string   { return e.err.Error() }
+func (e *tokenError) Unwrap() []error { return []error{e.err, kerr.SaslAuthenticationFailed} }
+
+// Temporary lets franz-go try again what was to be sent, for as long as its own time allows. It would fail messages at once that
+// wait when it next looks for their leaders, for a token that may be renewed in a second.
+func (e *tokenError) Temporary() bool { return true }
+
+// bearer is OAUTHBEARER. franz-go authenticates each connection with it, and again before the session's lifetime ends.
+type bearer struct {
+	token func(context.Context) (Secret, error)
+}
+
+func newBearer(cfg SASLConfig) bearer {
+	if cfg.Token != nil {
+		return bearer{cfg.Token}
+	}
+	return bearer{func(context.Context) (Secret, error) {
+		text, err := os.ReadFile(cfg.TokenFile)
+		return NewSecret(strings.TrimSpace(string(text))), err
+	}}
+}
+
+func (bearer) Name() string { return "OAUTHBEARER" }
+
+func (b bearer) Authenticate(ctx context.Context, host string) (sasl.Session, []byte, error) {
+	token, err := b.ask(ctx)
+	if err == nil {
+		err = checkToken(token.Reveal())
+	}
+	if err != nil {
+		return nil, nil, &tokenError{err: err}
+	}
+	_, first, err := oauth.Auth{Token: token.Reveal()}.AsMechanism().Authenticate(ctx, host)
+	return bearerSession{}, first, err
+}
+
+// ask contains a panic, which would end the process: franz-go asks on a goroutine of its own.
+func (b bearer) ask(ctx context.Context) (token Secret, err error) {
+	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
+	defer cancel()
+	defer func() {
+		if value := recover(); value != nil {
+			err = fmt.Errorf("SASL: Token panicked: %v", value)
+		}
+	}()
+	return b.token(ctx)
+}
+
+// checkToken keeps a token from being more than that: what follows a control character would be read as a field of its own.
+func checkToken(token string) error {
+	if token == "" {
+		return errors.New("SASL: the token is empty")
+	}
+	if i := strings.IndexFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }); i >= 0 {
+		return fmt.Errorf("SASL: the token has a character at byte %d, of %d, that no bearer token has", i, len(token))
+	}
+	return nil
+}
+
+// bearerSession reads the broker's only answer: nothing, or by RFC 7628 (3.2.2) what is wrong, as JSON. The error that would
+// follow says no more.
+type bearerSession struct{}
+
+func (bearerSession) Challenge(answer []byte) (done bool, next []byte, err error) {
+	if len(answer) == 0 {
+		return true, nil, nil
+	}
+	return false, nil, &tokenError{refused: true, err: fmt.Errorf("SASL: the broker answers %q", shorten(string(answer), maxBrokerAnswer))}
+}
