@@ -34,10 +34,13 @@ func (b *budget) halved() *budget {
 	return b
 }
 
+// headerMemory is a header's own, beside its bytes: two bytes on the wire can be one.
+const headerMemory = 40 // a string and a slice
+
 func (b *budget) cost(r *kgo.Record) int64 {
 	size := len(r.Key) + len(r.Value)
 	for _, h := range r.Headers {
-		size += len(h.Key) + len(h.Value)
+		size += len(h.Key) + len(h.Value) + headerMemory
 	}
 	return int64(size) + b.perRecord
 }

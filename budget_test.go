@@ -69,8 +69,8 @@ func TestBudgetBoundsCountAndBytes(t *testing.T) {
 		t.Errorf("4 empty records leave room for %d", b.room())
 	}
 	r := &kgo.Record{Key: make([]byte, 1), Value: make([]byte, 20), Headers: []kgo.RecordHeader{{Key: "abc", Value: make([]byte, 300)}, {Key: "d"}}}
-	if got := b.cost(r); got != 1+20+3+300+1+25 {
-		t.Errorf("a record of 325 bytes costs %d, want 350", got)
+	if got := b.cost(r); got != 1+20+3+300+1+2*40+25 {
+		t.Errorf("a record of 325 bytes and 2 headers costs %d, want 430", got)
 	}
 	if got := newBudget(1000, 10).cost(empty); got != 1 {
 		t.Errorf("a record costs %d at least, want 1", got)

@@ -26,6 +26,8 @@ const (
 	defaultDrainTimeout       = 30 * time.Second // half of the rebalance timeout
 	defaultMaxQueuedRecords   = 20_000
 	defaultMaxQueuedBytes     = 64 << 20
+	defaultMaxHeaders         = 1000
+	defaultMaxHeaderBytes     = defaultMaxMessageBytes // uncompressed, a broker's default lets nothing larger in
 	defaultCommitInterval     = time.Second
 	defaultSessionTimeout     = 45 * time.Second // Kafka's own
 	defaultRebalanceTimeout   = 60 * time.Second // kgo's default
@@ -61,7 +63,8 @@ type ClientConfig struct {
 	// MaxBufferedRecords bounds how many messages wait to be acknowledged, over all producers of a client. Publishing waits
 	// while the bound is reached. Default 50,000.
 	MaxBufferedRecords int
-	// MaxBufferedBytes bounds their memory: each message counts its bytes and MaxBufferedBytes/MaxBufferedRecords on top.
+	// MaxBufferedBytes bounds their memory: each message counts its bytes, 40 for each header, and
+	// MaxBufferedBytes/MaxBufferedRecords on top.
 	// Default 64 MiB. Kafka: buffer.memory.
 	MaxBufferedBytes int64
 	// MaxMessageBytes is the largest batch, before compression, that is sent at all. Default: the topic's own
@@ -161,10 +164,23 @@ type ConsumerConfig struct {
 	DrainTimeout time.Duration
 	// MaxQueuedRecords bounds how many records are fetched and not yet handled, over all partitions. Default 20,000.
 	MaxQueuedRecords int
-	// MaxQueuedBytes bounds their memory: each record counts its bytes and MaxQueuedBytes/MaxQueuedRecords on top. One
+	// MaxQueuedBytes bounds their memory: each record counts its bytes, 40 for each header, and
+	// MaxQueuedBytes/MaxQueuedRecords on top. One
 	// poll's bytes may go over. The franz-go client holds at most one more fetch per broker (fetch.max.bytes, 16 MiB
 	// compressed). Default 64 MiB.
 	MaxQueuedBytes int64
+	// MaxHeaders bounds how many headers a record may have. One with more is a permanent error, ErrHeaderLimit: its handler is not
+	// called, and its letter has only as many headers as leave room for the letter's own. Default 1,000: ten times
+	// what busy records have. An empty header takes two bytes on the wire and forty in memory, so that the brokers' limit alone
+	// would allow half a million of them.
+	MaxHeaders int
+	// MaxHeaderBytes bounds their names and values together, likewise. Default 1,048,588, which is the brokers' default
+	// message.max.bytes: only a compressed batch, or a topic with a higher limit, can hold more.
+	MaxHeaderBytes int
+	// MaxDecompressedBatchBytes bounds what one batch may be decompressed to: a few KB can say a GB of zeros. With a
+	// larger one Start returns an error that says where it is. Default 64 MiB, which is the most that a dead letter may have.
+	// At most 2 GiB.
+	MaxDecompressedBatchBytes int64
 	// CommitInterval is how often offsets of finished records are committed, and so about how much is redelivered
 	// after a crash. Clean handovers and shutdowns commit at once. Default 1s, at least 100ms. Kafka:
 	// auto.commit.interval.ms.

@@ -36,7 +36,7 @@ func NewConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle Hand
 	case handle == nil:
 		return nil, fmt.Errorf("kafka: consumer of %s: the handler is nil", cfg.Topic)
 	}
-	core, err := newConsumer(cfg, typed(codec, handle, cfg.HandleTombstones))
+	core, err := newConsumer(cfg, cfg.headerLimits().keep(typed(codec, handle, cfg.HandleTombstones)))
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,7 @@ const (
 	HeaderDLQTimestamp     = dlqPrefix + "timestamp"      // the record's own, RFC 3339
 	HeaderDLQFailedAt      = dlqPrefix + "failed.at"      // RFC 3339
 	HeaderDLQRedriveCount  = dlqPrefix + "redrive.count"  // how often it was sent back, decimal
+	HeaderDLQHeadersCut    = dlqPrefix + "headers.cut"    // how many of the record's headers were above the limit and left out, decimal
 )
 
 const (
@@ -56,6 +57,8 @@ type DeadLetter struct {
 	Message  string    // the error's text, shortened to 1 KiB
 	FailedAt time.Time // when it was given up
 	Redrives int       // how often it was sent back
+
+	HeadersCut int // how many of the record's headers are left out, since they were above ConsumerConfig's limits
 }
 
 // letterHeaders says how much of a DeadLetter goes into headers. A record at its topic's size limit may have no room.
@@ -73,6 +76,7 @@ func newDeadLetter(dlqTopic string, r *kgo.Record, letter DeadLetter, which lett
 	if earlier, ok := parseDeadLetter(r.Headers); ok {
 		letter.Topic, letter.Partition, letter.Offset = earlier.Topic, earlier.Partition, earlier.Offset
 		letter.Timestamp, letter.Redrives = earlier.Timestamp, earlier.Redrives
+		letter.HeadersCut += earlier.HeadersCut
 	}
 	headers := slices.Clone(r.Headers)
 	headers = slices.DeleteFunc(headers, func(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, dlqPrefix) })
@@ -86,6 +90,9 @@ func newDeadLetter(dlqTopic string, r *kgo.Record, letter DeadLetter, which lett
 	}
 	if letter.Redrives > 0 {
 		add(HeaderDLQRedriveCount, strconv.Itoa(letter.Redrives))
+	}
+	if letter.HeadersCut > 0 {
+		add(HeaderDLQHeadersCut, strconv.Itoa(letter.HeadersCut))
 	}
 	if letter.Group != "" {
 		add(HeaderDLQGroup, letter.Group)
@@ -127,14 +134,15 @@ func parseDeadLetter(headers []kgo.RecordHeader) (DeadLetter, bool) {
 		return n
 	}
 	letter := DeadLetter{
-		Topic:     text(HeaderDLQTopic),
-		Partition: int32(number(HeaderDLQPartition, 32)),
-		Offset:    number(HeaderDLQOffset, 64),
-		Group:     text(HeaderDLQGroup),
-		Attempts:  int(max(0, number(HeaderDLQDeliveryCount, 32))),
-		Class:     Class(text(HeaderDLQClass)),
-		Message:   text(HeaderDLQMessage),
-		Redrives:  int(min(max(0, number(HeaderDLQRedriveCount, 32)), maxRedriveCount)),
+		Topic:      text(HeaderDLQTopic),
+		Partition:  int32(number(HeaderDLQPartition, 32)),
+		Offset:     number(HeaderDLQOffset, 64),
+		Group:      text(HeaderDLQGroup),
+		Attempts:   int(max(0, number(HeaderDLQDeliveryCount, 32))),
+		Class:      Class(text(HeaderDLQClass)),
+		Message:    text(HeaderDLQMessage),
+		HeadersCut: int(max(0, number(HeaderDLQHeadersCut, 32))),
+		Redrives:   int(min(max(0, number(HeaderDLQRedriveCount, 32)), maxRedriveCount)),
 	}
 	var faults faults
 	faults.checkTopic("topic", letter.Topic)
@@ -296,6 +304,7 @@ func (p *partition) giveUp(t *task) bool {
 		Topic: p.topic, Partition: p.id, Offset: r.Offset, Timestamp: r.Timestamp, Group: p.c.cfg.Group,
 		Attempts: t.attempt, Class: v.class, Message: v.text, FailedAt: time.Now(),
 	}
+	r, letter.HeadersCut = p.c.cfg.headerLimits().cut(r)
 	p.now(t, ActivityDeadLetter)
 	for attempt := 1; ; attempt++ {
 		stored, err := dlq.write(letterContext{p.ctx, t.ctx, r}, r, letter)

@@ -87,6 +87,7 @@
 //   - watch.go: handlers that don't return, and lag
 //   - health.go: live and ready, for probes
 //   - handler.go: bytes as values, and the handler's verdict
+//   - limits.go: headers and batches that are larger than anybody means
 //   - errors.go: the error classes, and the errors that the package returns
 //   - retry.go: how long to wait between attempts
 //   - deadletter.go: the dead letter, its headers and its topic

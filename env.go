@@ -36,6 +36,10 @@ type environment struct {
 	ConsumerMaxRetries      int    `env:"KAFKA_CONSUMER_MAX_RETRIES" envDefault:"3"`
 	ConsumerConcurrency     int    `env:"KAFKA_CONSUMER_CONCURRENCY" envDefault:"1"`
 	ConsumerAutoOffsetReset string `env:"KAFKA_CONSUMER_AUTO_OFFSET_RESET" envDefault:"earliest"`
+
+	ConsumerMaxHeaders                int   `env:"KAFKA_CONSUMER_MAX_HEADERS" envDefault:"1000"`
+	ConsumerMaxHeaderBytes            int   `env:"KAFKA_CONSUMER_MAX_HEADER_BYTES" envDefault:"1048588"`
+	ConsumerMaxDecompressedBatchBytes int64 `env:"KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES" envDefault:"67108864"`
 }
 
 // NewClientConfigFromEnv reads the KAFKA_ variables that say where the cluster is. It reports every mistake at once.
@@ -67,6 +71,8 @@ func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 	cfg.MaxRetries = e.ConsumerMaxRetries
 	cfg.Concurrency = e.ConsumerConcurrency
 	cfg.AutoOffsetReset = e.ConsumerAutoOffsetReset
+	cfg.MaxHeaders, cfg.MaxHeaderBytes = e.ConsumerMaxHeaders, e.ConsumerMaxHeaderBytes
+	cfg.MaxDecompressedBatchBytes = e.ConsumerMaxDecompressedBatchBytes
 	cfg.DisableMiddleware = !e.EnableMiddleware
 	return cfg, errors.Join(err, cfg.Validate())
 }

@@ -101,6 +101,9 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 			{"KAFKA_CONSUMER_DLQ_TOPIC", "dlq-domain-services", func(c ConsumerConfig) any { return c.DLQTopic }, "dlq-orders", "dlq-domain-services"},
 			{"KAFKA_CONSUMER_MAX_RETRIES", "0", func(c ConsumerConfig) any { return c.MaxRetries }, 3, 0},
 			{"KAFKA_CONSUMER_AUTO_OFFSET_RESET", "latest", func(c ConsumerConfig) any { return c.AutoOffsetReset }, "earliest", "latest"},
+			{"KAFKA_CONSUMER_MAX_HEADERS", "20", func(c ConsumerConfig) any { return c.MaxHeaders }, 1000, 20},
+			{"KAFKA_CONSUMER_MAX_HEADER_BYTES", "4096", func(c ConsumerConfig) any { return c.MaxHeaderBytes }, 1_048_588, 4096},
+			{"KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES", "1048576", func(c ConsumerConfig) any { return c.MaxDecompressedBatchBytes }, int64(64 << 20), int64(1 << 20)},
 			{"KAFKA_ENABLE_MIDDLEWARE", "false", func(c ConsumerConfig) any { return c.DisableMiddleware }, false, true},
 		} {
 			tested[test.name] = true
@@ -230,7 +233,8 @@ func TestBadValuesAreAllReportedByName(t *testing.T) {
 // Values that parse but make no sense are config mistakes. Whoever set a variable looks for its name.
 func TestSenselessValuesAreReportedByName(t *testing.T) {
 	for name, value := range map[string]string{
-		"KAFKA_CONSUMER_MAX_RETRIES": "-1", "KAFKA_CONSUMER_CONCURRENCY": "-2", "KAFKA_CONSUMER_AUTO_OFFSET_RESET": "newest",
+		"KAFKA_CONSUMER_MAX_RETRIES": "-1", "KAFKA_CONSUMER_CONCURRENCY": "-2", "KAFKA_CONSUMER_MAX_HEADERS": "-1",
+		"KAFKA_CONSUMER_MAX_HEADER_BYTES": "-1", "KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES": "2147483648", "KAFKA_CONSUMER_AUTO_OFFSET_RESET": "newest",
 		"KAFKA_SASL_MECHANISM": "KERBEROS", "KAFKA_TLS_CERT_FILE": "c.pem", "KAFKA_TLS_KEY_FILE": "k.pem",
 		"KAFKA_SASL_USERNAME": "svc", "KAFKA_SASL_PASSWORD": "pw", "KAFKA_SASL_TOKEN_FILE": "token",
 	} {

@@ -107,6 +107,7 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error
 	opts = append(opts,
 		kgo.FetchMaxWait(fetchMaxWait),
 		kgo.FetchMaxBytes(fetchMaxBytes),
+		kgo.MaxDecompressBatchBytes(int(cfg.MaxDecompressedBatchBytes)),
 		kgo.AutoCommitInterval(cfg.CommitInterval),
 		kgo.SessionTimeout(cfg.SessionTimeout),
 		kgo.RebalanceTimeout(cfg.RebalanceTimeout),

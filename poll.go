@@ -152,9 +152,10 @@ func (c *consumer) pollError(ctx context.Context, topic string, partition int32,
 		c.log.LogAttrs(ctx, slog.LevelError, "records were lost by the brokers; consuming goes on at another offset", where,
 			slog.Int("partition", int(partition)), slog.Any("error", err))
 		return nil
-	case isType[*kgo.ErrDecompressTooLarge](err), // franz-go stops the partition for good
-		isProtocol && !protocol.Retriable && !errors.Is(err, kerr.UnknownServerError), // which may be anything
-		!isProtocol && c.cfg.AutoOffsetReset == "none":                                // such as a group without a committed offset
+	case isType[*kgo.ErrDecompressTooLarge](err): // franz-go stops the partition for good
+		return c.decompressError(err)
+	case isProtocol && !protocol.Retriable && !errors.Is(err, kerr.UnknownServerError), // which may be anything
+		!isProtocol && c.cfg.AutoOffsetReset == "none": // such as a group without a committed offset
 		return fmt.Errorf("kafka: consume %s-%d: %w", topic, partition, err)
 	}
 	if c.quiet.Allow(err.Error()) {

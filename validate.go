@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -70,6 +71,18 @@ func (c ConsumerConfig) Validate() error {
 	}
 	faults.checkNotNegative("MaxQueuedRecords", int64(c.MaxQueuedRecords))
 	faults.checkNotNegative("MaxQueuedBytes", c.MaxQueuedBytes)
+	for _, limit := range []struct {
+		name, variable string
+		value, most    int64
+	}{
+		{"MaxHeaders", "KAFKA_CONSUMER_MAX_HEADERS", int64(c.MaxHeaders), math.MaxInt32},
+		{"MaxHeaderBytes", "KAFKA_CONSUMER_MAX_HEADER_BYTES", int64(c.MaxHeaderBytes), math.MaxInt32},
+		{"MaxDecompressedBatchBytes", "KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES", c.MaxDecompressedBatchBytes, math.MaxInt32},
+	} {
+		if limit.value < 0 || limit.value > limit.most {
+			faults.addf("%s is %d: want 1 to %d, or 0 for the default (%s)", limit.name, limit.value, limit.most, limit.variable)
+		}
+	}
 	d := c.withDefaults()
 	if limit := min(d.SessionTimeout, d.RebalanceTimeout); d.DrainTimeout >= limit {
 		faults.addf("DrainTimeout is %v: it must be below SessionTimeout and RebalanceTimeout (%v)", d.DrainTimeout, limit)
@@ -256,6 +269,9 @@ func (c ConsumerConfig) withDefaults() ConsumerConfig {
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, defaultDrainTimeout)
 	c.MaxQueuedRecords = cmp.Or(c.MaxQueuedRecords, defaultMaxQueuedRecords)
 	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, defaultMaxQueuedBytes)
+	c.MaxHeaders = cmp.Or(c.MaxHeaders, defaultMaxHeaders)
+	c.MaxHeaderBytes = cmp.Or(c.MaxHeaderBytes, defaultMaxHeaderBytes)
+	c.MaxDecompressedBatchBytes = cmp.Or(c.MaxDecompressedBatchBytes, deadLetterMaxBytes)
 	c.CommitInterval = cmp.Or(c.CommitInterval, defaultCommitInterval)
 	c.SessionTimeout = cmp.Or(c.SessionTimeout, defaultSessionTimeout)
 	c.RebalanceTimeout = cmp.Or(c.RebalanceTimeout, defaultRebalanceTimeout)

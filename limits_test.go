@@ -1,0 +1,219 @@
+package kafka
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// publishRaw puts a record into orders-0, past the library.
+func (b *bubble) publishRaw(r *kgo.Record) {
+	b.t.Helper()
+	client := b.raw()
+	defer client.Close()
+	r.Topic = "orders"
+	if err := client.ProduceSync(b.t.Context(), r).FirstErr(); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// readLetters returns the first n letters of partition 0.
+func (b *bubble) readLetters(n int) (letters []*kgo.Record) {
+	b.t.Helper()
+	reader := b.raw(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"dlq-orders": {0: kgo.NewOffset().AtStart()}}))
+	defer reader.Close()
+	ctx, cancel := context.WithTimeout(b.t.Context(), aLongTime)
+	defer cancel()
+	for len(letters) < n {
+		fetches := reader.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			b.t.Fatalf("%d letters of %d: %v", len(letters), n, err)
+		}
+		letters = append(letters, fetches.Records()...)
+	}
+	return letters
+}
+
+// A record whose headers are out of all proportion costs a letter. Its handler never sees it, others are handled, and who reads
+// the letters with the same limits can.
+func TestRecordsAboveTheHeaderLimitsAreDeadLetters(t *testing.T) {
+	ids := headers(HeaderMessageID, "m-1", HeaderCorrelationID, "c-1", "traceparent", "t-1")
+	many := make([]kgo.RecordHeader, 100_000)
+	for _, test := range []struct {
+		name    string
+		headers []kgo.RecordHeader
+		bytes   int // MaxHeaderBytes
+		want    []string
+		kept    int // of the record's own
+	}{
+		{"100,000 headers", append(many, ids...), 0, []string{"orders-0 offset 0", "100003 headers, 1000 are allowed", "KAFKA_CONSUMER_MAX_HEADERS"}, defaultMaxHeaders - letterHeaderCount},
+		{"a header of 900 KB", append(headers("large", strings.Repeat("x", 900_000)), ids...), 256 << 10, []string{"orders-0 offset 0", "bytes of headers, 262144 are allowed", "KAFKA_CONSUMER_MAX_HEADER_BYTES"}, 3},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				b.publishRaw(&kgo.Record{Key: []byte("key"), Value: []byte(`{"n":1}`), Headers: test.headers})
+				b.publishRaw(&kgo.Record{Value: []byte(`{"n":2}`)})
+				var handled atomic.Int64
+				cfg := b.consumer()
+				cfg.MaxHeaderBytes = test.bytes
+				_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+					handled.Add(int64(msg.Value.N))
+					return nil
+				})
+				time.Sleep(10 * time.Second)
+				if err := stop(); err != nil || handled.Load() != 2 || b.committed(0) != 2 {
+					t.Errorf("Start: %v; handled %d, committed %d; want the second record alone, and both done", err, handled.Load(), b.committed(0))
+				}
+				letter := b.readLetters(1)[0]
+				if string(letter.Key) != "key" || string(letter.Value) != `{"n":1}` {
+					t.Errorf("the letter is %q: %q", letter.Key, letter.Value)
+				}
+				about, ok := parseDeadLetter(letter.Headers)
+				if !ok || about.Class != ClassPermanent || about.Attempts != 1 || about.HeadersCut != len(test.headers)-test.kept {
+					t.Errorf("the letter says %+v, want %d headers cut", about, len(test.headers)-test.kept)
+				}
+				wantFault(t, errors.New(about.Message), test.want...)
+				for _, id := range ids {
+					if value, _ := lastHeader(letter.Headers, id.Key); value != string(id.Value) {
+						t.Errorf("%s is lost", id.Key)
+					}
+				}
+				if err := cfg.headerLimits().check(letter.Headers); err != nil {
+					t.Errorf("the letter itself: %v", err)
+				}
+
+				read := cfg
+				read.Topic, read.DLQTopic, read.Group = "dlq-orders", "", "readers"
+				var seen atomic.Int64
+				_, stop = b.start(read, func(context.Context, Message[numbered]) error {
+					seen.Add(1)
+					return nil
+				})
+				time.Sleep(10 * time.Second)
+				if err := stop(); err != nil || seen.Load() != 1 {
+					t.Errorf("reading letters: %v, %d seen", err, seen.Load())
+				}
+			})
+		})
+	}
+}
+
+func TestHeaderLimitsAreExact(t *testing.T) {
+	limits := headerLimits{count: 2, bytes: 10}
+	for _, test := range []struct {
+		headers []kgo.RecordHeader
+		ok      bool
+	}{
+		{nil, true}, {headers("a", "1234", "b", "1234"), true}, {headers("a", "1234", "b", "12345"), false},
+		{headers("", "", "", ""), true}, {headers("", "", "", "", "", ""), false},
+	} {
+		if err := limits.check(test.headers); (err == nil) != test.ok || err != nil && !errors.Is(err, ErrHeaderLimit) {
+			t.Errorf("%q: %v", test.headers, err)
+		}
+	}
+	if err := limits.keep(nil)(t.Context(), &Record{Record: &kgo.Record{Headers: headers("a", "1234567890")}}); ClassOf(err) != ClassPermanent {
+		t.Errorf("%v is %s", err, ClassOf(err))
+	}
+}
+
+// Without a dead letter topic Start names the record and the way out.
+func TestTheHeaderLimitEndsStartWithoutADeadLetterTopic(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.publishRaw(&kgo.Record{Value: []byte(`{"n":1}`), Headers: headers("a", "b", "c", "d")})
+		cfg := b.consumer()
+		cfg.DLQTopic, cfg.MaxHeaders = "", 1
+		consumer, err := NewConsumer(cfg, func(context.Context, Message[numbered]) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer consumer.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err = consumer.Start(ctx)
+		wantFault(t, err, "orders-0 offset 0", "2 headers, 1 are allowed", "MaxHeaders")
+		if !errors.Is(err, ErrHeaderLimit) || !isType[*RecordError](err) {
+			t.Errorf("%v, want a RecordError and ErrHeaderLimit", err)
+		}
+	})
+}
+
+// A few KB of zeros decompressed cost an error, not the process. What stands before them is handled, and a way out that the error
+// names is one. Not in a bubble: the garbage collector closes decompressors, which it may not do there from outside.
+func TestDecompressionBombsEndStartAndNotTheProcess(t *testing.T) {
+	for _, bomb := range []struct {
+		name  string
+		codec kgo.CompressionCodec
+		size  int
+	}{
+		{"gzip", kgo.GzipCompression(), 64 << 20}, {"zstd", kgo.ZstdCompression(), 64 << 20}, {"lz4", kgo.Lz4Compression(), 64 << 20},
+		{"snappy", kgo.SnappyCompression(), 16 << 20}, // it leaves a twentieth, and batches may have 1 MiB
+	} {
+		t.Run(bomb.name, func(t *testing.T) {
+			cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "orders", "dlq-orders"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer cluster.Close()
+			client, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.ProducerBatchCompression(bomb.codec),
+				kgo.ProducerBatchMaxBytes(int32(2*bomb.size)), kgo.BrokerMaxWriteBytes(int32(2*bomb.size)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			for i, value := range [][]byte{{}, {}, bytes.Repeat([]byte(" "), bomb.size), {}} {
+				value = append(fmt.Appendf(nil, `{"n":%d}`, i), value...)
+				if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "orders", Value: value}).FirstErr(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cfg := NewConsumerConfig("orders", "group", cluster.ListenAddrs()...)
+			cfg.Logger = slog.New(slog.DiscardHandler)
+			var handled []int
+			run := func(until int) error {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				consumer, err := NewConsumer(cfg, func(_ context.Context, msg Message[numbered]) error {
+					if handled = append(handled, msg.Value.N); msg.Value.N == until {
+						cancel()
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer consumer.Close()
+				return consumer.Start(ctx)
+			}
+			cfg.MaxDecompressedBatchBytes = 1 << 20
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			err = run(-1)
+			runtime.ReadMemStats(&after)
+			wantFault(t, err, "orders-0 offset 2:", "MaxDecompressedBatchBytes, 1048576", "KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES", "offset of group group to 3")
+			if !errors.Is(err, kgo.ErrMaxDecompress) || len(handled) > 2 {
+				t.Errorf("Start: %v; handled %v", err, handled)
+			}
+			allocated := after.TotalAlloc - before.TotalAlloc
+			t.Logf("%d KiB allocated for %d KiB", allocated>>10, bomb.size>>10)
+			if bomb.size > 32<<20 && allocated > uint64(bomb.size)/2 {
+				t.Errorf("the bomb was let off")
+			}
+
+			cfg.MaxDecompressedBatchBytes = int64(2 * bomb.size)
+			if err := run(3); err != nil || !slices.Equal(handled, []int{0, 1, 2, 3}) {
+				t.Errorf("with a higher limit: %v; handled %v, want each once", err, handled)
+			}
+		})
+	}
+}
