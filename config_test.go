@@ -388,6 +388,28 @@ func TestConsumersNeedAHandlerAndACodec(t *testing.T) {
 	wantFault(t, err, "orders", "the codec is nil")
 }
 
+// A name with a line's end breaks log lines and labels, and is a mistake: it comes of reading a file.
+func TestNamesArePrintable(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"billing": true, "größe 7": true, "billing\n": false, "a\rb": false, "a\x00": false, "\x1b[31m": false, "\xff": false, "\u202e": false,
+	} {
+		for what, set := range map[string]func(*ConsumerConfig){
+			"Group":      func(c *ConsumerConfig) { c.Group = name },
+			"ClientID":   func(c *ConsumerConfig) { c.ClientID = name },
+			"InstanceID": func(c *ConsumerConfig) { c.InstanceID = name },
+		} {
+			cfg := validConsumer()
+			set(&cfg)
+			err := cfg.Validate()
+			if ok {
+				wantFault(t, err)
+			} else {
+				wantFault(t, err, what+" is ", "can't be printed")
+			}
+		}
+	}
+}
+
 func TestConcurrencyIsOneOrMore(t *testing.T) {
 	for concurrency, ok := range map[int]bool{0: true, 1: true, 2: true, math.MaxInt: true, -1: false} {
 		cfg := validConsumer()

@@ -154,7 +154,10 @@ func explainConnect(cfg ClientConfig, broker string, err error) *ConnectError {
 	case isType[x509.HostnameError](err):
 		hint = "the broker's certificate is for another name: dial that name or set TLS.ServerName (KAFKA_TLS_SERVER_NAME)"
 	case isType[x509.CertificateInvalidError](err):
-		hint = "the broker's certificate is not valid, expired for example"
+		hint = invalidCertificate(err)
+	case isType[*certificateError](err):
+		kind = ErrAuthentication
+		hint = "the client certificate can't be used: check TLS.CertFile and TLS.KeyFile (KAFKA_TLS_CERT_FILE, KAFKA_TLS_KEY_FILE)"
 	case refusesCertificate(err):
 		kind = ErrAuthentication
 		hint = "the broker refused the client certificate or wants one: set TLS.CertFile and TLS.KeyFile (KAFKA_TLS_CERT_FILE, KAFKA_TLS_KEY_FILE)"
@@ -177,6 +180,18 @@ func explainConnect(cfg ClientConfig, broker string, err error) *ConnectError {
 		hint = "is it a Kafka port? " + mismatch(cfg)
 	}
 	return &ConnectError{Broker: broker, Hint: hint, Err: err, kind: kind}
+}
+
+// invalidCertificate says what is wrong with a broker's certificate: mostly, its time is over.
+func invalidCertificate(err error) string {
+	invalid, _ := errors.AsType[x509.CertificateInvalidError](err)
+	if invalid.Reason != x509.Expired || invalid.Cert == nil {
+		return "the broker's certificate is not valid"
+	}
+	if begins := invalid.Cert.NotBefore; time.Now().Before(begins) {
+		return fmt.Sprintf("the broker's certificate is valid only from %s on: is the clock here right?", begins.Format(time.RFC3339))
+	}
+	return fmt.Sprintf("the broker's certificate expired at %s: it has to be renewed there, if the clock here is right", invalid.Cert.NotAfter.Format(time.RFC3339))
 }
 
 // mismatch says what a port may want that does not answer as a broker would.

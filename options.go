@@ -178,13 +178,7 @@ func tlsConfig(cfg TLSConfig) (*tls.Config, error) {
 		}
 	}
 	if cfg.CertFile != "" && cfg.KeyFile != "" {
-		load := func() (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
-			if err != nil {
-				return nil, fmt.Errorf("TLS: client certificate: %w", err)
-			}
-			return &pair, nil
-		}
+		load := func() (*tls.Certificate, error) { return loadCertificate(cfg) }
 		if _, err := load(); err != nil {
 			faults = append(faults, err)
 		}
@@ -192,6 +186,23 @@ func tlsConfig(cfg TLSConfig) (*tls.Config, error) {
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	}
 	return config, errors.Join(faults...)
+}
+
+// certificateError is a client certificate that can't be shown.
+type certificateError struct{ err error }
+
+func (e *certificateError) Error() string { return "TLS: client certificate: " + e.err.Error() }
+func (e *certificateError) Unwrap() error { return e.err }
+
+func loadCertificate(cfg TLSConfig) (*tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
+	if err != nil {
+		return nil, &certificateError{err}
+	}
+	if ends := pair.Leaf.NotAfter; time.Now().After(ends) { // brokers say no more than that they don't want it
+		return nil, &certificateError{fmt.Errorf("%s expired at %s", cfg.CertFile, ends.Format(time.RFC3339))}
+	}
+	return &pair, nil
 }
 
 // saslMechanism keeps the password out of any struct that could be printed.

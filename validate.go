@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/skeji/kafka/internal/topicname"
 )
@@ -43,6 +45,8 @@ func (c ConsumerConfig) Validate() error {
 	if c.Group == "" {
 		faults.addf("Group is empty")
 	}
+	faults.checkPrintable("Group", c.Group)
+	faults.checkPrintable("InstanceID", c.InstanceID)
 	if c.MaxRetries < 0 {
 		faults.addf("MaxRetries is %d: want 0 or more (KAFKA_CONSUMER_MAX_RETRIES)", c.MaxRetries)
 	}
@@ -141,6 +145,7 @@ func (f *faults) checkClient(c ClientConfig) {
 	if len(c.ClientID) > maxClientIDBytes {
 		f.addf("ClientID has %d bytes: want %d or fewer", len(c.ClientID), maxClientIDBytes)
 	}
+	f.checkPrintable("ClientID", c.ClientID)
 	f.checkNotNegative("MaxBufferedRecords", int64(c.MaxBufferedRecords))
 	f.checkNotNegative("MaxBufferedBytes", c.MaxBufferedBytes)
 	f.checkNotNegative("MaxMessageBytes", int64(c.MaxMessageBytes))
@@ -198,6 +203,13 @@ func (f *faults) checkOneOf(name, variable, value string, allowed ...string) {
 			variable = " (" + variable + ")"
 		}
 		f.addf("%s is %q: want one of %s%s", name, value, strings.Join(allowed, ", "), variable)
+	}
+}
+
+// checkPrintable refuses names that would break a log line or a label. A line's end from a file is the likeliest.
+func (f *faults) checkPrintable(name, value string) {
+	if strings.ContainsFunc(value, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) {
+		f.addf("%s is %q: it has characters that can't be printed", name, value)
 	}
 }
 

@@ -3,6 +3,8 @@ package recordheader
 
 import (
 	"log/slog"
+	"strconv"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -20,11 +22,23 @@ func Last(headers []kgo.RecordHeader, name string) (value []byte, ok bool) {
 	return nil, false
 }
 
-// IDs returns the ids that a record's log lines have, cut. correlation and conversation are the names of their headers.
+// printable escapes what is no text, as Go's quoted strings do: whoever publishes chooses these ids, and a slog handler that prints
+// them as they are would let him write lines of his own, or move a terminal's cursor.
+func printable(text string) string {
+	for _, r := range text {
+		if r == utf8.RuneError || !strconv.IsPrint(r) {
+			quoted := strconv.Quote(text)
+			return quoted[1 : len(quoted)-1]
+		}
+	}
+	return text
+}
+
+// IDs returns the ids that a record's log lines have, cut, and escaped where they hold more than text. correlation and conversation are the names of their headers.
 func IDs(headers []kgo.RecordHeader, correlation, conversation string) (attrs []slog.Attr) {
 	for _, id := range [...]struct{ key, header string }{{"correlation_id", correlation}, {"conversation_id", conversation}} {
 		if value, _ := Last(headers, id.header); len(value) > 0 {
-			attrs = append(attrs, slog.String(id.key, string(value[:min(len(value), maxLogged)])))
+			attrs = append(attrs, slog.String(id.key, printable(string(value[:min(len(value), maxLogged)]))))
 		}
 	}
 	return attrs
