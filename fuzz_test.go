@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"reflect"
 	"regexp"
@@ -231,6 +232,70 @@ func FuzzEnvironmentLists(f *testing.F) {
 		}
 		if dense(strings.Join(list, ",")) != dense(text) {
 			t.Fatalf("%q became %q", text, list)
+		}
+	})
+}
+
+// FuzzHeaderLimits: whatever the headers, what is kept for the letter is within the limits together with the letter's own, in
+// their order, and a record within the limits keeps all.
+func FuzzHeaderLimits(f *testing.F) {
+	f.Add([]byte{}, uint16(0), uint16(0))
+	f.Add([]byte("a\x001\x00message-id\x002\x00__dlq.errors.topic\x00orders"), uint16(2), uint16(5000))
+	f.Add(bytes.Repeat([]byte{0}, 300), uint16(20), uint16(5000))
+	f.Fuzz(func(t *testing.T, data []byte, count, size uint16) {
+		r := &kgo.Record{Topic: "orders", Key: data, Value: data}
+		for pair := range slices.Chunk(bytes.Split(data, []byte{0}), 2) {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: string(pair[0]), Value: pair[len(pair)-1]})
+		}
+		limits := headerLimits{int(count), int(size)}
+		short, lost := limits.cut(r)
+		if limits.check(r.Headers) == nil {
+			if short != r || lost != 0 {
+				t.Fatalf("%d headers within the limits were cut by %d", len(r.Headers), lost)
+			}
+			return
+		}
+		if lost+len(short.Headers) != len(r.Headers) || len(short.Headers) > max(0, int(count)-letterHeaderCount) || headerBytes(short.Headers) > max(0, int(size)-letterHeaderBytes) {
+			t.Fatalf("limits %+v kept %d of %d headers, %d bytes, and say that %d are lost", limits, len(short.Headers), len(r.Headers), headerBytes(short.Headers), lost)
+		}
+		at := 0
+		for _, h := range short.Headers {
+			for at < len(r.Headers) && !reflect.DeepEqual(r.Headers[at], h) {
+				at++
+			}
+			if at++; at > len(r.Headers) {
+				t.Fatalf("%q is not what the record has in this order", h)
+			}
+		}
+		if !bytes.Equal(short.Key, data) || !bytes.Equal(short.Value, data) {
+			t.Fatal("key or value changed")
+		}
+	})
+}
+
+// FuzzToken: a token that passes stands alone in the message to the broker, and an error repeats nothing of one that does not.
+func FuzzToken(f *testing.F) {
+	for _, seed := range []string{"", "abc.def-_~+/=", "a b", "a\x01auth=Bearer b", "\xff", "é", "a\n"} {
+		f.Add(seed, []byte(nil))
+		f.Add(seed, []byte(`{"status":"invalid_token"}`+seed))
+	}
+	f.Fuzz(func(t *testing.T, token string, answer []byte) {
+		session, first, err := newBearer(SASLConfig{Token: func(context.Context) (Secret, error) { return NewSecret(token), nil }}).Authenticate(t.Context(), "kafka:9092")
+		if err != nil {
+			if len(token) > 8 && strings.Contains(err.Error(), token) || !isAuthentication(err) {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		if fields := bytes.Split(first, []byte{1}); len(fields) != 4 || string(fields[1]) != "auth=Bearer "+token {
+			t.Fatalf("%q is sent as %q", token, first)
+		}
+		done, next, err := session.Challenge(answer)
+		if done != (len(answer) == 0) || (err == nil) != done || len(next) > 0 {
+			t.Fatalf("%q: %t, %q, %v", answer, done, next, err)
+		}
+		if err != nil && (!isAuthentication(err) || strings.ContainsFunc(err.Error(), unicode.IsControl) || len(err.Error()) > 8*maxBrokerAnswer) {
+			t.Fatalf("%q: %q", answer, err)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -24,7 +25,7 @@ func TestIDsAreOneLineOfText(t *testing.T) {
 
 // FuzzIDs: whatever a publisher says, what is logged is printable, bounded, and says it.
 func FuzzIDs(f *testing.F) {
-	for _, seed := range []string{"", "order-7", "a\nb", "\x1b[31m", "\x00", "\xff\xfe", "\u202e", strings.Repeat("é", 100)} {
+	for _, seed := range []string{"", "order-7", "a\nb", "\x1b[31m", "\x00", "\xff\xfe", "\u202e", "\ufffd", strings.Repeat("é", 100)} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, id []byte) {
@@ -36,7 +37,7 @@ func FuzzIDs(f *testing.F) {
 			return
 		}
 		text := attrs[0].Value.String()
-		if len(text) > 4*maxLogged || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) || r == '\uFFFD' }) {
+		if len(text) > 4*maxLogged || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) || !utf8.ValidString(text) {
 			t.Fatalf("%q is logged as %q", id, text)
 		}
 		said := string(id[:min(len(id), maxLogged)])
