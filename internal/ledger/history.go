@@ -3,6 +3,8 @@
 // the tests on real clusters share it.
 package ledger
 
+import "time"
+
 // History is what happened. Times are nanoseconds on one clock.
 type History struct {
 	Records  []Record // all that the brokers acknowledged; each partition's in the order of offsets
@@ -10,6 +12,8 @@ type History struct {
 	Attempts []Attempt
 	Commits  []Commit // in the order of time
 	Letters  []Place  // as their headers tell
+	// HearsLate is how much later than the others a member may learn that it has lost its partitions.
+	HearsLate time.Duration
 }
 
 // Place is where a record is.

@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Verdict is a kind of thing that must not happen.
@@ -166,14 +165,15 @@ func (c *court) completeness() {
 	}
 }
 
-// redeliveries: what was done begins again only if something happened to the member that had done it.
+// redeliveries: what was done begins again only if something happened to the member that had done it, or to the other.
 func (c *court) redeliveries(s *state) {
 	finished := -1
 	for _, i := range s.attempts {
 		a := c.Attempts[i]
 		if finished >= 0 && c.Attempts[finished].Ended <= a.Began {
 			before := c.Attempts[finished]
-			if c.excused(before.Member, before.Began, a.Began) {
+			// The one who begins it may have lost the partition itself, without having heard of it.
+			if c.excused(before.Member, before.Began, a.Began) || c.excused(a.Member, before.Began, a.Began) {
 				c.report.Excused++
 			} else {
 				c.report.wrong(Redelivered, "%s: done by member %s, begun again by %s %.3f s later", c.name(s),
@@ -186,12 +186,9 @@ func (c *court) redeliveries(s *state) {
 	}
 }
 
-// hearsLate is how much later than the others a member may learn that it has lost its partitions.
-const hearsLate = int64(15 * time.Second)
-
 // excused tells whether something happened to the member between two moments.
 func (c *court) excused(member int, from, to int64) bool {
-	return slices.ContainsFunc(c.Members[member].Excuses, func(at int64) bool { return at >= from && at <= to+hearsLate })
+	return slices.ContainsFunc(c.Members[member].Excuses, func(at int64) bool { return at >= from && at <= to+int64(c.HearsLate) })
 }
 
 // keys: a key's records begin in order, each after the one before it is done, and one at a time.
@@ -221,7 +218,7 @@ func (c *court) keys() {
 			a := c.Attempts[i]
 			if latest >= 0 {
 				if other := c.Attempts[latest]; other.Ended > a.Began && other.Place.Partition == a.Place.Partition &&
-					!c.excused(other.Member, other.Began, a.Began) {
+					!c.excused(other.Member, other.Began, a.Began) && !c.excused(a.Member, other.Began, a.Began) {
 					c.report.wrong(Overlapping, "key of %s: member %s begins it while member %s has %v in hand", c.name(c.states[a.Place]),
 						c.Members[a.Member].Name, c.Members[other.Member].Name, other.Place)
 				}

@@ -1,0 +1,237 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
+)
+
+// What a record asks of its handler. Its value says so, so that every member does the same with it.
+type order struct {
+	Key string `json:"key"`
+	Seq int    `json:"seq"`
+	Do  do     `json:"do"`
+}
+
+type do string
+
+const (
+	succeed    do = "succeed"
+	retryOnce  do = "retry once"
+	retryTwice do = "retry twice"
+	exhaust    do = "exhaust"    // every attempt fails: a dead letter
+	fail       do = "fail"       // a permanent error: a dead letter
+	reject     do = "reject"     // a business error
+	crash      do = "panic"      // a dead letter
+	exit       do = "goexit"     // a dead letter
+	beSlow     do = "be slow"    // for as long as hundreds of others
+	beDeaf     do = "be deaf"    // for longer than DrainTimeout, whatever the context says
+	beGarbage  do = "be garbage" // no JSON at all: a dead letter
+	backOff    do = "back off"   // for an hour
+	maxRetries    = 3
+)
+
+// dead tells whether the record ends as a dead letter.
+func (d do) dead() bool {
+	return d == exhaust || d == fail || d == crash || d == exit || d == beGarbage
+}
+
+// task is a member's config, which it has from its environment.
+type task struct {
+	Name        string
+	Brokers     []string
+	Topic       string
+	Group       string
+	Protocol    string
+	Concurrency int
+	Notes, Log  string        // files
+	Work        time.Duration // of most handlers
+	Slow        time.Duration // of slow ones
+}
+
+const taskVariable = "CHAOS_MEMBER"
+
+func TestMain(m *testing.M) {
+	if text, ok := os.LookupEnv(taskVariable); ok {
+		os.Exit(beMember(text))
+	}
+	os.Exit(m.Run())
+}
+
+// drainTimeout is a member's. The group's session is a little longer.
+const (
+	drainTimeout   = 2 * time.Second
+	sessionTimeout = 6 * time.Second
+)
+
+// beMember is a consumer's process. It ends at SIGTERM, with 0 if all went well.
+func beMember(text string) int {
+	var t task
+	if err := json.Unmarshal([]byte(text), &t); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	log, err := os.OpenFile(t.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	logger := slog.New(slog.NewTextHandler(log, nil))
+	notes, err := newNotes(t.Notes)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	for {
+		err := consume(ctx, t, logger, notes)
+		if _, door := errors.AsType[*kafka.ConnectError](err); door || errors.Is(err, kafka.ErrUnreachable) {
+			logger.Warn("refused at the door; starting again", "error", err)
+			select { // as whoever runs it would
+			case <-time.After(500 * time.Millisecond):
+				continue
+			case <-ctx.Done():
+				return 0
+			}
+		}
+		if err != nil {
+			notes.excuse(err.Error())
+			logger.Error("ended", "error", err)
+			fmt.Fprintln(os.Stderr, t.Name, "ended:", err)
+			return 1
+		}
+		return 0
+	}
+}
+
+func consume(ctx context.Context, t task, logger *slog.Logger, notes *notes) error {
+	cfg := kafka.NewConsumerConfig(t.Topic, t.Group, t.Brokers...)
+	cfg.Logger, cfg.ClientID = logger, t.Name
+	cfg.MaxRetries, cfg.RetryBackoff, cfg.RetryBackoffMax = maxRetries, 20*time.Millisecond, 100*time.Millisecond
+	cfg.DrainTimeout, cfg.SessionTimeout, cfg.RebalanceTimeout = drainTimeout, sessionTimeout, 2*sessionTimeout
+	cfg.CommitInterval = 500 * time.Millisecond
+	cfg.GroupProtocol, cfg.Concurrency = t.Protocol, t.Concurrency
+	consumer, err := kafka.NewConsumer(cfg, t.handle)
+	if err != nil {
+		return err
+	}
+	defer consumer.Close()
+	consumer.Use(notes.middleware(), kafka.ConsumerHooks{
+		PartitionsLost: func(partitions []int32) { notes.excuse(fmt.Sprint("lost ", partitions)) },
+		OffsetsCommitted: func(err error) {
+			if err != nil {
+				notes.excuse(err.Error())
+			}
+		},
+	})
+	return consumer.Start(ctx)
+}
+
+func (t task) handle(ctx context.Context, msg kafka.Message[order]) error {
+	switch msg.Value.Do {
+	case retryOnce, retryTwice, exhaust:
+		if times := map[do]int{retryOnce: 1, retryTwice: 2, exhaust: maxRetries + 1}[msg.Value.Do]; msg.Attempt <= times {
+			return errors.New("not yet")
+		}
+	case backOff:
+		return kafka.NewTransientError("busy", nil).WithRetryAfter(time.Hour)
+	case fail:
+		return kafka.NewPermanentError("never", nil)
+	case reject:
+		return kafka.NewBusinessError("declined", nil)
+	case crash:
+		panic("bad luck")
+	case exit:
+		runtime.Goexit()
+	case beSlow:
+		return rest(ctx, t.Slow)
+	case beDeaf:
+		time.Sleep(2 * drainTimeout)
+		return nil
+	}
+	return rest(ctx, t.Work)
+}
+
+func rest(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// notes is a member's file of what it does. Each note is one write, made before what it tells of can have consequences: the
+// end of an attempt is noted before its offset can be committed.
+type notes struct {
+	mu   sync.Mutex
+	file *os.File
+}
+
+func newNotes(path string) (*notes, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	return &notes{file: file}, err
+}
+
+// The kinds of notes.
+const (
+	noteBegan  = 'b' // partition, offset
+	noteFailed = 'f' // partition, offset
+	noteFinal  = 'd' // partition, offset
+	noteExcuse = 'x' // a text
+)
+
+func (n *notes) write(kind byte, about string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, err := fmt.Fprintf(n.file, "%c %d %s\n", kind, time.Now().UnixNano(), about)
+	if err != nil {
+		panic(err) // the run is worth nothing
+	}
+}
+
+func (n *notes) excuse(why string) { n.write(noteExcuse, strings.ReplaceAll(why, "\n", "; ")) }
+
+func place(r *kgo.Record) string { return fmt.Sprint(r.Partition, " ", r.Offset) }
+
+// middleware notes every attempt, at records that can't be decoded too.
+func (n *notes) middleware() kafka.ConsumerMiddleware {
+	return func(next kafka.HandlerFunc) kafka.HandlerFunc {
+		return func(ctx context.Context, r *kafka.Record) (err error) {
+			at := place(r.Record)
+			n.write(noteBegan, at)
+			exited := true
+			defer func() {
+				class := kafka.ClassOf(err)
+				taken := ctx.Err() != nil
+				switch {
+				case taken && (err != nil || exited), class == kafka.ClassTransient && r.Attempt <= maxRetries:
+					n.write(noteFailed, at)
+				default:
+					if taken { // in vain, perhaps
+						n.excuse("outlasted its context")
+					}
+					n.write(noteFinal, at)
+				}
+			}()
+			err = next(ctx, r)
+			exited = false
+			return err
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package chaos
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/skeji/kafka/internal/ledger"
+)
+
+// crew is the members of one group, as processes.
+type crew struct {
+	t       *testing.T
+	task    task // of each, but for its name and files
+	folder  string
+	members []*member // all there ever were
+}
+
+type member struct {
+	task
+	process *exec.Cmd
+	output  bytes.Buffer
+	ended   chan struct{}
+	excuses []int64 // what was done to it
+	frozen  bool
+	dead    bool // killed, or asked to end
+	at      int64
+}
+
+// join starts a member.
+func (c *crew) join() *member {
+	c.t.Helper()
+	m := &member{task: c.task, ended: make(chan struct{})}
+	m.Name = fmt.Sprintf("member-%d", len(c.members))
+	m.Notes, m.Log = filepath.Join(c.folder, m.Name+".notes"), filepath.Join(c.folder, m.Name+".log")
+	text, err := json.Marshal(m.task)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	m.process = exec.Command(os.Args[0])
+	m.process.Env = append(os.Environ(), taskVariable+"="+string(text))
+	m.process.Stdout, m.process.Stderr = &m.output, &m.output
+	if err := m.process.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.members = append(c.members, m)
+	go func() {
+		_ = m.process.Wait()
+		m.at = time.Now().UnixNano()
+		close(m.ended)
+	}()
+	c.t.Cleanup(func() {
+		_ = m.process.Process.Kill()
+		<-m.ended
+	})
+	return m
+}
+
+// working returns the members that run and were not asked to end.
+func (c *crew) working() []*member {
+	return slices.DeleteFunc(slices.Clone(c.members), func(m *member) bool { return m.dead || m.frozen })
+}
+
+func (m *member) signal(s syscall.Signal) { _ = m.process.Process.Signal(s) }
+
+func (m *member) excuse() { m.excuses = append(m.excuses, time.Now().UnixNano()) }
+
+// kill ends the member as a crash would.
+func (m *member) kill() {
+	m.dead = true
+	m.signal(syscall.SIGKILL)
+	<-m.ended
+	m.excuse()
+}
+
+// freeze stops the member as a hang would.
+func (m *member) freeze() {
+	m.frozen = true
+	m.excuse()
+	m.signal(syscall.SIGSTOP)
+}
+
+func (m *member) thaw() {
+	m.excuse()
+	m.signal(syscall.SIGCONT)
+	m.frozen = false
+}
+
+// leave asks the member to end, and does not wait.
+func (m *member) leave() {
+	m.dead = true
+	m.signal(syscall.SIGTERM)
+}
+
+// await waits for the end of a member that was asked to, and fails if it ended with an error.
+func (m *member) await(t *testing.T) {
+	t.Helper()
+	const patience = 2 * time.Minute
+	select {
+	case <-m.ended:
+	case <-time.After(patience):
+		t.Fatalf("%s does not end", m.Name)
+	}
+	if code := m.process.ProcessState.ExitCode(); code > 0 {
+		t.Errorf("%s ended with %d: %s", m.Name, code, m.output.String())
+	}
+}
+
+// history adds what the members have noted, and tells how many excuses they noted themselves.
+func (c *crew) history(h *ledger.History) (excuses int) {
+	c.t.Helper()
+	for i, m := range c.members {
+		notes, err := os.ReadFile(m.Notes)
+		if err != nil && !os.IsNotExist(err) {
+			c.t.Fatal(err)
+		}
+		judged := ledger.Member{Name: m.Name, Excuses: m.excuses, Ended: m.at}
+		open := map[ledger.Place]int{} // index in h.Attempts
+		for line := range strings.SplitSeq(string(notes), "\n") {
+			kind, rest, _ := strings.Cut(line, " ")
+			stamp, about, complete := strings.Cut(rest, " ")
+			at, err := strconv.ParseInt(stamp, 10, 64)
+			if !complete || err != nil {
+				continue // a note that a kill has cut off
+			}
+			if kind[0] == noteExcuse {
+				judged.Excuses = append(judged.Excuses, at)
+				excuses++
+				continue
+			}
+			p := parsePlace(about)
+			switch kind[0] {
+			case noteBegan:
+				open[p] = len(h.Attempts)
+				h.Attempts = append(h.Attempts, ledger.Attempt{Member: i, Place: p, Began: at})
+			default:
+				a := &h.Attempts[open[p]]
+				if a.Ended, a.Outcome = at, ledger.Failed; kind[0] == noteFinal {
+					a.Outcome = ledger.Final
+				}
+			}
+		}
+		h.Members = append(h.Members, judged)
+	}
+	return excuses
+}
+
+func parsePlace(text string) ledger.Place {
+	partition, offset, _ := strings.Cut(text, " ")
+	p, _ := strconv.ParseInt(partition, 10, 32)
+	o, _ := strconv.ParseInt(offset, 10, 64)
+	return ledger.Place{Partition: int32(p), Offset: o}
+}
+
+// tell prints what the members logged of their group, for a run that fails.
+func (c *crew) tell() {
+	const most = 60
+	for _, m := range c.members {
+		log, _ := os.ReadFile(m.Log)
+		var lines []string
+		for line := range strings.SplitSeq(string(log), "\n") {
+			if line != "" && !strings.Contains(line, "record sent to dead letter topic") {
+				lines = append(lines, line)
+			}
+		}
+		c.t.Logf("%s (excuses %v):\n%s", m.Name, m.excuses, strings.Join(lines[max(0, len(lines)-most):], "\n"))
+	}
+}
