@@ -25,7 +25,7 @@ type wire struct {
 
 // latency is what a request takes. Without any, a client that is answered at once, and asks again at once, would stop the
 // clock.
-const latency = time.Millisecond
+const latency = 5 * time.Millisecond
 
 func (w wire) Write(p []byte) (int, error) {
 	time.Sleep(latency)
