@@ -25,4 +25,8 @@
 //     its folder, as above. The certificate's subject is CN=client.
 //
 // Some tests of topics need three brokers, and skip without KAFKA_TEST_CLUSTER_BROKERS, their bootstrap list.
+//
+// The packages below this one break brokers, and skip without that list and KAFKA_TEST_CLUSTER_CONTROL: a program that they call
+// with a verb (kill, revive, freeze or thaw) and a broker's number, which is its place in the list, from 0. It returns once the
+// verb is done. What a test broke is mended at its end.
 package integration
