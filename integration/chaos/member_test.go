@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -39,7 +39,8 @@ const (
 	crash      do = "panic"      // a dead letter
 	exit       do = "goexit"     // a dead letter
 	beSlow     do = "be slow"    // for as long as hundreds of others
-	beDeaf     do = "be deaf"    // for longer than DrainTimeout, whatever the context says
+	beLong     do = "be long"    // for an hour, unless the context ends
+	beDeaf     do = "be deaf"    // for an hour, whatever the context says
 	beGarbage  do = "be garbage" // no JSON at all: a dead letter
 	backOff    do = "back off"   // for an hour
 	maxRetries    = 3
@@ -61,6 +62,7 @@ type task struct {
 	Notes, Log  string        // files
 	Work        time.Duration // of most handlers
 	Slow        time.Duration // of slow ones
+	Do          do            // if set, with every record, whatever that asks for
 }
 
 const taskVariable = "CHAOS_MEMBER"
@@ -110,7 +112,7 @@ func beMember(text string) int {
 			}
 		}
 		if err != nil {
-			notes.excuse(err.Error())
+			notes.excuse("ended with an error")
 			logger.Error("ended", "error", err)
 			fmt.Fprintln(os.Stderr, t.Name, "ended:", err)
 			return 1
@@ -132,10 +134,10 @@ func consume(ctx context.Context, t task, logger *slog.Logger, notes *notes) err
 	}
 	defer consumer.Close()
 	consumer.Use(notes.middleware(), kafka.ConsumerHooks{
-		PartitionsLost: func(partitions []int32) { notes.excuse(fmt.Sprint("lost ", partitions)) },
+		PartitionsLost: func([]int32) { notes.excuse("partitions lost") },
 		OffsetsCommitted: func(err error) {
 			if err != nil {
-				notes.excuse(err.Error())
+				notes.excuse("a commit failed")
 			}
 		},
 	})
@@ -143,9 +145,10 @@ func consume(ctx context.Context, t task, logger *slog.Logger, notes *notes) err
 }
 
 func (t task) handle(ctx context.Context, msg kafka.Message[order]) error {
-	switch msg.Value.Do {
+	what := cmp.Or(t.Do, msg.Value.Do)
+	switch what {
 	case retryOnce, retryTwice, exhaust:
-		if times := map[do]int{retryOnce: 1, retryTwice: 2, exhaust: maxRetries + 1}[msg.Value.Do]; msg.Attempt <= times {
+		if times := map[do]int{retryOnce: 1, retryTwice: 2, exhaust: maxRetries + 1}[what]; msg.Attempt <= times {
 			return errors.New("not yet")
 		}
 	case backOff:
@@ -160,8 +163,10 @@ func (t task) handle(ctx context.Context, msg kafka.Message[order]) error {
 		runtime.Goexit()
 	case beSlow:
 		return rest(ctx, t.Slow)
+	case beLong:
+		return rest(ctx, time.Hour)
 	case beDeaf:
-		time.Sleep(2 * drainTimeout)
+		time.Sleep(time.Hour)
 		return nil
 	}
 	return rest(ctx, t.Work)
@@ -205,7 +210,7 @@ func (n *notes) write(kind byte, about string) {
 	}
 }
 
-func (n *notes) excuse(why string) { n.write(noteExcuse, strings.ReplaceAll(why, "\n", "; ")) }
+func (n *notes) excuse(why string) { n.write(noteExcuse, why) }
 
 func place(r *kgo.Record) string { return fmt.Sprint(r.Partition, " ", r.Offset) }
 
@@ -224,7 +229,7 @@ func (n *notes) middleware() kafka.ConsumerMiddleware {
 					n.write(noteFailed, at)
 				default:
 					if taken { // in vain, perhaps
-						n.excuse("outlasted its context")
+						n.excuse("a handler outlasted its context")
 					}
 					n.write(noteFinal, at)
 				}

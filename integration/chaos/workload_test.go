@@ -96,7 +96,7 @@ func (w *workload) records(t *testing.T, brokers []string, topic string) []ledge
 	t.Helper()
 	var records []ledger.Record
 	next := map[string]int{}
-	for _, r := range read(t, brokers, topic) {
+	read(t, brokers, topic, func(r *kgo.Record) {
 		o := order{Key: string(r.Key), Do: beGarbage}
 		if err := json.Unmarshal(r.Value, &o); err != nil {
 			for _, h := range r.Headers {
@@ -110,7 +110,7 @@ func (w *workload) records(t *testing.T, brokers []string, topic string) []ledge
 		}
 		next[o.Key]++
 		records = append(records, ledger.Record{Place: ledger.Place{Partition: r.Partition, Offset: r.Offset}, Key: o.Key, Seq: o.Seq, Dead: o.Do.dead()})
-	}
+	})
 	if len(records) != w.sent || w.acked.Load() != int64(w.sent) {
 		t.Errorf("%d sent, %d acknowledged, %d stored", w.sent, w.acked.Load(), len(records))
 	}
@@ -120,18 +120,18 @@ func (w *workload) records(t *testing.T, brokers []string, topic string) []ledge
 // letters reads the dead letters' places.
 func letters(t *testing.T, brokers []string, topic string) (places []ledger.Place) {
 	t.Helper()
-	for _, r := range read(t, brokers, "dlq-"+topic) {
+	read(t, brokers, "dlq-"+topic, func(r *kgo.Record) {
 		letter, ok := kafka.Message[order]{Headers: r.Headers}.DeadLetter()
 		if !ok {
 			t.Fatalf("a letter at %s-%d offset %d without its place", r.Topic, r.Partition, r.Offset)
 		}
 		places = append(places, ledger.Place{Partition: letter.Partition, Offset: letter.Offset})
-	}
+	})
 	return places
 }
 
-// read returns all records of a topic without their payload's memory being shared for long.
-func read(t *testing.T, brokers []string, topic string) (records []*kgo.Record) {
+// read reads a topic from its start to its end.
+func read(t *testing.T, brokers []string, topic string, each func(*kgo.Record)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
@@ -152,11 +152,10 @@ func read(t *testing.T, brokers []string, topic string) (records []*kgo.Record) 
 			t.Fatalf("read %s: %v", topic, err)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			records = append(records, r)
+			each(r)
 			left--
 		})
 	}
-	return records
 }
 
 // sampler asks for the committed offsets again and again.

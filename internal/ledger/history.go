@@ -37,6 +37,7 @@ type Member struct {
 	// Excuses are the times at which something happened to the member that allows what it had finished since its last commit
 	// to come again: it was killed, frozen or thawed, it lost partitions, a handler outlasted its drain, a commit failed.
 	Excuses []int64
+	Why     []string // what each excuse was, for the report; may be left out
 }
 
 // Outcome is what an attempt came to.

@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -30,7 +31,8 @@ const (
 // Report is the judgement. It is good if Wrong is empty.
 type Report struct {
 	Records, Handled, Letters, Commits, Members int
-	Excused                                     int // redelivered, and explained by what happened to the member before
+	Excused                                     int            // redelivered, and explained by what happened to a member
+	ExcusedBy                                   map[string]int // the same, by Member.Why
 	Wrong                                       map[Verdict]int
 	Examples                                    map[Verdict][]string
 }
@@ -39,17 +41,17 @@ func (r Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d records, %d handled to the end, %d dead letters, %d members, %d commits seen; redelivered after a kill, a loss or a failed commit %d",
 		r.Records, r.Handled, r.Letters, r.Members, r.Commits, r.Excused)
+	for _, why := range slices.Sorted(maps.Keys(r.ExcusedBy)) {
+		if why != "" {
+			fmt.Fprintf(&b, ", %d of these: %s", r.ExcusedBy[why], why)
+		}
+	}
 	for _, verdict := range []Verdict{Lost, Redelivered, Reordered, Ahead} { // what everybody asks for
 		if r.Wrong[verdict] == 0 {
 			fmt.Fprintf(&b, "; %s 0", verdict)
 		}
 	}
-	verdicts := make([]Verdict, 0, len(r.Wrong))
-	for verdict := range r.Wrong {
-		verdicts = append(verdicts, verdict)
-	}
-	slices.Sort(verdicts)
-	for _, verdict := range verdicts {
+	for _, verdict := range slices.Sorted(maps.Keys(r.Wrong)) {
 		fmt.Fprintf(&b, "\n%s %d:", strings.ToUpper(string(verdict)), r.Wrong[verdict])
 		for _, example := range r.Examples[verdict] {
 			fmt.Fprintf(&b, "\n    %s", example)
@@ -91,7 +93,7 @@ func Judge(h History) Report {
 	c := &court{History: h, states: make(map[Place]*state, len(h.Records)), order: map[int32][]*state{}}
 	c.report = Report{
 		Records: len(h.Records), Members: len(h.Members), Commits: len(h.Commits), Letters: len(h.Letters),
-		Wrong: map[Verdict]int{}, Examples: map[Verdict][]string{},
+		ExcusedBy: map[string]int{}, Wrong: map[Verdict]int{}, Examples: map[Verdict][]string{},
 	}
 	c.gather()
 	c.completeness()
@@ -172,9 +174,12 @@ func (c *court) redeliveries(s *state) {
 		a := c.Attempts[i]
 		if finished >= 0 && c.Attempts[finished].Ended <= a.Began {
 			before := c.Attempts[finished]
-			// The one who begins it may have lost the partition itself, without having heard of it.
-			if c.excused(before.Member, before.Began, a.Began) || c.excused(a.Member, before.Began, a.Began) {
+			if why, ok := c.excuse(before.Member, before.Began, a.Began); ok {
 				c.report.Excused++
+				c.report.ExcusedBy[why]++
+			} else if why, ok := c.excuse(a.Member, before.Began, a.Began); ok { // it has not heard yet that it is the owner no more
+				c.report.Excused++
+				c.report.ExcusedBy[why]++
 			} else {
 				c.report.wrong(Redelivered, "%s: done by member %s, begun again by %s %.3f s later", c.name(s),
 					c.Members[before.Member].Name, c.Members[a.Member].Name, float64(a.Began-before.Ended)/1e9)
@@ -188,7 +193,21 @@ func (c *court) redeliveries(s *state) {
 
 // excused tells whether something happened to the member between two moments.
 func (c *court) excused(member int, from, to int64) bool {
-	return slices.ContainsFunc(c.Members[member].Excuses, func(at int64) bool { return at >= from && at <= to+int64(c.HearsLate) })
+	_, ok := c.excuse(member, from, to)
+	return ok
+}
+
+// excuse is what happened to the member between two moments, "" if nobody knows its name.
+func (c *court) excuse(member int, from, to int64) (why string, ok bool) {
+	m := c.Members[member]
+	i := slices.IndexFunc(m.Excuses, func(at int64) bool { return at >= from && at <= to+int64(c.HearsLate) })
+	if i < 0 {
+		return "", false
+	}
+	if i < len(m.Why) {
+		why = m.Why[i]
+	}
+	return why, true
 }
 
 // keys: a key's records begin in order, each after the one before it is done, and one at a time.

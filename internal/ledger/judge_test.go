@@ -39,6 +39,12 @@ func TestWhatIsRightPasses(t *testing.T) {
 	if r := Judge(killed); !r.Good() || r.Handled != 7 || r.Excused != 1 {
 		t.Errorf("after a kill: %v", r)
 	}
+	frozen := clean() // the first goes on for a moment with what is the second's by now
+	frozen.Members[0].Excuses, frozen.Members[0].Why = []int64{36 * second, 72 * second}, []string{"frozen", "thawed"}
+	frozen.Attempts = append(frozen.Attempts, Attempt{0, Place{0, 13}, 73 * second, 74 * second, Final})
+	if r := Judge(frozen); !r.Good() || r.ExcusedBy["thawed"] != 1 {
+		t.Errorf("after a thaw: %v", r)
+	}
 }
 
 // Each thing that must not happen is seen.

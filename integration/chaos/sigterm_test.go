@@ -1,0 +1,131 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/integration/internal/cluster"
+	"github.com/skeji/kafka/internal/ledger"
+)
+
+// TestSIGTERMWithABacklog ends a process amid 100,000 records, whatever its handlers are doing: within DrainTimeout and a second
+// it is gone, and the committed offsets are those of the first records that are not done.
+func TestSIGTERMWithABacklog(t *testing.T) {
+	const backlog, within = 100_000, drainTimeout + time.Second
+	kinds := []do{succeed, backOff, fail, beDeaf, beLong}
+	rounds := 10
+	if *long {
+		rounds = 100
+	}
+	c := cluster.Find(t)
+	topic := fmt.Sprintf("sigterm-%08x", rand.Uint32())
+	makeTopics(t, c.Brokers, topic)
+	w := newWorkload(t, c.Brokers, topic, 1, 1000)
+	w.unlike = 0
+	w.publish(t, backlog)
+	w.settle(t)
+	stored := w.records(t, c.Brokers, topic)
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.Brokers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+
+	longest := map[do]time.Duration{}
+	ended := 0
+	for round := range rounds {
+		kind := kinds[round%len(kinds)]
+		concurrency := []int{1, 8}[round/len(kinds)%2]
+		members := &crew{t: t, folder: t.TempDir(), task: task{
+			Brokers: c.Brokers, Topic: topic, Group: fmt.Sprint(topic, "-", round), Protocol: *protocol,
+			Concurrency: concurrency, Do: kind, Work: time.Millisecond,
+		}}
+		m := members.join()
+		m.awaitWork(t)
+		time.Sleep(rand.N(300 * time.Millisecond)) // amid whatever it is
+		asked := time.Now()
+		m.leave()
+		m.mayFail = kind == beDeaf || kind == beLong
+		m.await(t)
+		if failed := m.process.ProcessState.ExitCode() != 0; failed != m.mayFail {
+			t.Errorf("round %d (%s): unfinished records are an error of Start: %v, want %v", round, kind, failed, m.mayFail)
+		}
+		took := time.Unix(0, m.at).Sub(asked)
+		longest[kind] = max(longest[kind], took)
+		if took > within {
+			t.Errorf("round %d (%s, Concurrency %d): ended %v after SIGTERM, want %v at most", round, kind, concurrency, took, within)
+			members.tell()
+			continue
+		}
+		if err := doneIsCommitted(t, kadm.NewClient(client), members, stored); err != nil {
+			t.Errorf("round %d (%s, Concurrency %d): %v", round, kind, concurrency, err)
+			members.tell()
+			continue
+		}
+		ended++
+	}
+	t.Logf("%d of %d ended within %v; the longest: %v", ended, rounds, within, longest)
+}
+
+// awaitWork waits until the member has begun a record of each partition, or as many of fewer.
+func (m *member) awaitWork(t *testing.T) {
+	t.Helper()
+	const patience = time.Minute
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		notes, _ := os.ReadFile(m.Notes)
+		if strings.Count(string(notes), "\n") >= partitions {
+			return
+		}
+		select {
+		case <-m.ended:
+			t.Fatalf("%s ended by itself: %s", m.Name, m.output.String())
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not work: %q", m.Name, notes)
+		}
+	}
+}
+
+// doneIsCommitted wants the group's offset in each partition at the first record that is not done.
+func doneIsCommitted(t *testing.T, admin *kadm.Client, members *crew, stored []ledger.Record) error {
+	t.Helper()
+	var h ledger.History
+	members.history(&h)
+	done := map[ledger.Place]bool{}
+	for _, a := range h.Attempts {
+		if a.Outcome == ledger.Final {
+			done[a.Place] = true
+		}
+	}
+	want := map[int32]int64{}
+	for _, r := range stored {
+		if first, known := want[r.Partition]; !done[r.Place] && (!known || r.Offset < first) {
+			want[r.Partition] = r.Offset
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	offsets, err := admin.FetchOffsets(ctx, members.task.Group)
+	if err != nil {
+		return err
+	}
+	for partition, first := range want {
+		at, committed := offsets.Lookup(members.task.Topic, partition)
+		if !committed && first == 0 {
+			continue
+		}
+		if at.At != first {
+			return fmt.Errorf("partition %d is committed at %d, and the first record that is not done is %d", partition, at.At, first)
+		}
+	}
+	return nil
+}
