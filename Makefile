@@ -5,7 +5,7 @@ MODULES := . $(filter-out tools/,$(dir $(wildcard */go.mod */*/go.mod)))
 STATICCHECK := go tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 
 .NOTPARALLEL:
-.PHONY: help test unit integration check fmt vet fix staticcheck tidy deps alerts bench fuzz
+.PHONY: help test unit integration chaos check fmt vet fix staticcheck tidy deps alerts bench fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ unit: ## the tests that need nothing but Go
 # No package list: only then does go test show which broker served, or that none did.
 integration: ## the tests that need a broker: from Docker, or else KAFKA_BROKERS
 	cd integration && go test -race -count=1
+
+# It needs three brokers that it may break: integration/doc.go says how to name them. SEED=n replays a schedule.
+chaos: ## a million records while brokers and consumers are killed and frozen: about an hour
+	cd integration && go test -count=1 -v -timeout 3h ./chaos -long $(if $(SEED),-seed $(SEED))
 
 check: fmt vet fix staticcheck tidy deps test ## everything a change must pass
 

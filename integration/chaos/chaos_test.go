@@ -190,6 +190,7 @@ func (r *run) wildly() {
 func (r *run) heal() {
 	r.thaw(true)
 	r.mend(true)
+	r.cluster.AwaitInSync(r.T)
 	r.workload.publish(r.T, r.size.records-r.workload.sent)
 	r.workload.settle(r.T)
 }

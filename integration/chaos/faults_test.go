@@ -64,6 +64,7 @@ func (r *run) thaw(wait bool) {
 // leader. There is one at a time.
 func (r *run) breakBroker() {
 	r.mend(true)
+	r.cluster.AwaitInSync(r.T)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	broker, which := r.random.IntN(len(r.cluster.Brokers)), "any"
@@ -98,12 +99,12 @@ func (r *run) breakBroker() {
 	}
 }
 
-// mend mends what is broken when its time has come, and waits until all replicas are in sync again.
+// mend mends what is broken when its time has come.
 func (r *run) mend(wait bool) {
 	if r.brokenUntil.IsZero() || !wait && time.Now().Before(r.brokenUntil) {
 		return
 	}
 	time.Sleep(time.Until(r.brokenUntil))
-	r.cluster.Mend(r.T)
+	r.cluster.Restore(r.T)
 	r.brokenUntil = time.Time{}
 }

@@ -80,6 +80,13 @@ func (c *Cluster) do(t testing.TB, verb string, broker int, mend string) {
 // Mend mends what is broken, and waits until all replicas are in sync.
 func (c *Cluster) Mend(t testing.TB) {
 	t.Helper()
+	c.Restore(t)
+	c.AwaitInSync(t)
+}
+
+// Restore mends what is broken.
+func (c *Cluster) Restore(t testing.TB) {
+	t.Helper()
 	c.mu.Lock()
 	broken := c.broken
 	c.broken = map[int]string{}
@@ -87,6 +94,11 @@ func (c *Cluster) Mend(t testing.TB) {
 	for broker, verb := range broken {
 		c.do(t, verb, broker, "")
 	}
+}
+
+// AwaitInSync waits until all replicas are in sync, so that another broker may be lost.
+func (c *Cluster) AwaitInSync(t testing.TB) {
+	t.Helper()
 	const patience = 2 * time.Minute
 	deadline := time.Now().Add(patience)
 	for why := c.unhealthy(); why != ""; why = c.unhealthy() {
