@@ -174,10 +174,11 @@ func (c *court) redeliveries(s *state) {
 		a := c.Attempts[i]
 		if finished >= 0 && c.Attempts[finished].Ended <= a.Began {
 			before := c.Attempts[finished]
-			if why, ok := c.excuse(before.Member, before.Began, a.Began); ok {
-				c.report.Excused++
-				c.report.ExcusedBy[why]++
-			} else if why, ok := c.excuse(a.Member, before.Began, a.Began); ok { // it has not heard yet that it is the owner no more
+			why, ok := c.excuse(before.Member, before.Began, a.Began)
+			if !ok { // the one who begins it may have lost the partition itself, without having heard of it
+				why, ok = c.excuse(a.Member, before.Began, a.Began)
+			}
+			if ok {
 				c.report.Excused++
 				c.report.ExcusedBy[why]++
 			} else {
