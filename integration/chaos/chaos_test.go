@@ -206,7 +206,7 @@ func (r *run) drain(samples *sampler) {
 	for {
 		total, err := samples.once(10 * time.Second)
 		switch {
-		case err == nil && total == int64(r.workload.sent):
+		case err == nil && total >= int64(r.workload.sent):
 			for _, m := range r.crew.working() {
 				r.leave(m)
 			}
@@ -230,9 +230,10 @@ func (r *run) drain(samples *sampler) {
 func (r *run) judge(samples *sampler, took time.Duration) {
 	h := ledger.History{
 		HearsLate: 15 * time.Second,
-		Commits:   samples.end(r.T), Letters: letters(r.T, r.cluster.Brokers, r.topic),
+		Commits:   commits(r.T, r.cluster.Brokers, r.topic, r.topic), Seen: samples.end(r.T), Letters: letters(r.T, r.cluster.Brokers, r.topic),
 		Records: r.workload.records(r.T, r.cluster.Brokers, r.topic),
 	}
+	checkSamples(r.T, h.Seen, h.Commits)
 	excuses := r.crew.history(&h)
 	report := ledger.Judge(h)
 	changes := r.joined + r.left + r.killed + r.stopped

@@ -10,7 +10,8 @@ type History struct {
 	Records  []Record // all that the brokers acknowledged; each partition's in the order of offsets
 	Members  []Member
 	Attempts []Attempt
-	Commits  []Commit // in the order of time
+	Commits  []Commit // each, in the order in which they were made
+	Seen     []Commit // what brokers answered when they were asked, in the order of time; nil: the same
 	Letters  []Place  // as their headers tell
 	// HearsLate is how much later than the others a member may learn that it has lost its partitions.
 	HearsLate time.Duration

@@ -263,8 +263,7 @@ func (c *court) commits() {
 		}
 		doneBy[id] = all
 	}
-	committed := map[int32]Commit{}
-	first := map[int32]map[int64]int64{} // when a commit was first seen, by partition and offset
+	committed := map[int32]int64{}
 	for _, commit := range c.Commits {
 		states := c.order[commit.Partition]
 		n, _ := slices.BinarySearchFunc(states, commit.Offset, func(s *state, offset int64) int { return cmp.Compare(s.Offset, offset) })
@@ -272,22 +271,39 @@ func (c *court) commits() {
 			i := slices.IndexFunc(states[:n], func(s *state) bool { return s.done > commit.At })
 			c.report.wrong(Ahead, "partition %d at %d, and %s was not done", commit.Partition, commit.Offset, c.name(states[i]))
 		}
-		if before, ok := committed[commit.Partition]; ok && before.Offset > commit.Offset {
-			c.report.wrong(Backwards, "partition %d from %d to %d", commit.Partition, before.Offset, commit.Offset)
-		} else if !ok || before.Offset < commit.Offset {
-			if first[commit.Partition] == nil {
-				first[commit.Partition] = map[int64]int64{}
-			}
-			first[commit.Partition][commit.Offset] = commit.At
-			committed[commit.Partition] = commit
+		if before := committed[commit.Partition]; before > commit.Offset {
+			c.report.wrong(Backwards, "partition %d from %d to %d", commit.Partition, before, commit.Offset)
 		}
+		committed[commit.Partition] = commit.Offset
 	}
+	first := c.firstSeen()
 	for id, states := range c.order {
-		if last := states[len(states)-1]; committed[id].Offset <= last.Offset {
-			c.report.wrong(Unread, "partition %d at %d, and the last record is %s", id, committed[id].Offset, c.name(last))
+		if last := states[len(states)-1]; committed[id] <= last.Offset {
+			c.report.wrong(Unread, "partition %d at %d, and the last record is %s", id, committed[id], c.name(last))
 		}
 		c.recommitted(states, first[id])
 	}
+}
+
+// firstSeen is when each offset was first known to be committed, by partition. A commit may be in the log for a while before
+// brokers answer with it; where nobody asked, that is left out of account.
+func (c *court) firstSeen() map[int32]map[int64]int64 {
+	first, highest := map[int32]map[int64]int64{}, map[int32]int64{}
+	seen := c.Seen
+	if seen == nil {
+		seen = c.Commits
+	}
+	for _, commit := range seen {
+		if commit.Offset <= highest[commit.Partition] {
+			continue // as before, or the answer of a broker that does not know yet that it was replaced
+		}
+		highest[commit.Partition] = commit.Offset
+		if first[commit.Partition] == nil {
+			first[commit.Partition] = map[int64]int64{}
+		}
+		first[commit.Partition][commit.Offset] = commit.At
+	}
+	return first
 }
 
 // recommitted: nobody begins what a commit has said to be done.

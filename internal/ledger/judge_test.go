@@ -47,6 +47,21 @@ func TestWhatIsRightPasses(t *testing.T) {
 	}
 }
 
+// A commit that brokers don't answer with yet keeps nobody from beginning its records, and what a broker answers that has been
+// replaced is no commit.
+func TestWhatBrokersAnswerIsNotAlwaysWhatIsCommitted(t *testing.T) {
+	h := clean()
+	h.Members[0].Excuses = []int64{40 * second}
+	h.Attempts = append(h.Attempts, Attempt{1, Place{0, 12}, 50 * second, 51 * second, Final})
+	if r := Judge(h); r.Wrong[Recommitted] != 1 {
+		t.Errorf("begun after its commit: %v", r)
+	}
+	h.Seen = []Commit{{8 * second, 0, 11}, {52 * second, 0, 13}, {53 * second, 0, 11}, {89 * second, 0, 16}}
+	if r := Judge(h); !r.Good() || r.Excused != 1 {
+		t.Errorf("begun before its commit could be known: %v", r)
+	}
+}
+
 // Each thing that must not happen is seen.
 func TestWhatIsWrongIsSeen(t *testing.T) {
 	for want, spoil := range map[Verdict]func(h *History){
