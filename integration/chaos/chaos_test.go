@@ -36,7 +36,11 @@ var (
 	full  = size{records: 1_000_000, keys: 5_000, calm: 14, changes: 28, brokers: 24, frozen: 3, step: 3 * time.Second}
 )
 
-const partitions = 12
+const (
+	partitions = 12
+	// drainTimeout is long for what handlers do: letters are written one after another, and a broker's restart takes its time.
+	drainTimeout = 5 * time.Second
+)
 
 // TestChaos breaks brokers and members while records are published and consumed, and then judges every record.
 func TestChaos(t *testing.T) {
@@ -91,7 +95,7 @@ func (r *run) all(concurrency int) {
 	work := duration * time.Duration(partitions*concurrency) / time.Duration(r.size.records) / 2
 	r.crew = &crew{t: r.T, folder: r.TempDir(), task: task{
 		Brokers: r.cluster.Brokers, Topic: r.topic, Group: r.topic, Protocol: *protocol, Concurrency: concurrency,
-		Work: work, Slow: min(drainTimeout/2, 100*work),
+		Drain: drainTimeout, Work: work, Slow: min(drainTimeout/4, 100*work),
 	}}
 	r.workload = newWorkload(r.T, r.cluster.Brokers, r.topic, r.seed, r.size.keys)
 	r.Cleanup(func() {
@@ -229,7 +233,7 @@ func (r *run) drain(samples *sampler) {
 
 func (r *run) judge(samples *sampler, took time.Duration) {
 	h := ledger.History{
-		HearsLate: 15 * time.Second,
+		HearsLate: 2 * sessionTimeout,
 		Commits:   commits(r.T, r.cluster.Brokers, r.topic, r.topic), Seen: samples.end(r.T), Letters: letters(r.T, r.cluster.Brokers, r.topic),
 		Records: r.workload.records(r.T, r.cluster.Brokers, r.topic),
 	}

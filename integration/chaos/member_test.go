@@ -60,6 +60,7 @@ type task struct {
 	Protocol    string
 	Concurrency int
 	Notes, Log  string        // files
+	Drain       time.Duration // DrainTimeout
 	Work        time.Duration // of most handlers
 	Slow        time.Duration // of slow ones
 	Do          do            // if set, with every record, whatever that asks for
@@ -74,11 +75,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// drainTimeout is a member's. The group's session is a little longer.
-const (
-	drainTimeout   = 2 * time.Second
-	sessionTimeout = 6 * time.Second
-)
+// sessionTimeout is every member's.
+const sessionTimeout = 8 * time.Second
 
 // beMember is a consumer's process. It ends at SIGTERM, with 0 if all went well.
 func beMember(text string) int {
@@ -125,7 +123,7 @@ func consume(ctx context.Context, t task, logger *slog.Logger, notes *notes) err
 	cfg := kafka.NewConsumerConfig(t.Topic, t.Group, t.Brokers...)
 	cfg.Logger, cfg.ClientID = logger, t.Name
 	cfg.MaxRetries, cfg.RetryBackoff, cfg.RetryBackoffMax = maxRetries, 20*time.Millisecond, 100*time.Millisecond
-	cfg.DrainTimeout, cfg.SessionTimeout, cfg.RebalanceTimeout = drainTimeout, sessionTimeout, 2*sessionTimeout
+	cfg.DrainTimeout, cfg.SessionTimeout, cfg.RebalanceTimeout = t.Drain, sessionTimeout, 2*sessionTimeout
 	cfg.CommitInterval = 500 * time.Millisecond
 	cfg.GroupProtocol, cfg.Concurrency = t.Protocol, t.Concurrency
 	consumer, err := kafka.NewConsumer(cfg, t.handle)

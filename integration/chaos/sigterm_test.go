@@ -19,7 +19,7 @@ import (
 // TestSIGTERMWithABacklog ends a process amid 100,000 records, whatever its handlers are doing: within DrainTimeout and a second
 // it is gone, and the committed offsets are those of the first records that are not done.
 func TestSIGTERMWithABacklog(t *testing.T) {
-	const backlog, within = 100_000, drainTimeout + time.Second
+	const backlog, drain, within = 100_000, 2 * time.Second, 3 * time.Second
 	kinds := []do{succeed, backOff, fail, beDeaf, beLong}
 	rounds := 10
 	if *long {
@@ -46,7 +46,7 @@ func TestSIGTERMWithABacklog(t *testing.T) {
 		concurrency := []int{1, 8}[round/len(kinds)%2]
 		members := &crew{t: t, folder: t.TempDir(), task: task{
 			Brokers: c.Brokers, Topic: topic, Group: fmt.Sprint(topic, "-", round), Protocol: *protocol,
-			Concurrency: concurrency, Do: kind, Work: time.Millisecond,
+			Concurrency: concurrency, Do: kind, Drain: drain, Work: time.Millisecond,
 		}}
 		m := members.join()
 		m.awaitWork(t)
