@@ -5,7 +5,7 @@ MODULES := . $(filter-out tools/,$(dir $(wildcard */go.mod */*/go.mod)))
 STATICCHECK := go tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 
 .NOTPARALLEL:
-.PHONY: help test unit integration chaos check fmt vet fix staticcheck tidy deps alerts bench fuzz
+.PHONY: help test unit integration chaos simulate plants check fmt vet fix staticcheck tidy deps alerts bench fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,15 @@ integration: ## the tests that need a broker: from Docker, or else KAFKA_BROKERS
 chaos: ## a million records while brokers and consumers are killed and frozen: about an hour
 	cd integration && go test -count=1 -v -timeout 3h ./chaos -long $(if $(SEED),-seed $(SEED))
 
+# The build tag is franz-go's: its locks don't stop virtual time then.
+SEEDS ?= 1000
+
+simulate: ## SEEDS (1000) seeds of members, brokers and answers that go wrong, in virtual time
+	go test -count=1 -tags synctests ./internal/simulation -run '^TestSimulation$$' -v -timeout 60m -seeds $(SEEDS) $(if $(SEED),-seed $(SEED))
+
+plants: ## plant bugs into the library, one at a time, and see each caught
+	go test -count=1 ./internal/simulation -run '^TestPlantedBugsAreCaught$$' -v -timeout 60m -plants
+
 check: fmt vet fix staticcheck tidy deps test ## everything a change must pass
 
 fmt:
@@ -32,12 +41,14 @@ fmt:
 
 vet:
 	@set -e; for m in $(MODULES); do (cd $$m && echo "go vet in $$m" && go vet ./...); done
+	@go vet -tags synctests ./internal/simulation
 
 fix:
 	@set -e; for m in $(MODULES); do (cd $$m && echo "go fix in $$m" && go fix -diff ./...); done
 
 staticcheck:
 	@set -e; for m in $(MODULES); do (cd $$m && echo "staticcheck in $$m" && $(STATICCHECK) ./...); done
+	@$(STATICCHECK) -tags synctests ./internal/simulation
 
 tidy:
 	@set -e; for m in $(MODULES) tools; do (cd $$m && echo "go mod tidy in $$m" && go mod tidy -diff); done

@@ -1,3 +1,5 @@
+//go:build synctests
+
 package simulation
 
 import (
@@ -148,12 +150,6 @@ func (w *world) evict() {
 			_, _ = request.RequestWith(w.Context(), client)
 		}
 	}
-}
-
-// rotate lets one member take another's place.
-func (w *world) rotate() {
-	w.working()[0].leave()
-	w.join()
 }
 
 // stopAll lets all members end.

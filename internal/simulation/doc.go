@@ -5,5 +5,5 @@
 //	go test -tags synctests ./internal/simulation -seeds 1000
 //	go test -tags synctests ./internal/simulation -seed 42 -v
 //
-// The build tag is franz-go's. Without it, offsets are committed only at handovers.
+// The build tag is franz-go's: its locks stop virtual time without it, so that nothing is run.
 package simulation

@@ -1,3 +1,5 @@
+//go:build synctests
+
 package simulation
 
 import (
@@ -112,13 +114,10 @@ func draw(random *rand.Rand) plan {
 		partitions: 1 + random.Int32N(6), records: 100 + random.IntN(200), keys: 1 + random.IntN(40), most: 1 + random.IntN(4),
 		steps: 10 + random.IntN(15), protocol: "classic", concurrency: []int{1, 1, 2, 8}[random.IntN(4)],
 		queued: []int{4, 50, 20_000}[random.IntN(3)], session: 45 * time.Second,
-		drain: time.Duration(1+random.IntN(30)) * time.Second, commit: 1000 * time.Hour,
+		drain: time.Duration(1+random.IntN(30)) * time.Second, commit: time.Duration(200+random.IntN(5000)) * time.Millisecond,
 	}
 	if random.IntN(3) == 0 {
 		p.protocol = "consumer"
-	}
-	if periodicCommits {
-		p.commit = time.Duration(200+random.IntN(5000)) * time.Millisecond
 	}
 	return p
 }
@@ -280,9 +279,6 @@ func (w *world) drain() bool {
 		w.mu.Unlock()
 		if sent == w.plan.records && w.noteCommits() == end {
 			return true
-		}
-		if !periodicCommits && time.Since(began) > 20*time.Minute { // a handover commits
-			w.rotate()
 		}
 		w.keepOneAlive()
 		w.evict()

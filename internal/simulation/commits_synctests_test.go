@@ -1,5 +1,0 @@
-//go:build synctests
-
-package simulation
-
-const periodicCommits = true
