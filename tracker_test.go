@@ -178,8 +178,7 @@ func FuzzTracker(f *testing.F) {
 				committed, tr, inHand = at, tracker{}, map[int64]int64{}
 				fetched, _ = slices.BinarySearch(log, committed)
 				if len(known.done) > 0 && len(metadata) > maxProgress-50 {
-					done = map[int64]bool{} // it did not fit: what was left out is handled again
-					return
+					return // it did not fit: what was left out is handled again
 				}
 			}
 		}
