@@ -52,19 +52,27 @@ func (c *consumer) poll(ctx context.Context, client *kgo.Client, access *accessW
 
 // dispatch hands the records to their partitions' queues and returns their cost and count.
 func (c *consumer) dispatch(fetches kgo.Fetches) (cost, n int64) {
-	var rewinds []rewind
+	var rewinds, gone []rewind
 	c.mu.Lock()
 	fetches.EachPartition(func(fetched kgo.FetchTopicPartition) {
 		if p := c.partitions[fetched.Partition]; p != nil && len(fetched.Records) > 0 {
 			taken, back := p.enqueue(fetched.Records, fetched.HighWatermark)
 			cost += taken
 			n += int64(len(fetched.Records))
-			if back.from > back.to {
+			switch {
+			case back.from > back.to:
 				rewinds = append(rewinds, back)
+			case back.from >= 0 && back.from < fetched.LogStartOffset: // and no gap of compaction or of a transaction
+				gone = append(gone, back)
 			}
 		}
 	})
 	c.mu.Unlock()
+	for _, ahead := range gone { // franz-go resets the offset without a word
+		c.log.LogAttrs(context.Background(), slog.LevelError, "records were deleted before they were handled; consuming goes on behind them",
+			slog.String("topic", c.cfg.Topic), slog.Int("partition", int(ahead.partition)), slog.Int64("from", ahead.from),
+			slog.Int64("to", ahead.to), slog.String("group", c.cfg.Group))
+	}
 	for _, back := range rewinds {
 		c.log.LogAttrs(context.Background(), slog.LevelError, "fetching went back; records are handled again",
 			slog.String("topic", c.cfg.Topic), slog.Int("partition", int(back.partition)), slog.Int64("from", back.from),

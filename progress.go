@@ -121,27 +121,33 @@ func (c *consumer) tellProgress(request *kmsg.OffsetCommitRequest, leaving []*pa
 	}
 }
 
-// learnProgress takes what earlier owners have told of newly assigned partitions, before these are fetched.
+// learnProgress takes what earlier owners have told of newly assigned partitions, before these are fetched: where to go on, and
+// what is done beyond that.
 func (c *consumer) learnProgress(response *kmsg.OffsetFetchResponse) {
 	for _, group := range response.Groups {
 		for _, topic := range group.Topics {
 			for _, committed := range topic.Partitions {
-				if committed.Metadata == nil {
-					continue
-				}
-				earlier, ok := parseProgress(*committed.Metadata, committed.Offset)
-				if !ok {
-					continue
-				}
 				c.mu.Lock()
 				p := c.partitions[committed.Partition]
 				c.mu.Unlock()
 				if p != nil {
-					p.mu.Lock()
-					p.earlier = earlier
-					p.mu.Unlock()
+					p.goOnFrom(committed.Offset, committed.Metadata)
 				}
 			}
+		}
+	}
+}
+
+// goOnFrom takes a committed offset and its metadata; a group without one has -1 and none.
+func (p *partition) goOnFrom(offset int64, metadata *string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.status.next < 0 {
+		p.status.next = offset
+	}
+	if metadata != nil {
+		if earlier, ok := parseProgress(*metadata, offset); ok {
+			p.earlier = earlier
 		}
 	}
 }

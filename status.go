@@ -32,7 +32,7 @@ type status struct {
 	guessed   bool      // position is where the group is said to be: nothing was fetched yet
 	end       int64     // of the partition; -1: not known
 	endAt     time.Time // when that was learned
-	next      int64     // the next offset to fetch; -1: nothing fetched yet
+	next      int64     // the next offset to fetch; -1: nothing fetched yet, and nothing committed
 }
 
 // rewind is a step in what is fetched: back, if from is above to.
