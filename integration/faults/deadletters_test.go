@@ -45,6 +45,7 @@ func refuse(s *scenario, begin, end func()) {
 	started, release := make(chan struct{}, 1), make(chan struct{})
 	cfg := s.config()
 	cfg.DeliveryTimeout = time.Second
+	cfg.Compression = "none" // the limit is on what arrives
 	m := s.join(cfg, func(ctx context.Context, msg kafka.Message[event]) error {
 		select {
 		case started <- struct{}{}:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -18,13 +19,18 @@ import (
 // childRole is the environment variable that makes this binary another process of a test: what it is to do.
 const childRole = "KAFKA_TEST_FAULTS_CHILD"
 
-// child is the main of such a process. Its config comes as JSON from standard input.
+// Where a process of a test consumes, and as which kind of member.
+const (
+	childTopic    = "KAFKA_TEST_FAULTS_TOPIC"
+	childProtocol = "KAFKA_TEST_FAULTS_PROTOCOL"
+)
+
+// child is the main of such a process.
 func child(role string) (code int) {
-	var cfg kafka.ConsumerConfig
-	if err := json.NewDecoder(os.Stdin).Decode(&cfg); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
+	cfg := configOf(os.Getenv(childTopic), kafka.ClientConfig{
+		Brokers: strings.Split(os.Getenv("KAFKA_TEST_CLUSTER_BROKERS"), ","), ConnectTimeout: patience,
+	})
+	cfg.GroupProtocol = os.Getenv(childProtocol)
 	var err error
 	switch role {
 	case "consume":
@@ -82,10 +88,9 @@ type process struct {
 }
 
 // spawn starts one.
-func (s *scenario) spawn(cfg kafka.ConsumerConfig) *process {
+func (s *scenario) spawn(protocol string) *process {
 	s.t.Helper()
-	p := &process{s: s, number: s.newMember(), read: make(chan struct{})}
-	p.cmd = s.command("consume", cfg)
+	p := &process{s: s, number: s.newMember(), cmd: s.command("consume", protocol), read: make(chan struct{})}
 	output, err := p.cmd.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
@@ -99,23 +104,10 @@ func (s *scenario) spawn(cfg kafka.ConsumerConfig) *process {
 }
 
 // command is this binary in a role.
-func (s *scenario) command(role string, cfg kafka.ConsumerConfig) *exec.Cmd {
-	s.t.Helper()
-	cfg.Logger = nil
-	text, err := json.Marshal(cfg)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	input, err := os.CreateTemp(s.t.TempDir(), "config")
-	if err == nil {
-		_, err = input.WriteAt(text, 0)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
+func (s *scenario) command(role, protocol string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childRole+"="+role)
-	cmd.Stdin, cmd.Stderr = input, s.log
+	cmd.Env = append(os.Environ(), childRole+"="+role, childTopic+"="+s.topic, childProtocol+"="+protocol)
+	cmd.Stderr = s.log
 	return cmd
 }
 
@@ -173,7 +165,7 @@ func TestAKilledConsumer(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, 6, nil)
 	s.seed(2000, 40, mixed)
-	p := s.spawn(s.config())
+	p := s.spawn("classic")
 	m := s.join(s.config(), slowly(5*time.Millisecond))
 	s.until("both are at work", func() bool { return s.handledBy(p.number) > 50 && s.handledBy(m.number) > 50 })
 	p.kill()
@@ -199,7 +191,7 @@ func TestAZombieCommitsNothing(t *testing.T) {
 			s.seed(2500, 40, mixed)
 			cfg := s.config()
 			cfg.GroupProtocol = protocol
-			p := s.spawn(cfg)
+			p := s.spawn(protocol)
 			m := s.join(cfg, slowly(5*time.Millisecond))
 			s.until("both are at work", func() bool { return s.handledBy(p.number) > 50 && s.handledBy(m.number) > 50 })
 			s.excuse(p.number)

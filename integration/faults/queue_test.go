@@ -24,11 +24,13 @@ func fullQueueFor() time.Duration {
 	return 20 * time.Second
 }
 
+const queueBound = 16 << 20
+
 // fillQueue consumes with handlers that don't return, and prints the most memory that was in use.
 func fillQueue(cfg kafka.ConsumerConfig) error {
 	ctx, cancel := context.WithTimeout(context.Background(), fullQueueFor())
 	defer cancel()
-	cfg.DrainTimeout = time.Second
+	cfg.DrainTimeout, cfg.MaxQueuedBytes = time.Second, queueBound
 	consumer, err := kafka.NewConsumerWithCodec(cfg, kafka.Bytes(), func(ctx context.Context, _ kafka.Message[[]byte]) error {
 		<-ctx.Done()
 		return ctx.Err()
@@ -74,7 +76,7 @@ func peakRSS() int {
 // client may hold beside it.
 func TestAFullQueueStaysWithinItsBound(t *testing.T) {
 	t.Parallel()
-	const partitions, records, size, bound = 6, 20_000, 10_000, 16 << 20
+	const partitions, records, size = 6, 20_000, 10_000
 	s := newScenario(t, partitions, nil)
 	batch := make([]*kgo.Record, records)
 	for i := range batch {
@@ -87,10 +89,8 @@ func TestAFullQueueStaysWithinItsBound(t *testing.T) {
 	if err := client.ProduceSync(ctx, batch...).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	cfg := s.config()
-	cfg.MaxQueuedBytes = bound
 	var output bytes.Buffer
-	cmd := s.command("fill", cfg)
+	cmd := s.command("fill", "classic")
 	cmd.Stdout = &output
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, output.String())
@@ -101,12 +101,12 @@ func TestAFullQueueStaysWithinItsBound(t *testing.T) {
 	}
 	const mib = 1 << 20
 	t.Logf("a backlog of %d MiB, MaxQueuedBytes %d MiB, full for %v: queued %.1f MiB, live heap %.1f MiB, peak RSS %.1f MiB, %d goroutines",
-		records*size/mib, bound/mib, fullQueueFor(), float64(queued)/mib, float64(live)/mib, float64(rss)/mib, goroutines)
-	if queued < bound/4 {
+		records*size/mib, queueBound/mib, fullQueueFor(), float64(queued)/mib, float64(live)/mib, float64(rss)/mib, goroutines)
+	if queued < queueBound/4 {
 		t.Errorf("%d bytes queued: it never was full", queued)
 	}
 	// One fetch from each of three brokers may wait in the client, 16 MiB at most; the rest is the runtime's and the library's own.
-	if limit := bound + 3*16*mib + 8*mib; live > limit {
+	if limit := queueBound + 3*16*mib + 8*mib; live > limit {
 		t.Errorf("%d bytes live, want %d at most", live, limit)
 	}
 	if goroutines > 200 {

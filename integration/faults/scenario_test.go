@@ -158,10 +158,13 @@ func (s *scenario) connection() kafka.ClientConfig {
 	return kafka.ClientConfig{Brokers: clusterBrokers(s.t), ConnectTimeout: patience, Logger: slog.New(slog.NewTextHandler(s.log, nil))}
 }
 
-// config is a member's, with short waits.
-func (s *scenario) config() kafka.ConsumerConfig {
-	cfg := kafka.NewConsumerConfig(s.topic, s.topic)
-	cfg.ClientConfig = s.connection()
+// config is a member's.
+func (s *scenario) config() kafka.ConsumerConfig { return configOf(s.topic, s.connection()) }
+
+// configOf has short waits.
+func configOf(topic string, connection kafka.ClientConfig) kafka.ConsumerConfig {
+	cfg := kafka.NewConsumerConfig(topic, topic)
+	cfg.ClientConfig = connection
 	cfg.RetryBackoff, cfg.RetryBackoffMax = 10*time.Millisecond, 100*time.Millisecond
 	cfg.CommitInterval = 100 * time.Millisecond
 	cfg.SessionTimeout, cfg.RebalanceTimeout, cfg.DrainTimeout = sessionTimeout, 10*time.Second, 5*time.Second
