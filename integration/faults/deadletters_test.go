@@ -25,23 +25,25 @@ func TestALeaderlessDeadLetterTopicHoldsItsRecords(t *testing.T) {
 	victim := (coordinator(s, c) + 1) % len(c.Brokers)
 	s.makeTopicOn("dlq-"+s.topic, 3, int32(victim))
 	s.seed(300, 30, halfPoison)
-	refuse(s, func() { c.Kill(t, victim) }, func() { c.Mend(t) })
+	refuse(s, func() { c.Kill(t, victim) }, func() {}, func() { c.Mend(t) })
 }
 
 func TestADeadLetterTopicThatRefusesSizeHoldsItsRecords(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, 3, nil)
-	for range 10 {
-		large := s.record("large", poison)
-		large.Value = append(large.Value, strings.Repeat(" ", 5000)...)
-		s.produce(large, s.record("small", good))
+	large := func() {
+		r := s.record("large", poison)
+		r.Value = append(r.Value, strings.Repeat(" ", 5000)...)
+		s.produce(r, s.record("small", good))
 	}
-	refuse(s, func() { s.configure("dlq-"+s.topic, "max.message.bytes", "2000") },
+	large()
+	// Brokers take a while to heed the setting: letters may still be stored at first.
+	refuse(s, func() { s.configure("dlq-"+s.topic, "max.message.bytes", "2000") }, large,
 		func() { s.configure("dlq-"+s.topic, "max.message.bytes", "100000") })
 }
 
-// refuse lets a member run into a dead letter topic that refuses.
-func refuse(s *scenario, begin, end func()) {
+// refuse lets a member run into a dead letter topic that refuses, and publishes more until it has.
+func refuse(s *scenario, begin, more, end func()) {
 	started, release := make(chan struct{}, 1), make(chan struct{})
 	cfg := s.config()
 	cfg.DeliveryTimeout = time.Second
@@ -58,6 +60,7 @@ func refuse(s *scenario, begin, end func()) {
 	begin()
 	close(release)
 	s.until("the health names the dead letter topic", func() bool {
+		more()
 		return strings.Contains(strings.Join(m.consumer.Health().Problems, "\n"), "dead letter topic dlq-"+s.topic+" refuses it")
 	})
 	if h := m.consumer.Health(); !h.Live() || !h.Ready() {
@@ -107,7 +110,10 @@ func (s *scenario) makeTopicOn(topic string, partitions, broker int32) {
 
 func (s *scenario) configure(topic, name, value string) {
 	s.t.Helper()
-	_, err := s.admin.AlterTopicConfigs(s.t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: name, Value: &value}}, topic)
+	altered, err := s.admin.AlterTopicConfigs(s.t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: name, Value: &value}}, topic)
+	if err == nil {
+		_, err = altered.On(topic, nil)
+	}
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -161,13 +161,23 @@ func (s *scenario) handledBy(number int) (n int) {
 	return n
 }
 
+// untilBothWork keeps a backlog until both members are at work.
+func (s *scenario) untilBothWork(one, other int) {
+	s.t.Helper()
+	s.until("both members are at work", func() bool {
+		if s.left() < 1000 {
+			s.seed(1000, 40, mixed)
+		}
+		return s.handledBy(one) > 50 && s.handledBy(other) > 50
+	})
+}
+
 func TestAKilledConsumer(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, 6, nil)
-	s.seed(2000, 40, mixed)
 	p := s.spawn("classic")
 	m := s.join(s.config(), slowly(5*time.Millisecond))
-	s.until("both are at work", func() bool { return s.handledBy(p.number) > 50 && s.handledBy(m.number) > 50 })
+	s.untilBothWork(p.number, m.number)
 	p.kill()
 	if s.left() == 0 {
 		t.Error("the backlog was gone")
@@ -188,12 +198,11 @@ func TestAZombieCommitsNothing(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			s := newScenario(t, 6, nil)
-			s.seed(2500, 40, mixed)
 			cfg := s.config()
 			cfg.GroupProtocol = protocol
 			p := s.spawn(protocol)
 			m := s.join(cfg, slowly(5*time.Millisecond))
-			s.until("both are at work", func() bool { return s.handledBy(p.number) > 50 && s.handledBy(m.number) > 50 })
+			s.untilBothWork(p.number, m.number)
 			s.excuse(p.number)
 			p.signal(syscall.SIGSTOP)
 			s.drained() // by the other, once the session is over
