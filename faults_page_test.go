@@ -91,19 +91,19 @@ func testFunctions(source string) (names []string) {
 // missing says what of a test's path does not exist: its function, or a name of a subtest in the file of the function or, for
 // the promises, in their package.
 func missing(source map[string]string, path []string) string {
-	near := ""
+	var near strings.Builder
 	for file, text := range source {
 		if slices.Contains(testFunctions(text), path[0]) {
-			near += text
+			near.WriteString(text)
 		} else if strings.HasPrefix(path[0], "TestPromises") && strings.HasPrefix(file, "internal/conformance/") {
-			near += text
+			near.WriteString(text)
 		}
 	}
-	if near == "" {
+	if near.String() == "" {
 		return "no such function"
 	}
 	for _, subtest := range path[1:] {
-		if !strings.Contains(near, `"`+subtest+`"`) && !strings.Contains(near, `"`+strings.ReplaceAll(subtest, "_", " ")+`"`) {
+		if !strings.Contains(near.String(), `"`+subtest+`"`) && !strings.Contains(near.String(), `"`+strings.ReplaceAll(subtest, "_", " ")+`"`) {
 			return "no subtest " + subtest
 		}
 	}
