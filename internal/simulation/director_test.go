@@ -39,7 +39,7 @@ func (w *world) direct() {
 			continue
 		}
 		one := working[w.random.IntN(len(working))]
-		switch act := w.random.IntN(12); {
+		switch act := w.random.IntN(18); {
 		case act < 3 && len(working) < w.plan.most:
 			w.join()
 		case act < 4:
@@ -48,41 +48,83 @@ func (w *world) direct() {
 			w.count("crash")
 			one.crash()
 		case act < 6:
-			w.count("cut off")
-			one.excuse()
-			w.wires.cut(fmt.Sprint("member-", one.number))
-			time.Sleep(time.Duration(w.random.IntN(120)) * time.Second)
-			w.wires.mend(fmt.Sprint("member-", one.number))
-			one.excuse()
+			w.count("member cut off")
+			w.trouble(one, w.wires.cut)
 		case act < 7:
+			w.count("member silent")
+			w.trouble(one, w.wires.silence)
+		case act < 8:
+			w.count("member slow")
+			w.trouble(one, func(end string) { w.wires.delay(end, w.within(10*time.Second)) })
+		case act < 9:
 			w.count("leaders move")
 			w.cluster.ShufflePartitionLeaders()
-		case act < 8:
+		case act < 10:
 			w.count("coordinators move")
 			w.cluster.RehashCoordinators()
-		case act < 9:
-			w.stopBroker()
+		case act < 11:
+			w.count("partition moves")
+			_ = w.cluster.MoveTopicPartition(topic, w.random.Int32N(w.plan.partitions), w.random.Int32N(brokers))
+		case act < 12:
+			w.count("broker cut off")
+			w.stopBroker(w.wires.cut)
+		case act < 13:
+			w.count("broker silent")
+			w.stopBroker(w.wires.silence)
+		case act < 14:
+			w.count("broker slow")
+			w.stopBroker(func(end string) { w.wires.delay(end, w.within(10*time.Second)) })
+		case act < 15:
+			w.count("broker removed")
+			w.removeBroker()
 		default:
 			w.answerWrong()
 		}
 	}
 }
 
+// trouble is what a member has with its network for a while.
+func (w *world) trouble(one *member, begin func(end string)) {
+	one.excuse()
+	begin(one.end())
+	time.Sleep(w.within(2 * time.Minute))
+	w.wires.mend(one.end())
+	one.excuse()
+}
+
+// within draws a time below d.
+func (w *world) within(d time.Duration) time.Duration {
+	return time.Duration(w.random.Int64N(int64(d)))
+}
+
 func (w *world) count(kind string) { w.faults[kind]++ }
 
-// stopBroker takes a broker away for a while. What it leads and coordinates waits, or moves away and perhaps back.
-func (w *world) stopBroker() {
-	w.count("broker gone")
-	node := w.random.IntN(brokers)
-	port := fmt.Sprint(ports[node])
-	w.wires.cut(port)
-	time.Sleep(time.Duration(w.random.IntN(20)) * time.Second)
+// stopBroker makes trouble with a broker for a while. What it leads and coordinates waits, or moves away and perhaps back.
+func (w *world) stopBroker(begin func(end string)) {
+	port := fmt.Sprint(ports[w.random.IntN(brokers)])
+	begin(port)
+	time.Sleep(w.within(20 * time.Second))
 	for tries := 0; tries < 5 && w.random.IntN(4) > 0; tries++ {
 		w.cluster.ShufflePartitionLeaders()
 		w.cluster.RehashCoordinators()
-		time.Sleep(time.Duration(w.random.IntN(20)) * time.Second)
+		time.Sleep(w.within(20 * time.Second))
 	}
 	w.wires.mend(port)
+}
+
+// removeBroker takes a broker out of the cluster, and adds it again later.
+func (w *world) removeBroker() {
+	node := w.random.Int32N(brokers)
+	port := ports[node]
+	w.wires.cut(fmt.Sprint(port))
+	if err := w.cluster.RemoveNode(node); err != nil {
+		w.Errorf("remove broker %d: %v", node, err)
+	}
+	time.Sleep(w.within(time.Minute))
+	if _, _, err := w.cluster.AddNode(node, port); err != nil {
+		w.Errorf("add broker %d: %v", node, err)
+	}
+	w.wires.mend(fmt.Sprint(port))
 }
 
 // answerWrong makes brokers answer some requests with an error: some times, or for a while.

@@ -72,7 +72,7 @@ func (m *member) consume(ctx context.Context) error {
 	cfg := kafka.NewConsumerConfig(topic, group)
 	cfg.ClientConfig = m.w.connection(m.dial)
 	cfg.Logger = m.w.log.With("member", m.number)
-	cfg.ClientID, cfg.AutoOffsetReset, cfg.MaxRetries = fmt.Sprint("member-", m.number), "none", maxRetries
+	cfg.ClientID, cfg.AutoOffsetReset, cfg.MaxRetries = m.end(), "none", maxRetries
 	cfg.GroupProtocol, cfg.Concurrency, cfg.MaxQueuedRecords = m.w.plan.protocol, m.w.plan.concurrency, m.w.plan.queued
 	cfg.DrainTimeout, cfg.SessionTimeout, cfg.CommitInterval = m.w.plan.drain, m.w.plan.session, m.w.plan.commit
 	consumer, err := kafka.NewConsumer(cfg, handle)
@@ -163,10 +163,13 @@ func (m *member) crash() {
 	m.excuses = append(m.excuses, m.ended)
 	m.w.changes++
 	m.w.mu.Unlock()
-	m.w.wires.cut(fmt.Sprint("member-", m.number))
+	m.w.wires.cut(m.end())
 	m.cancel()
 }
 
+// end is the member's name for the network and for the brokers.
+func (m *member) end() string { return fmt.Sprint("member-", m.number) }
+
 func (m *member) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return m.w.wires.dial(ctx, &m.w.network, fmt.Sprint("member-", m.number), network, address)
+	return m.w.wires.dial(ctx, &m.w.network, m.end(), network, address)
 }

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,10 +34,11 @@ var (
 
 // totals are of all seeds.
 type totals struct {
-	mu                                                 sync.Mutex
-	simulated                                          time.Duration
-	seeds, records, changes, faults, excused, handover int
-	byKind                                             map[string]int
+	mu                              sync.Mutex
+	simulated                       time.Duration
+	seeds, records, changes, faults int
+	excused                         int // redelivered, and explained
+	byKind                          map[string]int
 }
 
 func TestSimulation(t *testing.T) {
@@ -45,13 +47,15 @@ func TestSimulation(t *testing.T) {
 	if *oneSeed != 0 {
 		next, last = *oneSeed, *oneSeed+1
 	}
+	debug.SetTraceback("all") // of a seed that hangs
+	var failed atomic.Bool    // the first seed that fails is the last
 	var at atomic.Uint64
 	at.Store(next)
 	t.Run("seeds", func(t *testing.T) {
 		for worker := range runtime.GOMAXPROCS(0) {
 			t.Run(fmt.Sprint(worker), func(t *testing.T) {
 				t.Parallel()
-				for !t.Failed() {
+				for !failed.Load() {
 					seed := at.Add(1) - 1
 					if seed >= last {
 						return
@@ -60,6 +64,9 @@ func TestSimulation(t *testing.T) {
 					hangs := time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("seed %d hangs: %s", seed, log)) }) // real time
 					synctest.Test(t, func(t *testing.T) { simulate(t, seed, log, all) })
 					hangs.Stop()
+					if t.Failed() {
+						failed.Store(true)
+					}
 				}
 			})
 		}
@@ -94,6 +101,7 @@ type world struct {
 	sent    int
 	acked   []ledger.Place
 	refused int // messages that Publish returned an error for
+	excused int // redelivered, and explained
 
 	preparing time.Time // when the group was last seen to do anything else than preparing for a rebalance
 }
@@ -126,7 +134,7 @@ func simulate(t *testing.T, seed uint64, log *lines, all *totals) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	w := &world{T: t, seed: seed, random: random, plan: draw(random), lines: log, faults: map[string]int{}}
 	w.log = slog.New(slog.NewTextHandler(w.lines, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	w.wires.off = map[string]bool{}
+	w.wires.off, w.wires.deaf, w.wires.slow = map[string]bool{}, map[string]bool{}, map[string]time.Duration{}
 	w.history.HearsLate = 3 * time.Minute
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(brokers), kfake.Ports(ports[:]...),
 		kfake.ListenFn(func(network, address string) (net.Listener, error) { return w.network.Listen(network, address) }),
@@ -160,6 +168,7 @@ func simulate(t *testing.T, seed uint64, log *lines, all *totals) {
 	all.simulated += simulated
 	all.records += len(w.history.Records)
 	all.changes += w.changes
+	all.excused += w.excused
 	for kind, n := range w.faults {
 		all.faults += n
 		all.byKind[kind] += n
@@ -328,7 +337,7 @@ func (w *world) judge(drained bool) {
 		w.Errorf("seed %d: drained %v; %d messages, %d acknowledged, %d refused, %d stored: %v",
 			w.seed, drained, w.plan.records, len(w.acked), w.refused, len(w.history.Records), report)
 	}
-	w.faults["redelivered, explained"] += report.Excused
+	w.excused = report.Excused
 }
 
 // lines keeps what is logged.
