@@ -306,7 +306,8 @@ func (c *court) firstSeen() map[int32]map[int64]int64 {
 	return first
 }
 
-// recommitted: nobody begins what a commit has said to be done.
+// recommitted: nobody begins what a commit has said to be done. But a commit may be late: a member that was cut off may commit,
+// once it is back, what it had done before, when it has been told an older offset already.
 func (c *court) recommitted(states []*state, first map[int64]int64) {
 	offsets := make([]int64, 0, len(first))
 	for offset := range first {
@@ -320,7 +321,7 @@ func (c *court) recommitted(states []*state, first map[int64]int64) {
 		}
 		for _, attempt := range s.attempts {
 			a := c.Attempts[attempt]
-			if a.Began > first[offsets[i]] && !c.excused(a.Member, first[offsets[i]], a.Began) {
+			if a.Began > first[offsets[i]] && !c.excused(a.Member, first[offsets[i]]-int64(c.HearsLate), a.Began) {
 				c.report.wrong(Recommitted, "%s begun by member %s, %.3f s after %d was committed", c.name(s), c.Members[a.Member].Name,
 					float64(a.Began-first[offsets[i]])/1e9, offsets[i])
 			}
