@@ -30,8 +30,7 @@ type member struct {
 	process *exec.Cmd
 	output  bytes.Buffer
 	ended   chan struct{}
-	excuses []int64  // when something was done to it
-	why     []string // and what
+	excuses []ledger.Excuse // what was done to it
 	frozen  bool
 	dead    bool  // killed, or asked to end
 	mayFail bool  // it was asked to end amid faults: its last commit may have been refused
@@ -75,7 +74,7 @@ func (c *crew) working() []*member {
 func (m *member) signal(s syscall.Signal) { _ = m.process.Process.Signal(s) }
 
 func (m *member) excuse(why string) {
-	m.excuses, m.why = append(m.excuses, time.Now().UnixNano()), append(m.why, why)
+	m.excuses = append(m.excuses, ledger.Excuse{At: time.Now().UnixNano(), Why: why, Exact: true})
 }
 
 // kill ends the member as a crash would.
@@ -83,14 +82,14 @@ func (m *member) kill() {
 	m.dead = true
 	m.signal(syscall.SIGKILL)
 	<-m.ended
-	m.excuse("killed")
+	m.excuse("killed") // whatever it began, it began before
 }
 
 // freeze stops the member as a hang would.
 func (m *member) freeze() {
 	m.frozen = true
-	m.excuse("frozen")
 	m.signal(syscall.SIGSTOP)
+	m.excuse("frozen")
 }
 
 func (m *member) thaw() {
@@ -127,7 +126,7 @@ func (c *crew) history(h *ledger.History) (excuses int) {
 		if err != nil && !os.IsNotExist(err) {
 			c.t.Fatal(err)
 		}
-		judged := ledger.Member{Name: m.Name, Excuses: slices.Clone(m.excuses), Why: slices.Clone(m.why), Ended: m.at}
+		judged := ledger.Member{Name: m.Name, Excuses: slices.Clone(m.excuses), Ended: m.at}
 		open := map[ledger.Place]int{} // index in h.Attempts
 		for line := range strings.SplitSeq(string(notes), "\n") {
 			kind, rest, _ := strings.Cut(line, " ")
@@ -137,7 +136,7 @@ func (c *crew) history(h *ledger.History) (excuses int) {
 				continue // a note that a kill has cut off
 			}
 			if kind[0] == noteExcuse {
-				judged.Excuses, judged.Why = append(judged.Excuses, at), append(judged.Why, about)
+				judged.Excuses = append(judged.Excuses, ledger.Excuse{At: at, Why: about})
 				excuses++
 				continue
 			}
@@ -176,6 +175,6 @@ func (c *crew) tell() {
 				lines = append(lines, line)
 			}
 		}
-		c.t.Logf("%s (%v at %v):\n%s", m.Name, m.why, m.excuses, strings.Join(lines[max(0, len(lines)-most):], "\n"))
+		c.t.Logf("%s (%v):\n%s", m.Name, m.excuses, strings.Join(lines[max(0, len(lines)-most):], "\n"))
 	}
 }

@@ -33,12 +33,17 @@ type Record struct {
 
 // Member is one consumer, from its start to its end.
 type Member struct {
-	Name  string
-	Ended int64 // when it ended; 0: never
-	// Excuses are the times at which something happened to the member that allows what it had finished since its last commit
-	// to come again: it was killed, frozen or thawed, it lost partitions, a handler outlasted its drain, a commit failed.
-	Excuses []int64
-	Why     []string // what each excuse was, for the report; may be left out
+	Name    string
+	Ended   int64 // when it ended; 0: never
+	Excuses []Excuse
+}
+
+// Excuse is something that happened to a member and allows what it had finished since its last commit to come again: it was
+// killed, frozen or thawed, it lost partitions, a handler outlasted its drain, a commit failed.
+type Excuse struct {
+	At    int64
+	Why   string // for the report
+	Exact bool   // it happened then; otherwise the member heard of it then, which may be History.HearsLate later
 }
 
 // Outcome is what an attempt came to.

@@ -200,15 +200,16 @@ func (c *court) excused(member int, from, to int64) bool {
 
 // excuse is what happened to the member between two moments, "" if nobody knows its name.
 func (c *court) excuse(member int, from, to int64) (why string, ok bool) {
-	m := c.Members[member]
-	i := slices.IndexFunc(m.Excuses, func(at int64) bool { return at >= from && at <= to+int64(c.HearsLate) })
-	if i < 0 {
-		return "", false
+	for _, e := range c.Members[member].Excuses {
+		latest := to
+		if !e.Exact {
+			latest += int64(c.HearsLate)
+		}
+		if from <= e.At && e.At <= latest {
+			return e.Why, true
+		}
 	}
-	if i < len(m.Why) {
-		why = m.Why[i]
-	}
-	return why, true
+	return "", false
 }
 
 // keys: a key's records begin in order, each after the one before it is done, and one at a time.

@@ -33,14 +33,14 @@ func TestWhatIsRightPasses(t *testing.T) {
 		t.Errorf("%v", r)
 	}
 	killed := clean()
-	killed.Members[0].Excuses = []int64{40 * second} // with one record finished and not committed, and one in hand
+	killed.Members[0].Excuses = []Excuse{{At: 40 * second, Exact: true}} // with one record finished and not committed, and one in hand
 	killed.Commits[1] = Commit{39 * second, 0, 12}
 	killed.Attempts = append(killed.Attempts, Attempt{0, Place{0, 13}, 39 * second, 0, Open}, Attempt{1, Place{0, 12}, 55 * second, 56 * second, Final})
 	if r := Judge(killed); !r.Good() || r.Handled != 7 || r.Excused != 1 {
 		t.Errorf("after a kill: %v", r)
 	}
 	frozen := clean() // the first goes on for a moment with what is the second's by now
-	frozen.Members[0].Excuses, frozen.Members[0].Why = []int64{36 * second, 72 * second}, []string{"frozen", "thawed"}
+	frozen.Members[0].Excuses = []Excuse{{36 * second, "frozen", true}, {72 * second, "thawed", true}}
 	frozen.Attempts = append(frozen.Attempts, Attempt{0, Place{0, 13}, 73 * second, 74 * second, Final})
 	if r := Judge(frozen); !r.Good() || r.ExcusedBy["thawed"] != 1 {
 		t.Errorf("after a thaw: %v", r)
@@ -59,11 +59,25 @@ func TestWhatIsRightPasses(t *testing.T) {
 	}
 }
 
+// A kill explains nothing that came before it. A loss does, since the member hears of it last.
+func TestAnExcuseHasItsTime(t *testing.T) {
+	for _, exact := range []bool{true, false} {
+		h := clean()
+		h.HearsLate = 10 * time.Second
+		h.Members[0].Excuses = []Excuse{{At: 60 * second, Exact: exact}}
+		h.Attempts = append(h.Attempts, Attempt{1, Place{0, 12}, 55 * second, 56 * second, Final})
+		h.Commits[1].Offset = 12
+		if r := Judge(h); (r.Wrong[Redelivered] == 1) != exact {
+			t.Errorf("exact %v: %v", exact, r)
+		}
+	}
+}
+
 // A commit that brokers don't answer with yet keeps nobody from beginning its records, and what a broker answers that has been
 // replaced is no commit.
 func TestWhatBrokersAnswerIsNotAlwaysWhatIsCommitted(t *testing.T) {
 	h := clean()
-	h.Members[0].Excuses = []int64{40 * second}
+	h.Members[0].Excuses = []Excuse{{At: 40 * second}}
 	h.Attempts = append(h.Attempts, Attempt{1, Place{0, 12}, 50 * second, 51 * second, Final})
 	if r := Judge(h); r.Wrong[Recommitted] != 1 {
 		t.Errorf("begun after its commit: %v", r)

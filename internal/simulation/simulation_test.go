@@ -333,7 +333,11 @@ func (w *world) judge(drained bool) {
 		}
 	}
 	for i, m := range w.members {
-		w.history.Members = append(w.history.Members, ledger.Member{Name: fmt.Sprint(i), Ended: m.ended, Excuses: m.excuses})
+		judged := ledger.Member{Name: fmt.Sprint(i), Ended: m.ended}
+		for _, at := range m.excuses {
+			judged.Excuses = append(judged.Excuses, ledger.Excuse{At: at})
+		}
+		w.history.Members = append(w.history.Members, judged)
 	}
 	report := ledger.Judge(w.history)
 	if !drained || !report.Good() || len(w.acked)+w.refused != w.plan.records || len(stored) > w.plan.records {
