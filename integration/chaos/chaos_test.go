@@ -107,6 +107,7 @@ func (r *run) all(concurrency int) {
 	r.join()
 	r.join()
 	samples := sample(r.T, r.cluster.Brokers, r.topic, r.topic)
+	r.crew.members[0].awaitWork(r.T) // a change amid nothing proves nothing
 	r.calmly()
 	r.quietly() // nothing has happened yet that would explain a redelivery
 	r.wildly()

@@ -41,10 +41,10 @@ func (r *run) disturb() {
 // freezeMember stops a member for longer than its session lasts, while other things go on.
 func (r *run) freezeMember() {
 	r.thaw(true)
-	working := r.crew.working()
-	if len(working) < 2 {
-		r.join()
+	if len(r.crew.working()) < 2 {
+		r.join() // somebody has to take over
 	}
+	working := r.crew.working()
 	r.frozen, r.frozenUntil = working[r.random.IntN(len(working))], time.Now().Add(sessionTimeout*3/2)
 	r.frozen.freeze()
 	r.stopped++
