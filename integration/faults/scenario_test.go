@@ -272,7 +272,7 @@ func (s *scenario) ended(member int) {
 func (s *scenario) excuse(member int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.history.Members[member].Excuses = append(s.history.Members[member].Excuses, now())
+	s.history.Members[member].Excuses = append(s.history.Members[member].Excuses, ledger.Excuse{At: now()})
 }
 
 // noted is the handler, with notes of its attempts.
