@@ -22,7 +22,7 @@ integration: ## the tests that need a broker: from Docker, or else KAFKA_BROKERS
 	cd integration && go test -race -count=1
 
 # It needs three brokers that it may break: integration/doc.go says how to name them. SEED=n replays a schedule.
-chaos: ## a million records while brokers and consumers are killed and frozen: about an hour
+chaos: ## a million records while brokers and consumers are killed and frozen: an hour or so
 	cd integration && go test -count=1 -v -timeout 3h ./chaos -long $(if $(SEED),-seed $(SEED))
 
 # The build tag is franz-go's: its locks don't stop virtual time then.

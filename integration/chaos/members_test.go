@@ -50,6 +50,9 @@ func (c *crew) join() *member {
 	m.process = exec.Command(os.Args[0])
 	m.process.Env = append(os.Environ(), taskVariable+"="+string(text))
 	m.process.Stdout, m.process.Stderr = &m.output, &m.output
+	if _, err := m.process.StdinPipe(); err != nil { // closed when this process ends, however it ends
+		c.t.Fatal(err)
+	}
 	if err := m.process.Start(); err != nil {
 		c.t.Fatal(err)
 	}
