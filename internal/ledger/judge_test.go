@@ -47,13 +47,13 @@ func TestWhatIsRightPasses(t *testing.T) {
 	}
 	late := clean() // the first loses its partition and gets it back; a commit from before comes in between
 	late.HearsLate = 5 * time.Second
-	late.Members[0].Excuses = []int64{20 * second}
+	late.Members[0].Excuses = []Excuse{{At: 20 * second}}
 	late.Commits = []Commit{{7 * second, 0, 11}, {21 * second, 0, 13}, {89 * second, 0, 16}}
 	late.Attempts = append(late.Attempts, Attempt{0, Place{0, 12}, 23 * second, 24 * second, Final})
 	if r := Judge(late); !r.Good() {
 		t.Errorf("after a late commit: %v", r)
 	}
-	late.Members[0].Excuses = []int64{10 * second}
+	late.Members[0].Excuses = []Excuse{{At: 10 * second}}
 	if r := Judge(late); r.Wrong[Recommitted] == 0 {
 		t.Errorf("without a late commit: %v", r)
 	}
