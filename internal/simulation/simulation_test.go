@@ -148,6 +148,9 @@ func simulate(t *testing.T, seed uint64, log *lines, all *totals) {
 	defer cluster.Close()
 	w.cluster = cluster
 	w.begin()
+	if w.plan.protocol == "consumer" {
+		w.fenceCommits()
+	}
 	began := time.Now()
 	stop := make(chan struct{})
 	var background sync.WaitGroup
