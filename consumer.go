@@ -219,14 +219,15 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 		return err
 	}
 	// Not Start's context: the last commit comes after its end.
-	telling := kgo.PreCommitFnContext(clientCtx, func(request *kmsg.OffsetCommitRequest) error { // of periodic commits
-		c.tellProgress(request, nil)
-		return nil
+	var consuming atomic.Pointer[kgo.Client]
+	periodic := kgo.PreCommitFnContext(clientCtx, func(request *kmsg.OffsetCommitRequest) error {
+		return c.beforePeriodicCommit(consuming.Load(), request)
 	})
-	client, err := kgo.NewClient(append(opts, kgo.WithContext(telling))...) // joins the group
+	client, err := kgo.NewClient(append(opts, kgo.WithContext(periodic))...) // joins the group
 	if err != nil {
 		return fmt.Errorf("kafka: consumer config: %w", err)
 	}
+	consuming.Store(client)
 	c.log.LogAttrs(ctx, slog.LevelInfo, "joining group", slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
 	patience := time.AfterFunc(joinPatience, c.noPartitionsYet)
 	defer patience.Stop()

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"slices"
@@ -97,6 +98,20 @@ func (p *partition) progressBeyond() (at kgo.EpochOffset, ahead bool) {
 	defer p.mu.Unlock()
 	done, _ := p.tracker.doneAhead()
 	return kgo.EpochOffset{Epoch: p.tracker.upTo.epoch, Offset: p.tracker.position()}, len(done) > 0
+}
+
+// beforePeriodicCommit refuses a commit that was made in an earlier session or epoch and has waited for others since: franz-go
+// would repeat it in the new one, when another member may have committed further in between. The marks stay for the next. client
+// is nil only before there is anything to commit.
+func (c *consumer) beforePeriodicCommit(client *kgo.Client, request *kmsg.OffsetCommitRequest) error {
+	if client == nil {
+		return context.Canceled
+	}
+	if member, generation := client.GroupMetadata(); member != request.MemberID || generation != request.Generation {
+		return context.Canceled
+	}
+	c.tellProgress(request, nil)
+	return nil
 }
 
 // tellProgress puts the progress of partitions into the request that commits their offsets. leaving are those that are not
