@@ -235,7 +235,7 @@ func (r *run) drain(samples *sampler) {
 func (r *run) judge(samples *sampler, took time.Duration) {
 	h := ledger.History{
 		HearsLate: 2 * sessionTimeout,
-		Commits:   commits(r.T, r.cluster.Brokers, r.topic, r.topic), Seen: samples.end(r.T), Letters: letters(r.T, r.cluster.Brokers, r.topic),
+		Commits:   cluster.Commits(r.T, r.cluster.Brokers, r.topic, r.topic), Seen: samples.end(r.T), Letters: letters(r.T, r.cluster.Brokers, r.topic),
 		Records: r.workload.records(r.T, r.cluster.Brokers, r.topic),
 	}
 	checkSamples(r.T, h.Seen, h.Commits)

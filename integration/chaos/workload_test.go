@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -215,4 +216,16 @@ func (s *sampler) end(t *testing.T) []ledger.Commit {
 		t.Error(err)
 	}
 	return s.commits
+}
+
+// The samples that were taken meanwhile, and the log of commits, tell of the same: each sampled offset is one that was committed.
+func checkSamples(t *testing.T, samples, all []ledger.Commit) {
+	t.Helper()
+	committed := map[[2]int64]bool{}
+	for _, c := range all {
+		committed[[2]int64{int64(c.Partition), c.Offset}] = true
+	}
+	if i := slices.IndexFunc(samples, func(c ledger.Commit) bool { return !committed[[2]int64{int64(c.Partition), c.Offset}] }); i >= 0 {
+		t.Errorf("a sample says that partition %d is at %d, which nobody has committed", samples[i].Partition, samples[i].Offset)
+	}
 }

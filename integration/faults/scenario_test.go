@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/integration/internal/cluster"
 	"github.com/skeji/kafka/internal/ledger"
 	"github.com/skeji/kafka/topics"
 )
@@ -81,6 +82,7 @@ func slowly(pace time.Duration) kafka.Handler[event] {
 // scenario is one topic and one group, and notes of all that becomes of the topic's records.
 type scenario struct {
 	t       *testing.T
+	began   int64
 	topic   string // and the group's name
 	brokers []string
 	client  *kgo.Client
@@ -110,7 +112,7 @@ func newScenarioWithoutTopics(t *testing.T) *scenario {
 	t.Helper()
 	s := &scenario{
 		t: t, topic: fmt.Sprintf("faults-%08x", rand.Uint32()), log: &journal{}, next: map[string]int{}, commits: map[int32]int64{},
-		stopped: make(chan struct{}), brokers: clusterBrokers(t),
+		stopped: make(chan struct{}), brokers: clusterBrokers(t), began: now(),
 	}
 	s.client = s.connect()
 	s.admin = kadm.NewClient(s.client)
@@ -371,7 +373,7 @@ func (s *scenario) look(ctx context.Context) {
 	for _, o := range offsets[s.topic] {
 		if seen, ok := s.commits[o.Partition]; o.Err == nil && (!ok || seen != o.At) {
 			s.commits[o.Partition] = o.At
-			s.history.Commits = append(s.history.Commits, ledger.Commit{At: at, Partition: o.Partition, Offset: o.At})
+			s.history.Seen = append(s.history.Seen, ledger.Commit{At: at, Partition: o.Partition, Offset: o.At})
 		}
 	}
 }
@@ -424,6 +426,9 @@ func (s *scenario) judge() ledger.Report {
 	s.endSampling()
 	<-s.stopped
 	s.look(context.Background())
+	s.history.Commits = slices.DeleteFunc(cluster.Commits(s.t, s.brokers, s.topic, s.topic), func(commit ledger.Commit) bool {
+		return commit.At < s.began // to an earlier topic of that name
+	})
 	s.history.Letters = s.letters()
 	s.history.HearsLate = 15 * time.Second
 	report := ledger.Judge(s.history)

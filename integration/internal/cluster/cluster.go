@@ -1,4 +1,4 @@
-// Package cluster breaks and mends the brokers of a test cluster.
+// Package cluster breaks and mends the brokers of a test cluster, and reads what its coordinators have written down.
 package cluster
 
 import (

@@ -1,9 +1,8 @@
-package chaos
+package cluster
 
 import (
 	"context"
 	"math"
-	"slices"
 	"testing"
 	"time"
 	"unicode/utf16"
@@ -19,8 +18,8 @@ import (
 // miss what is put right between two of them, and a broker that was frozen may answer with what was once true.
 const offsetsTopic = "__consumer_offsets"
 
-// commits reads every commit of a group to a topic that is still in the brokers' log.
-func commits(t *testing.T, brokers []string, group, topic string) (all []ledger.Commit) {
+// Commits reads every commit of a group to a topic that is still in the brokers' log.
+func Commits(t *testing.T, brokers []string, group, topic string) (all []ledger.Commit) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -82,24 +81,4 @@ func offsetsPartition(group string, partitions int32) int32 {
 		return 0
 	}
 	return max(hash, -hash) % partitions
-}
-
-// The samples that were taken meanwhile, and the log of commits, tell of the same: each sampled offset is one that was committed.
-func checkSamples(t *testing.T, samples, all []ledger.Commit) {
-	t.Helper()
-	committed := map[[2]int64]bool{}
-	for _, c := range all {
-		committed[[2]int64{int64(c.Partition), c.Offset}] = true
-	}
-	if i := slices.IndexFunc(samples, func(c ledger.Commit) bool { return !committed[[2]int64{int64(c.Partition), c.Offset}] }); i >= 0 {
-		t.Errorf("a sample says that partition %d is at %d, which nobody has committed", samples[i].Partition, samples[i].Offset)
-	}
-}
-
-func TestOffsetsPartition(t *testing.T) {
-	for group, want := range map[string]int32{"": 0, "a": 97 % 50, "ab": (97*31 + 98) % 50, "polygenelubricants": 0, "chaos-f7497e48": 43} { // the hash of polygenelubricants is the least integer, the last one's is negative
-		if got := offsetsPartition(group, 50); got != want {
-			t.Errorf("%q: %d, want %d", group, got, want)
-		}
-	}
 }
