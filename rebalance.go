@@ -94,9 +94,10 @@ func (c *consumer) toCommit(client *kgo.Client, leaving []*partition) map[int32]
 	return offsets
 }
 
-// commitHandover commits offsets. The brokers may have moved the member to a new epoch (KIP-848) that it is about to hear of:
-// the partitions are its own until the callback ends, so that it asks again. Brokers that take no metadata are asked without.
-// Any other refusal is final: the partitions may be another member's by now.
+// commitHandover commits offsets. The partitions are the member's own until the callback ends, so that it asks again for
+// commitTimeout what may be granted later: by a coordinator that cannot write just now, or has moved the member to a new epoch
+// (KIP-848) that it is about to hear of. Brokers that take no metadata are asked without. Any other refusal is final: the
+// partitions may be another member's by now.
 func (c *consumer) commitHandover(client *kgo.Client, leaving []*partition, offsets map[int32]kgo.EpochOffset) error {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
@@ -109,7 +110,7 @@ func (c *consumer) commitHandover(client *kgo.Client, leaving []*partition, offs
 		client.CommitOffsetsSync(told, map[string]map[int32]kgo.EpochOffset{c.cfg.Topic: offsets},
 			commitCallback(c.cfg.Topic, func(e error) { err = e }))
 		switch {
-		case errors.Is(err, kerr.StaleMemberEpoch) && wait(commitRetryPause, ctx.Done()):
+		case (kerr.IsRetriable(err) || errors.Is(err, kerr.StaleMemberEpoch)) && wait(commitRetryPause, ctx.Done()):
 		case errors.Is(err, kerr.OffsetMetadataTooLarge) && !c.untold.Swap(true):
 		default:
 			return err

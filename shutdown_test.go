@@ -173,18 +173,24 @@ func TestARecordThatFailsDuringShutdownIsNamed(t *testing.T) {
 }
 
 // Promise 6, KIP-848. A commit that comes with the epoch before is tried again with the one that the member hears of.
-func TestAHandoverCommitsInItsNewEpoch(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
-		b.seed(0, 10)
-		cfg := b.consumer()
-		cfg.GroupProtocol, cfg.CommitInterval = "consumer", time.Hour
-		_, stop := b.start(cfg, func(context.Context, Message[numbered]) error { return nil })
-		time.Sleep(time.Minute)
-		stale := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.StaleMemberEpoch, Count: 3})
-		if err := stop(); err != nil || b.committed(0) != 10 || stale.Hits() != 3 {
-			t.Errorf("Start returned %v; committed %d after %d refusals", err, b.committed(0), stale.Hits())
-		}
-	})
+func TestAHandoversCommitIsTriedAgain(t *testing.T) {
+	for name, refusal := range map[string]*kerr.Error{
+		"new epoch": kerr.StaleMemberEpoch, "too few replicas": kerr.NotEnoughReplicasAfterAppend, "a coordinator that loads": kerr.CoordinatorLoadInProgress,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				b.seed(0, 10)
+				cfg := b.consumer()
+				cfg.GroupProtocol, cfg.CommitInterval = "consumer", time.Hour
+				_, stop := b.start(cfg, func(context.Context, Message[numbered]) error { return nil })
+				time.Sleep(time.Minute)
+				refuses := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: "orders", Err: refusal, Count: 3})
+				if err := stop(); err != nil || b.committed(0) != 10 || refuses.Hits() != 3 {
+					t.Errorf("Start returned %v; committed %d after %d refusals", err, b.committed(0), refuses.Hits())
+				}
+			})
+		})
+	}
 }
 
 // Promise 7. nil means committed.
