@@ -281,10 +281,11 @@ func (w *world) noteCommits() (total int64) {
 	return total
 }
 
-// drain waits until everything is committed; false means that it never was.
+// drain waits until everything is committed; false means that nothing more is.
 func (w *world) drain() bool {
-	const longest = 3 * time.Hour // a handler takes some minutes at most
-	for began := time.Now(); time.Since(began) < longest; time.Sleep(10 * time.Second) {
+	const longest = time.Hour // a handler takes some minutes at most
+	moved, before := time.Now(), int64(-1)
+	for ; time.Since(moved) < longest; time.Sleep(10 * time.Second) {
 		end := int64(0)
 		for _, info := range w.cluster.PartitionInfos(topic) {
 			end += info.HighWatermark
@@ -292,8 +293,12 @@ func (w *world) drain() bool {
 		w.mu.Lock()
 		sent := w.sent
 		w.mu.Unlock()
-		if sent == w.plan.records && w.noteCommits() == end {
+		committed := w.noteCommits()
+		if sent == w.plan.records && committed == end {
 			return true
+		}
+		if committed != before {
+			moved, before = time.Now(), committed
 		}
 		w.keepOneAlive()
 		w.evict()
