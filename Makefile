@@ -5,7 +5,7 @@ MODULES := . $(filter-out tools/,$(dir $(wildcard */go.mod */*/go.mod)))
 STATICCHECK := go tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 
 .NOTPARALLEL:
-.PHONY: help test unit integration chaos simulate plants check fmt vet fix staticcheck tidy deps alerts bench fuzz
+.PHONY: help test unit integration chaos simulate codes plants check fmt vet fix staticcheck tidy deps alerts bench fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ SEEDS ?= 1000
 simulate: ## SEEDS (1000) seeds of members, brokers and answers that go wrong, in virtual time
 	go test -count=1 -tags synctests ./internal/simulation -run '^TestSimulation$$' -v -timeout 60m -seeds $(SEEDS) $(if $(SEED),-seed $(SEED))
 
+codes: ## every error code of Kafka on every kind of request, at every point of a consumer's life, in virtual time
+	go test -count=1 -tags synctests . -run '^TestEveryErrorCode$$' -v -timeout 20m
+
 plants: ## plant bugs into the library, one at a time, and see each caught
 	go test -count=1 ./internal/simulation -run '^TestPlantedBugsAreCaught$$' -v -timeout 60m -plants
 
@@ -41,14 +44,14 @@ fmt:
 
 vet:
 	@set -e; for m in $(MODULES); do (cd $$m && echo "go vet in $$m" && go vet ./...); done
-	@go vet -tags synctests ./internal/simulation
+	@go vet -tags synctests . ./internal/simulation
 
 fix:
 	@set -e; for m in $(MODULES); do (cd $$m && echo "go fix in $$m" && go fix -diff ./...); done
 
 staticcheck:
 	@set -e; for m in $(MODULES); do (cd $$m && echo "staticcheck in $$m" && $(STATICCHECK) ./...); done
-	@$(STATICCHECK) -tags synctests ./internal/simulation
+	@$(STATICCHECK) -tags synctests . ./internal/simulation
 
 tidy:
 	@set -e; for m in $(MODULES) tools; do (cd $$m && echo "go mod tidy in $$m" && go mod tidy -diff); done

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -307,7 +308,9 @@ func (p *partition) giveUp(t *task) bool {
 	r, letter.HeadersCut = p.c.cfg.headerLimits().cut(r)
 	p.now(t, ActivityDeadLetter)
 	for attempt := 1; ; attempt++ {
+		overdue := p.whenOverdue(t)
 		stored, err := dlq.write(letterContext{p.ctx, t.ctx, r}, r, letter)
+		overdue.Stop()
 		if err == nil {
 			p.logDeadLetter(t, stored)
 			return true
@@ -322,6 +325,19 @@ func (p *partition) giveUp(t *task) bool {
 			return false
 		}
 	}
+}
+
+// whenOverdue says of a letter that the brokers neither store nor refuse it. DeliveryTimeout does not end that: they may have
+// stored it, with too few replicas for example, so that franz-go repeats it until they say.
+func (p *partition) whenOverdue(t *task) *time.Timer {
+	name, limit := p.c.deadLetters.name, p.c.client.cfg.DeliveryTimeout
+	if limit < math.MaxInt64/2 {
+		limit += limit / 8 // what does end at its time is told as a refusal
+	}
+	return time.AfterFunc(limit, func() {
+		p.log(slog.LevelError, "dead letter topic neither stores nor refuses a record; its partition waits", t.record,
+			slog.String("dlq_topic", name), slog.Duration("waiting", limit))
+	})
 }
 
 func (p *partition) logDeadLetter(t *task, stored *Record) {

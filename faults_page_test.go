@@ -10,7 +10,7 @@ import (
 
 // theFaults are those that docs/faults.md owes a row.
 var theFaults = []string{
-	"Broker killed", "Broker frozen", "Controller lost", "Coordinator moved",
+	"Broker killed", "Broker frozen", "Controller lost", "Coordinator moved", "Brokers refuse",
 	"Consumer killed", "Consumer frozen", "Consumer terminated",
 	"Members come and go amid a backlog", "Members come and go during retries", "Members come and go during dead letters",
 	"Dead letter topic without leaders", "Dead letter topic refuses the size",

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -25,8 +27,8 @@ func TestFranzGosLinesComeALevelLowerAndOnce(t *testing.T) {
 		lines  int
 	}{
 		slog.LevelError: {kgo.LogLevelNone, 0},
-		slog.LevelWarn:  {kgo.LogLevelError, 1},
-		slog.LevelInfo:  {kgo.LogLevelWarn, 2},
+		slog.LevelWarn:  {kgo.LogLevelInfo, 1}, // what lasts becomes a warning
+		slog.LevelInfo:  {kgo.LogLevelInfo, 2},
 		slog.LevelDebug: {kgo.LogLevelInfo, 4}, // Info, and what stands in our own lines
 		-100:            {kgo.LogLevelDebug, 5},
 	} {
@@ -49,6 +51,31 @@ func TestFranzGosLinesComeALevelLowerAndOnce(t *testing.T) {
 			t.Errorf("at %v: %s", level, &out)
 		}
 	}
+}
+
+func TestWhatBrokersAnswerForLongIsAWarning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		logs := clientLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn})), flood.Quiet())
+		why := "fetch of orders-0: NOT_LEADER_FOR_PARTITION"
+		for range 3 {
+			logs.Log(kgo.LogLevelInfo, "metadata update triggered", "why", why) // for 20 s: an election
+			logs.Log(kgo.LogLevelInfo, "nothing is wrong", "why", "client initialization")
+			time.Sleep(10 * time.Second)
+		}
+		time.Sleep(repeatedGap)
+		for range 3 {
+			logs.Log(kgo.LogLevelInfo, "metadata update triggered", "why", why) // another one
+			time.Sleep(10 * time.Second)
+		}
+		if out.Len() > 0 {
+			t.Errorf("two short elections: %s", &out)
+		}
+		logs.Log(kgo.LogLevelInfo, "injecting fake fetch", "err", fmt.Errorf("fetch: %w", kerr.NotLeaderForPartition))
+		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "level=WARN") || !strings.Contains(got, "lasting=30s") {
+			t.Errorf("after half a minute: %q", got)
+		}
+	})
 }
 
 func TestADeadLettersLineSaysWhereItIs(t *testing.T) {

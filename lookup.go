@@ -89,23 +89,35 @@ const producerIDPatience = 250 * time.Millisecond
 
 // prepareToWrite gets the id of an idempotent producer, which takes a permission of its own, while it may be had. Left to the
 // first record, a refusal would be for good: franz-go keeps it, and never asks again after the permission was granted. The
-// broker that answers is asked first, since franz-go may choose one that does not; any other error passes, and is franz-go's
+// broker that answers is asked first, since franz-go may choose one that does not; what is no refusal passes, and is franz-go's
 // to try again.
 func (c *Client) prepareToWrite(ctx context.Context) error {
 	response, err := kmsg.NewPtrInitProducerIDRequest().RequestWith(ctx, c.ask())
 	if err == nil {
 		err = kerr.ErrorForCode(response.ErrorCode)
 	}
-	if isAuthorization(err) {
+	if !refusesProducerID(err) {
+		had := make(chan error, 1)
+		go func() { // ends with the answer, or with the client
+			_, _, err := c.kgo.ProducerID(context.WithoutCancel(ctx))
+			had <- err
+		}()
+		select {
+		case err = <-had:
+		case <-time.After(producerIDPatience):
+			return nil
+		}
+	}
+	if refusesProducerID(err) {
 		return fmt.Errorf("kafka: producer id: %w", c.explain(err))
 	}
-	had := make(chan struct{})
-	go func() { // ends with the answer, or with the client
-		_, _, _ = c.kgo.ProducerID(context.WithoutCancel(ctx))
-		close(had)
-	}()
-	wait(producerIDPatience, had)
 	return nil
+}
+
+// refusesProducerID tells the answers that franz-go keeps.
+func refusesProducerID(err error) bool {
+	answer, ok := errors.AsType[*kerr.Error](err)
+	return ok && !answer.Retriable
 }
 
 // topicLimits is what a topic takes, as far as it is known; zero is not known, or no limit.

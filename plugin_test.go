@@ -79,6 +79,9 @@ func TestALetterThatGoesNowhereIsAProblem(t *testing.T) {
 		if h := consumer.Health(); len(h.Problems) != 1 || !strings.Contains(h.Problems[0], "orders-0 offset 0: its dead letter has been on its way since") {
 			t.Errorf("problems %q", h.Problems)
 		}
+		if n := b.log.count("dead letter topic neither stores nor refuses a record; its partition waits"); n != 1 {
+			t.Errorf("the log says so %d times:\n%s", n, b.log.text.String())
+		}
 		_ = stop()
 	})
 }

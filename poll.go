@@ -181,11 +181,11 @@ var passing = []error{
 
 // groupError returns err if the group will never have this member.
 func (c *consumer) groupError(ctx context.Context, err error, access *accessWatch) error {
-	err = fmt.Errorf("kafka: group %s: %w", c.cfg.Group, err)
 	if isAuthorization(err) {
-		access.refused(fmt.Errorf("%w: %w", ErrAuthorization, err))
+		access.refused(fmt.Errorf("kafka: group %s: %w: %w", c.cfg.Group, ErrAuthorization, err))
 		return nil
 	}
+	err = fmt.Errorf("kafka: group %s: %w", c.cfg.Group, err)
 	protocol, ok := errors.AsType[*kerr.Error](err)
 	if ok && !protocol.Retriable && !isAuthentication(err) && !slices.ContainsFunc(passing, func(e error) bool { return errors.Is(err, e) }) {
 		return err
