@@ -324,11 +324,8 @@ func messages(t *testing.T, cfg kafka.ClientConfig, all *capture) {
 	admin := kadm.NewClient(client.KGO())
 	eventually(t, "everything is committed", func() bool {
 		offsets, err := admin.FetchOffsetsForTopics(t.Context(), topic, topic)
-		if err != nil {
-			t.Fatal(err)
-		}
-		offset, _ := offsets.Lookup(topic, 0)
-		return offset.At == int64(len(outcomes)+len(undecodable))
+		offset, _ := offsets.Lookup(topic, 0) // the first group of a cluster waits for its coordinator
+		return err == nil && offset.At == int64(len(outcomes)+len(undecodable))
 	})
 	answer := httptest.NewRecorder()
 	probes.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/readyz", nil))
