@@ -210,7 +210,8 @@ func (s *scene) judge() {
 	if stored := s.letters(); stored < int64(s.ledger.letters) {
 		s.ledger.breach("%d letters are said to be stored, %d are", s.ledger.letters, stored)
 	}
-	if again > 0 && s.ledger.lost == 0 && (s.asSeen().Retriable && s.lasting == once || s.ledger.excuses()+s.ledger.failed() == 0) {
+	passes := s.asSeen().Retriable && s.lasting == once && s.code != kerr.UnknownTopicOrPartition && s.code != kerr.UnknownTopicID
+	if again > 0 && s.ledger.lost == 0 && (passes || s.ledger.excuses()+s.ledger.failed() == 0) {
 		s.ledger.breach("%d records came again: the code is retriable, no partition was lost; %s", again, s.tail())
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -212,8 +211,10 @@ func newDeadLetterTopic(name string, partitions int32, client *Client, hooks con
 	return d
 }
 
-// write returns the letter once the brokers have stored it.
-func (d *deadLetterTopic) write(ctx context.Context, r *kgo.Record, letter DeadLetter) (*Record, error) {
+// write returns the letter once the brokers have stored it. It calls overdue when they have neither stored nor refused it for
+// longer than DeliveryTimeout, which does not end that: they may have stored it, with too few replicas for example, so that
+// franz-go repeats it until they say.
+func (d *deadLetterTopic) write(ctx context.Context, r *kgo.Record, letter DeadLetter, overdue func(time.Duration)) (*Record, error) {
 	slot := d.slots[int(r.Partition)%len(d.slots)]
 	select {
 	case slot <- struct{}{}:
@@ -221,6 +222,10 @@ func (d *deadLetterTopic) write(ctx context.Context, r *kgo.Record, letter DeadL
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+	limit := d.client.cfg.DeliveryTimeout
+	limit = max(limit, limit+limit/8) // what ends at its time is told as a refusal; the longest of times has no later one
+	alarm := time.AfterFunc(limit, func() { overdue(limit) })
+	defer alarm.Stop()
 	stored := make(chan error, 1)
 	sent := &Record{Record: newDeadLetter(d.name, r, letter, allHeaders), Group: letter.Group, Attempt: letter.Attempts}
 	d.attempt(ctx, sent, func(err error) {
@@ -292,9 +297,18 @@ func (c letterContext) Value(key any) any {
 	return c.values.Value(key)
 }
 
-// giveUp puts the record into the dead letter topic. While that fails, the verdict is kept and only the write is
-// repeated, until the brokers take it or the partition stops.
+// giveUp puts the record into the dead letter topic. Should middleware around that end the goroutine, another one goes on with the
+// same verdict.
 func (p *partition) giveUp(t *task) bool {
+	t.exited = true
+	stored := p.putAway(t)
+	t.exited = false
+	return stored
+}
+
+// putAway is giveUp: while it fails, the verdict is kept and only the write is repeated, until the brokers take it or the
+// partition stops.
+func (p *partition) putAway(t *task) bool {
 	r, v := t.record, t.verdict
 	dlq := p.c.deadLetters
 	if dlq == nil {
@@ -308,9 +322,10 @@ func (p *partition) giveUp(t *task) bool {
 	r, letter.HeadersCut = p.c.cfg.headerLimits().cut(r)
 	p.now(t, ActivityDeadLetter)
 	for attempt := 1; ; attempt++ {
-		overdue := p.whenOverdue(t)
-		stored, err := dlq.write(letterContext{p.ctx, t.ctx, r}, r, letter)
-		overdue.Stop()
+		stored, err := dlq.write(letterContext{p.ctx, t.ctx, r}, r, letter, func(waiting time.Duration) {
+			p.log(slog.LevelError, "dead letter topic neither stores nor refuses a record; its partition waits", r,
+				slog.String("dlq_topic", dlq.name), slog.Duration("waiting", waiting))
+		})
 		if err == nil {
 			p.logDeadLetter(t, stored)
 			return true
@@ -325,19 +340,6 @@ func (p *partition) giveUp(t *task) bool {
 			return false
 		}
 	}
-}
-
-// whenOverdue says of a letter that the brokers neither store nor refuse it. DeliveryTimeout does not end that: they may have
-// stored it, with too few replicas for example, so that franz-go repeats it until they say.
-func (p *partition) whenOverdue(t *task) *time.Timer {
-	name, limit := p.c.deadLetters.name, p.c.client.cfg.DeliveryTimeout
-	if limit < math.MaxInt64/2 {
-		limit += limit / 8 // what does end at its time is told as a refusal
-	}
-	return time.AfterFunc(limit, func() {
-		p.log(slog.LevelError, "dead letter topic neither stores nor refuses a record; its partition waits", t.record,
-			slog.String("dlq_topic", name), slog.Duration("waiting", limit))
-	})
 }
 
 func (p *partition) logDeadLetter(t *task, stored *Record) {

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // deleteTopic deletes a topic, as an administrator would.
@@ -60,6 +61,32 @@ func TestATopicMadeAgainEndsStart(t *testing.T) {
 }
 
 // A dead letter topic may be deleted and made again: what waits for it is written, without a restart.
+// Before commits named topics by id, an offset could get into the group of another topic of that name.
+func TestATopicMadeAgainAtTheEndBeginsAtItsStart(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 10)
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		handled := make(chan int64, 100)
+		handle := func(_ context.Context, msg Message[numbered]) error {
+			handled <- msg.Offset
+			return nil
+		}
+		_, stop := b.start(cfg, handle)
+		time.Sleep(2 * time.Second)
+		b.deleteTopic("orders")
+		time.AfterFunc(1050*time.Millisecond, func() { b.createTopic("orders") })
+		_ = stop()
+		time.Sleep(10 * time.Second)
+		b.seed(0, 20)
+		_, stop = b.start(cfg, handle)
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil || len(handled) != 30 {
+			t.Errorf("Start returned %v; %d of both topics' 30 records were handled", err, len(handled))
+		}
+	}, kfake.MaxVersions(kversion.V3_9_0()))
+}
+
 func TestADeadLetterTopicMadeAgainTakesLetters(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 3)

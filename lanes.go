@@ -117,8 +117,9 @@ func (p *partition) doneEarlier(r *kgo.Record) bool {
 	if len(done) == 0 {
 		return false
 	}
-	if r.Offset >= done[len(done)-1].end {
-		p.earlier = progress{} // passed
+	// Passed, or gone: a later leader's record below them proves that the brokers have lost them.
+	if r.Offset >= done[len(done)-1].end || r.LeaderEpoch > p.earlier.epoch {
+		p.earlier = progress{}
 		return false
 	}
 	return p.earlier.has(r.Offset, r.LeaderEpoch)

@@ -29,7 +29,7 @@ type clientLogs struct {
 	quiet *flood.Gate
 
 	mu       sync.Mutex
-	repeated map[string]repetition // by the error's name
+	repeated map[string]repetition // by the error's name and the line's text
 }
 
 // repetition is since when, and until when, brokers have been giving one of Kafka's errors.
@@ -80,6 +80,7 @@ func (h *clientLogs) lasting(line slog.Record) time.Duration {
 	if given == "" {
 		return 0
 	}
+	given += line.Message
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now, r := time.Now(), h.repeated[given]
@@ -98,7 +99,7 @@ func answerIn(line slog.Record) (name string) {
 			return true
 		}
 		for word := range strings.FieldsFuncSeq(attr.Value.String(), func(r rune) bool { return r != '_' && (r < 'A' || r > 'Z') }) {
-			if kafkaErrors[word] {
+			if refusalNames[word] {
 				name = word
 				return false
 			}
@@ -108,14 +109,17 @@ func answerIn(line slog.Record) (name string) {
 	return name
 }
 
-// kafkaErrors are the names of Kafka's errors.
-var kafkaErrors = func() map[string]bool {
+// refusalNames are the names of Kafka's errors, without those that are news of a group's ordinary life.
+var refusalNames = func() map[string]bool {
 	const more = 500 // than there will be for long
 	names := map[string]bool{}
 	for code := int16(-1); code < more; code++ {
 		if err := kerr.TypedErrorForCode(code); err != nil {
 			names[err.Message] = true
 		}
+	}
+	for _, news := range []*kerr.Error{kerr.RebalanceInProgress, kerr.MemberIDRequired, kerr.IllegalGeneration} {
+		delete(names, news.Message)
 	}
 	return names
 }()

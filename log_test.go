@@ -71,9 +71,23 @@ func TestWhatBrokersAnswerForLongIsAWarning(t *testing.T) {
 		if out.Len() > 0 {
 			t.Errorf("two short elections: %s", &out)
 		}
-		logs.Log(kgo.LogLevelInfo, "injecting fake fetch", "err", fmt.Errorf("fetch: %w", kerr.NotLeaderForPartition))
+		logs.Log(kgo.LogLevelInfo, "metadata update triggered", "err", fmt.Errorf("fetch: %w", kerr.NotLeaderForPartition))
 		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "level=WARN") || !strings.Contains(got, "lasting=30s") {
 			t.Errorf("after half a minute: %q", got)
+		}
+	})
+}
+
+func TestRebalancesOfARollingDeployAreNoWarnings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		logs := clientLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn})), flood.Quiet())
+		for range 10 {
+			logs.Log(kgo.LogLevelInfo, "heartbeat errored", "group", "g", "err", kerr.RebalanceInProgress)
+			time.Sleep(25 * time.Second)
+		}
+		if out.Len() > 0 {
+			t.Error(&out)
 		}
 	})
 }

@@ -96,28 +96,23 @@ func (c *Client) prepareToWrite(ctx context.Context) error {
 	if err == nil {
 		err = kerr.ErrorForCode(response.ErrorCode)
 	}
-	if !refusesProducerID(err) {
-		had := make(chan error, 1)
-		go func() { // ends with the answer, or with the client
-			_, _, err := c.kgo.ProducerID(context.WithoutCancel(ctx))
-			had <- err
-		}()
-		select {
-		case err = <-had:
-		case <-time.After(producerIDPatience):
-			return nil
-		}
+	if isAuthorization(err) {
+		return fmt.Errorf("kafka: producer id: %w", c.explain(err))
 	}
-	if refusesProducerID(err) {
+	had := make(chan error, 1)
+	go func() { // ends with the answer, or with the client
+		_, _, err := c.kgo.ProducerID(context.WithoutCancel(ctx))
+		had <- err
+	}()
+	select {
+	case err = <-had:
+	case <-time.After(producerIDPatience):
+		return nil
+	}
+	if answer, ok := errors.AsType[*kerr.Error](err); ok && !answer.Retriable { // it is kept, whatever it was
 		return fmt.Errorf("kafka: producer id: %w", c.explain(err))
 	}
 	return nil
-}
-
-// refusesProducerID tells the answers that franz-go keeps.
-func refusesProducerID(err error) bool {
-	answer, ok := errors.AsType[*kerr.Error](err)
-	return ok && !answer.Retriable
 }
 
 // topicLimits is what a topic takes, as far as it is known; zero is not known, or no limit.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -83,6 +84,53 @@ func TestALetterThatGoesNowhereIsAProblem(t *testing.T) {
 			t.Errorf("the log says so %d times:\n%s", n, b.log.text.String())
 		}
 		_ = stop()
+	})
+}
+
+// Letters that wait for others of their partition are not on their way.
+func TestLettersInLineAreNotOverdue(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seedKeys(30, 30)
+		cfg := b.consumer()
+		cfg.Concurrency, cfg.CommitInterval = 30, time.Hour
+		b.cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+			b.cluster.KeepControl()
+			b.cluster.SleepControl(func() { time.Sleep(6 * time.Second) })
+			return nil, nil, false
+		})
+		_, stop := b.start(cfg, never)
+		time.Sleep(aLongTime)
+		if err := stop(); err != nil || b.committed(0) != 30 || b.log.count("neither stores nor refuses") > 0 {
+			t.Errorf("Start returned %v, committed %d:\n%s", err, b.committed(0), b.log.text.String())
+		}
+	})
+}
+
+// A verdict stays what it is, whatever middleware around the letter does.
+func TestALettersMiddlewareThatEndsItsGoroutine(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 1)
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		var handled, letters atomic.Int32
+		_, stop := b.start(cfg, func(context.Context, Message[numbered]) error {
+			handled.Add(1)
+			return NewPermanentError("never", nil)
+		}, ConsumerHooks{DeadLetters: func(next PublishFunc) PublishFunc {
+			return func(ctx context.Context, r *Record, done func(error)) {
+				if letters.Add(1) <= 3 {
+					runtime.Goexit()
+				}
+				next(ctx, r, done)
+			}
+		}})
+		time.Sleep(aLongTime)
+		if err := stop(); err != nil || handled.Load() != 1 || b.letters() != 1 || b.committed(0) != 1 {
+			t.Errorf("Start returned %v; handled %d times, %d letters, committed %d", err, handled.Load(), b.letters(), b.committed(0))
+		}
+		if n := b.log.count("neither stores nor refuses"); n > 0 {
+			t.Errorf("%d lines of letters that nobody waits for", n)
+		}
 	})
 }
 

@@ -226,7 +226,7 @@ func (c *consumer) committed(err error) {
 	}
 }
 
-// commitCallback reports each of franz-go's periodic commits: an error, or nil. The answer may name the topic by its id alone.
+// commitCallback reports each of franz-go's periodic commits: an error, or nil.
 func commitCallback(topic string, report func(error)) func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) {
 	return func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, response *kmsg.OffsetCommitResponse, err error) {
 		if err != nil {
@@ -235,14 +235,21 @@ func commitCallback(topic string, report func(error)) func(*kgo.Client, *kmsg.Of
 			}
 			return
 		}
-		var failed error
-		for _, answer := range response.Topics {
-			for _, partition := range answer.Partitions {
-				if err := kerr.ErrorForCode(partition.ErrorCode); err != nil && failed == nil {
-					failed = fmt.Errorf("%s-%d: %w", topic, partition.Partition, err)
-				}
+		report(refusedCommit(topic, response))
+	}
+}
+
+// refusedCommit returns the first refusal in the answer to a commit, which may name the topic by its id alone; nil for none.
+func refusedCommit(topic string, response *kmsg.OffsetCommitResponse) error {
+	if response == nil {
+		return nil
+	}
+	for _, answer := range response.Topics {
+		for _, partition := range answer.Partitions {
+			if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
+				return fmt.Errorf("%s-%d: %w", topic, partition.Partition, err)
 			}
 		}
-		report(failed)
 	}
+	return nil
 }

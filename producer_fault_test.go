@@ -25,6 +25,17 @@ func (b *bubble) newProducer(cfg ProducerConfig) *Producer[numbered] {
 }
 
 // stored returns how many records orders holds.
+// The first question for a producer id is our own; its answer is no franz-go's to keep.
+func TestAnAnswerThatPassesEndsNoConstructor(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.UnknownServerError, Count: 1})
+		producer := b.newProducer(b.producer())
+		if err := producer.Publish(t.Context(), NewMessage[numbered]().Build()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func (b *bubble) stored() (n int64) {
 	for _, info := range b.cluster.PartitionInfos("orders") {
 		n += info.HighWatermark

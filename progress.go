@@ -32,7 +32,7 @@ const (
 
 // has tells whether a record is done.
 func (p *progress) has(offset int64, epoch int32) bool {
-	i, found := slices.BinarySearchFunc(p.done, offset, func(r offsetRange, offset int64) int {
+	_, found := slices.BinarySearchFunc(p.done, offset, func(r offsetRange, offset int64) int {
 		switch {
 		case offset < r.first:
 			return 1
@@ -41,7 +41,7 @@ func (p *progress) has(offset int64, epoch int32) bool {
 		}
 		return 0
 	})
-	return found && i < len(p.done) && epoch <= p.epoch
+	return found && epoch <= p.epoch
 }
 
 // from returns what is done at or above offset.
@@ -55,11 +55,12 @@ func (p *progress) from(offset int64) []offsetRange {
 	return p.done[i:]
 }
 
-// metadata is p for the commit of an offset: its mark, and in base64 the epoch and, for each range, how far it lies from the
-// end of the one before it and how long it is. Ranges for which there is no room are left out.
+// metadata is p for the commit of an offset: its mark, and in base64 that offset, the epoch and, for each range, how far it lies
+// from the end of the one before it and how long it is. Ranges for which there is no room are left out. The offset is in it
+// because others carry metadata along to offsets of their own: MirrorMaker does, to another cluster.
 func (p *progress) metadata(committed int64) string {
 	const room = (maxProgress - len(progressMark)) / 4 * 3 // base64 makes four bytes of three
-	data := binary.AppendUvarint(nil, uint64(p.epoch+1))
+	data := binary.AppendUvarint(binary.AppendUvarint(nil, uint64(committed)), uint64(p.epoch+1))
 	bare, last := len(data), committed
 	for _, r := range p.done {
 		if r.first < last {
@@ -92,12 +93,14 @@ func (p *partition) metadata(committed int64) string {
 	return known.metadata(committed)
 }
 
-// progressBeyond tells whether records are done beyond the first that is not, and where that is.
+// progressBeyond tells whether records are known to be done beyond the first that is not, and where that is. What earlier owners
+// have told counts: a periodic commit during the drain may have been without it.
 func (p *partition) progressBeyond() (at kgo.EpochOffset, ahead bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	done, _ := p.tracker.doneAhead()
-	return kgo.EpochOffset{Epoch: p.tracker.upTo.epoch, Offset: p.tracker.position()}, len(done) > 0
+	ahead = len(done) > 0 || p.tracker.begun && len(p.earlier.from(p.tracker.next())) > 0
+	return kgo.EpochOffset{Epoch: p.tracker.upTo.epoch, Offset: p.tracker.position()}, ahead
 }
 
 // beforePeriodicCommit refuses a commit that was made in an earlier session or epoch and has waited for others since: franz-go
@@ -167,7 +170,7 @@ func (p *partition) goOnFrom(offset int64, metadata *string) {
 	}
 }
 
-// parseProgress reads the metadata of a committed offset. ok is false for what is not ours, or damaged.
+// parseProgress reads the metadata of a committed offset. ok is false for what is not ours, damaged, or of another offset.
 func parseProgress(metadata string, committed int64) (p progress, ok bool) {
 	text, ok := strings.CutPrefix(metadata, progressMark)
 	if !ok || len(metadata) > maxProgress {
@@ -186,6 +189,7 @@ func parseProgress(metadata string, committed int64) (p progress, ok bool) {
 		data = data[size:]
 		return int64(n)
 	}
+	ok = next() == committed && ok
 	epoch := next() - 1
 	p.epoch = int32(epoch)
 	ok = ok && int64(p.epoch) == epoch

@@ -20,7 +20,8 @@ import (
 // drainGrace is how long handlers have to heed their cancelled context before they are given up.
 const drainGrace = 500 * time.Millisecond
 
-// commitTimeout bounds the commit of a handover. Without it, the group would wait for a dead coordinator.
+// commitTimeout bounds the commit of a handover, once a periodic one that is under way is over. Without it, the group would wait
+// for a dead coordinator.
 const commitTimeout = 5 * time.Second
 
 // commitRetryPause is between two tries to commit a handover.
@@ -77,45 +78,62 @@ func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[st
 	c.nothingLeftToDrain()
 }
 
-// toCommit is what is marked, and where partitions that leave stand whose progress is to be told though their offset has not
-// moved.
+// toCommit is what is marked of partitions that leave, and where those stand whose progress is to be told though their offset has
+// not moved. Those that stay are left to the periodic commits: this one may be tried again after another of them.
 func (c *consumer) toCommit(client *kgo.Client, leaving []*partition) map[int32]kgo.EpochOffset {
-	offsets := client.MarkedOffsets()[c.cfg.Topic]
+	marked, offsets := client.MarkedOffsets()[c.cfg.Topic], map[int32]kgo.EpochOffset{}
 	for _, p := range leaving {
-		if at, ahead := p.progressBeyond(); ahead {
-			if _, marked := offsets[p.id]; !marked {
-				if offsets == nil {
-					offsets = map[int32]kgo.EpochOffset{}
-				}
-				offsets[p.id] = at
-			}
+		if at, ok := marked[p.id]; ok {
+			offsets[p.id] = at
+		} else if at, ahead := p.progressBeyond(); ahead {
+			offsets[p.id] = at
 		}
 	}
 	return offsets
 }
 
 // commitHandover commits offsets. The partitions are the member's own until the callback ends, so that it asks again for
-// commitTimeout what may be granted later: by a coordinator that cannot write just now, or has moved the member to a new epoch
-// (KIP-848) that it is about to hear of. Brokers that take no metadata are asked without. Any other refusal is final: the
+// commitTimeout what may be granted later. Brokers that take no metadata are asked without. Any other refusal is final: the
 // partitions may be another member's by now.
 func (c *consumer) commitHandover(client *kgo.Client, leaving []*partition, offsets map[int32]kgo.EpochOffset) error {
+	asked, err := c.askToCommit(client, leaving, offsets)
+	if !asked { // the time went by behind a periodic commit
+		_, err = c.askToCommit(client, leaving, offsets)
+	}
+	return err
+}
+
+// askToCommit returns asked as false if no request got out in time.
+func (c *consumer) askToCommit(client *kgo.Client, leaving []*partition, offsets map[int32]kgo.EpochOffset) (asked bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	told := kgo.PreCommitFnContext(ctx, func(request *kmsg.OffsetCommitRequest) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		asked = true
 		c.tellProgress(request, leaving)
 		return nil
 	})
 	for {
-		var err error
 		client.CommitOffsetsSync(told, map[string]map[int32]kgo.EpochOffset{c.cfg.Topic: offsets},
-			commitCallback(c.cfg.Topic, func(e error) { err = e }))
+			func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, response *kmsg.OffsetCommitResponse, e error) {
+				err = cmp.Or(e, refusedCommit(c.cfg.Topic, response))
+			})
 		switch {
-		case (kerr.IsRetriable(err) || errors.Is(err, kerr.StaleMemberEpoch)) && wait(commitRetryPause, ctx.Done()):
+		case mayCommitLater(err) && wait(commitRetryPause, ctx.Done()):
 		case errors.Is(err, kerr.OffsetMetadataTooLarge) && !c.untold.Swap(true):
 		default:
-			return err
+			return asked, err
 		}
 	}
+}
+
+// mayCommitLater is of a coordinator that can't write just now, or has moved the member to a new epoch (KIP-848) that it is about
+// to hear of. A topic that is gone is not waited for: it may be made again, and the offsets are not the new one's.
+func mayCommitLater(err error) bool {
+	gone := errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)
+	return kerr.IsRetriable(err) && !gone || errors.Is(err, kerr.StaleMemberEpoch)
 }
 
 // lost lets go of partitions that are another member's already: nothing is finished, nothing committed.

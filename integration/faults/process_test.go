@@ -45,31 +45,42 @@ func child(role string) (code int) {
 	return 0
 }
 
-// line is what a consuming process writes about an attempt, when it begins and, before the handler returns, when it ends.
+// line is what a consuming process writes about an attempt, when it begins and, before the handler returns, when it ends; and when
+// it hears of what explains redeliveries.
 type line struct {
 	Place   ledger.Place
 	At      int64
 	Outcome ledger.Outcome // Open: it begins
+	Excuse  bool           // it has lost partitions, or a commit failed
 }
 
 // consumeAndTell consumes until it is killed.
 func consumeAndTell(cfg kafka.ConsumerConfig) error {
 	consumer, err := kafka.NewConsumer(cfg, func(ctx context.Context, msg kafka.Message[event]) error {
 		place := ledger.Place{Partition: msg.Partition, Offset: msg.Offset}
-		tell(line{place, now(), ledger.Open})
+		tell(line{Place: place, At: now(), Outcome: ledger.Open})
 		time.Sleep(5 * time.Millisecond)
 		err := comesTo(ctx, msg)
 		outcome := ledger.Final
 		if kafka.ClassOf(err) == kafka.ClassTransient && msg.Attempt <= cfg.MaxRetries {
 			outcome = ledger.Failed
 		}
-		tell(line{place, now(), outcome})
+		tell(line{Place: place, At: now(), Outcome: outcome})
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	defer consumer.Close()
+	excuse := func() { tell(line{At: now(), Excuse: true}) }
+	consumer.Use(kafka.ConsumerHooks{
+		PartitionsLost: func([]int32) { excuse() },
+		OffsetsCommitted: func(err error) {
+			if err != nil {
+				excuse()
+			}
+		},
+	})
 	return consumer.Start(context.Background())
 }
 
@@ -121,7 +132,10 @@ func (p *process) note(lines *bufio.Scanner) {
 			continue // cut off by the kill
 		}
 		p.s.mu.Lock()
-		if l.Outcome == ledger.Open {
+		if l.Excuse {
+			m := &p.s.history.Members[p.number]
+			m.Excuses = append(m.Excuses, ledger.Excuse{At: l.At})
+		} else if l.Outcome == ledger.Open {
 			open[l.Place] = len(p.s.history.Attempts)
 			p.s.history.Attempts = append(p.s.history.Attempts, ledger.Attempt{Member: p.number, Place: l.Place, Began: l.At})
 		} else {

@@ -3,10 +3,12 @@ package faults
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/topics"
@@ -55,9 +57,15 @@ func TestPartitionsAddedWhileRunning(t *testing.T) {
 	if _, err := s.admin.CreatePartitions(t.Context(), 2, s.topic); err != nil {
 		t.Fatal(err)
 	}
-	s.until("they have leaders", func() bool {
-		metadata, err := s.admin.Metadata(t.Context(), s.topic)
-		return err == nil && len(metadata.Topics[s.topic].Partitions) == before+2
+	s.until("every broker knows them", func() bool {
+		return !slices.ContainsFunc(s.client.DiscoveredBrokers(), func(b *kgo.Broker) bool {
+			request := kmsg.NewPtrMetadataRequest()
+			topic := kmsg.NewMetadataRequestTopic()
+			topic.Topic = &s.topic
+			request.Topics = append(request.Topics, topic)
+			response, err := request.RequestWith(t.Context(), b)
+			return err != nil || len(response.Topics[0].Partitions) < before+2
+		})
 	})
 	client := s.byHand()
 	for partition := int32(before); partition < before+2; partition++ {

@@ -1,0 +1,163 @@
+//go:build synctests
+
+package kafka
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Handovers amid periodic commits. The build tag is franz-go's: its locks don't stop virtual time then.
+
+// A partition that drains longer than another one has commits without what earlier owners had told of it. The handover's says it.
+func TestAHandoverTellsWhatEarlierOwnersTold(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		const partitions, records = 4, 100
+		for id := range int32(partitions) {
+			b.seed(id, records)
+			told := (&progress{[]offsetRange{{21, records}}, 0}).metadata(20)
+			b.commit(id, 20, &told) // all is done, but for one record
+		}
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.DrainTimeout = 200*time.Millisecond, 20*time.Second
+		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+			time.Sleep([]time.Duration{9, 9, 6, 9}[msg.Partition] * time.Second) // from then on each of them drains
+			return nil
+		})
+		time.Sleep(2 * time.Second)
+		var again atomic.Int32
+		_, stopOther := b.start(cfg, func(context.Context, Message[numbered]) error {
+			again.Add(1)
+			return nil
+		})
+		time.Sleep(time.Minute)
+		if n := again.Load(); n > 0 {
+			t.Errorf("%d records were handled again:\n%s", n, b.log.text.String())
+		}
+		_, _ = stopOther(), stop()
+	}, kfake.SeedTopics(4, "orders", "dlq-orders"))
+}
+
+// A coordinator that stands still for longer than commitTimeout, with a periodic commit on its way.
+func TestAHandoverCommitsAfterAPeriodicCommitThatTookLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 10000)
+		b.seed(1, 10000)
+		var slow atomic.Bool
+		b.cluster.ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
+			b.cluster.KeepControl()
+			if b.log.count("partitions revoked") > 0 && slow.CompareAndSwap(false, true) {
+				b.cluster.SleepControl(func() { time.Sleep(commitTimeout + 3*time.Second) })
+			}
+			return nil, nil, false
+		})
+		cfg := b.consumer()
+		cfg.CommitInterval = 300 * time.Millisecond
+		var done [2]atomic.Int64
+		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+			time.Sleep([]time.Duration{10 * time.Millisecond, 1900 * time.Millisecond}[msg.Partition])
+			done[msg.Partition].Store(msg.Offset + 1)
+			return nil
+		})
+		time.Sleep(5 * time.Second)
+		var mu sync.Mutex
+		began := map[int32]int64{}
+		_, stopOther := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+			time.Sleep(10 * time.Millisecond)
+			mu.Lock()
+			defer mu.Unlock()
+			if _, ok := began[msg.Partition]; !ok {
+				began[msg.Partition] = msg.Offset
+				if at := done[msg.Partition].Load(); at != msg.Offset {
+					t.Errorf("orders-%d is done to %d, the other member began at %d", msg.Partition, at, msg.Offset)
+				}
+			}
+			return nil
+		})
+		time.Sleep(20 * time.Second)
+		mu.Lock()
+		if !slow.Load() || len(began) == 0 {
+			t.Error("no handover, or no slow commit: the test proves nothing")
+		}
+		mu.Unlock()
+		_, _ = stopOther(), stop()
+	})
+}
+
+// While a handover's commit is refused and tried again, the member's other partitions go on, and their offsets never go back.
+func TestAHandoverTakesNoOffsetBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 20000)
+		b.seed(1, 20000)
+		var mu sync.Mutex
+		highest := map[int32]int64{}
+		member, commits := "", 0
+		b.cluster.ControlKey(int16(kmsg.OffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			b.cluster.KeepControl()
+			mu.Lock()
+			defer mu.Unlock()
+			request := r.(*kmsg.OffsetCommitRequest)
+			if member == "" {
+				member = request.MemberID
+			}
+			if member != request.MemberID {
+				return nil, nil, false
+			}
+			if b.log.count("partitions revoked") > 0 && commits < 20 {
+				if commits++; commits%2 == 1 { // a periodic one may come between two tries
+					return refuseCommit(request, kerr.NotEnoughReplicas), nil, true
+				}
+			}
+			for _, topic := range request.Topics {
+				for _, p := range topic.Partitions {
+					if p.Offset < highest[p.Partition] {
+						t.Errorf("partition %d was committed at %d, and then at %d", p.Partition, highest[p.Partition], p.Offset)
+					}
+					highest[p.Partition] = p.Offset
+				}
+			}
+			return nil, nil, false
+		})
+		cfg := b.consumer()
+		cfg.CommitInterval = 130 * time.Millisecond
+		handle := func(context.Context, Message[numbered]) error {
+			time.Sleep(10 * time.Millisecond)
+			return nil
+		}
+		_, stop := b.start(cfg, handle)
+		time.Sleep(3 * time.Second)
+		other := b.consumer()
+		other.CommitInterval = time.Hour
+		_, stopOther := b.start(other, handle)
+		time.Sleep(15 * time.Second)
+		mu.Lock()
+		if commits < 20 {
+			t.Errorf("%d commits since the handover began: the test proves nothing", commits)
+		}
+		mu.Unlock()
+		_, _ = stopOther(), stop()
+	})
+}
+
+// refuseCommit answers a commit.
+func refuseCommit(request *kmsg.OffsetCommitRequest, code *kerr.Error) kmsg.Response {
+	response := request.ResponseKind().(*kmsg.OffsetCommitResponse)
+	for _, topic := range request.Topics {
+		answer := kmsg.NewOffsetCommitResponseTopic()
+		answer.Topic, answer.TopicID = topic.Topic, topic.TopicID
+		for _, p := range topic.Partitions {
+			part := kmsg.NewOffsetCommitResponseTopicPartition()
+			part.Partition, part.ErrorCode = p.Partition, code.Code
+			answer.Partitions = append(answer.Partitions, part)
+		}
+		response.Topics = append(response.Topics, answer)
+	}
+	return response
+}

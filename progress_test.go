@@ -1,0 +1,89 @@
+package kafka
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+)
+
+// commit commits an offset for the group, as a tool does while no member is there.
+func (b *bubble) commit(partition int32, offset int64, metadata *string) {
+	b.t.Helper()
+	request := kmsg.NewPtrOffsetCommitRequest()
+	request.Group, request.Generation = "group", -1
+	topic := kmsg.NewOffsetCommitRequestTopic()
+	topic.Topic = "orders"
+	commit := kmsg.NewOffsetCommitRequestTopicPartition()
+	commit.Partition, commit.Offset, commit.LeaderEpoch, commit.Metadata = partition, offset, -1, metadata
+	topic.Partitions = append(topic.Partitions, commit)
+	request.Topics = append(request.Topics, topic)
+	client := b.raw(kgo.MaxVersions(kversion.V3_4_0())) // later ones name topics by their ids
+	defer client.Close()
+	response, err := request.RequestWith(b.t.Context(), client)
+	if err != nil || response.Topics[0].Partitions[0].ErrorCode != 0 {
+		b.t.Fatal(err, response)
+	}
+}
+
+// What is carried along to another offset, as MirrorMaker does with metadata, is not believed there.
+func TestProgressIsOfItsOffsetAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		const records, keys, stuck = 100, 10, 20
+		b.seedKeys(records, keys)
+		cfg := b.consumer()
+		cfg.Concurrency, cfg.CommitInterval = 4, time.Hour
+		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+			if msg.Offset == stuck || msg.Offset >= 2*stuck {
+				return NewTransientError("busy", nil).WithRetryAfter(time.Hour)
+			}
+			return nil
+		})
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil || b.committed(0) != stuck {
+			t.Fatalf("Start returned %v, committed %d", err, b.committed(0))
+		}
+		told := b.cluster.GroupInfo("group").Commits["orders"][0].Metadata
+		if told == "" {
+			t.Fatal("no progress was told: the test proves nothing")
+		}
+		b.commit(0, 50, &told) // nothing from 40 on was ever done
+		var mu sync.Mutex
+		seen := map[int64]bool{}
+		_, stop = b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+			mu.Lock()
+			defer mu.Unlock()
+			seen[msg.Offset] = true
+			return nil
+		})
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil || len(seen) != 50 || b.committed(0) != records {
+			t.Errorf("Start returned %v; %d of 50 records were handled, committed %d", err, len(seen), b.committed(0))
+		}
+	})
+}
+
+// Brokers that lost the end of a log write other records at the same offsets. What was done of the old ones is forgotten with the
+// first record of a later leader.
+func TestProgressOfLostRecordsIsNotToldAgain(t *testing.T) {
+	p := &partition{c: &consumer{cfg: ConsumerConfig{Concurrency: 4}}, earlier: progress{[]offsetRange{{100, 200}}, 3}}
+	for offset := int64(50); offset < 60; offset++ {
+		epoch := int32(3)
+		if offset >= 52 {
+			epoch = 5
+		}
+		if p.doneEarlier(&kgo.Record{Offset: offset, LeaderEpoch: epoch}) {
+			t.Errorf("%d is taken for done", offset)
+		}
+		if place := p.tracker.add(offset, epoch); offset > 52 {
+			p.tracker.finish(place)
+		}
+	}
+	if told, ok := parseProgress(p.metadata(50), 50); !ok || !told.has(53, 5) || told.has(150, 5) {
+		t.Errorf("it tells %v, want 53 to 59 alone", told)
+	}
+}
