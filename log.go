@@ -77,7 +77,7 @@ func (h *clientLogs) Handle(ctx context.Context, line slog.Record) error {
 // lasting is for how long brokers have been giving the answer that the line tells of.
 func (h *clientLogs) lasting(line slog.Record) time.Duration {
 	given := answerIn(line)
-	if given == "" {
+	if given == "" || line.Message == "heartbeat errored" { // that is how members hear of rebalances
 		return 0
 	}
 	given += line.Message
@@ -109,7 +109,7 @@ func answerIn(line slog.Record) (name string) {
 	return name
 }
 
-// refusalNames are the names of Kafka's errors, without those that are news of a group's ordinary life.
+// refusalNames are the names of Kafka's errors.
 var refusalNames = func() map[string]bool {
 	const more = 500 // than there will be for long
 	names := map[string]bool{}
@@ -117,9 +117,6 @@ var refusalNames = func() map[string]bool {
 		if err := kerr.TypedErrorForCode(code); err != nil {
 			names[err.Message] = true
 		}
-	}
-	for _, news := range []*kerr.Error{kerr.RebalanceInProgress, kerr.MemberIDRequired, kerr.IllegalGeneration} {
-		delete(names, news.Message)
 	}
 	return names
 }()
