@@ -28,12 +28,11 @@ type plant struct {
 // plants are the bugs that the harness has to find. docs/planted.md lists them.
 var plants = []plant{
 	{"commits one record too far", "partition.go", "Offset: p.tracker.upTo.offset, LeaderEpoch", "Offset: p.tracker.upTo.offset + 1, LeaderEpoch", "", []string{"COMMITTED AHEAD"}},
-	{"commits the highest record that is done", "tracker.go", "	for len(t.held) > 0 && t.held[0].done {\n", "	t.held[0].done = true\n	for len(t.held) > 0 && t.held[0].done {\n", "", []string{"COMMITTED AHEAD"}},
+	{"commits the highest record that is done", "tracker.go", "		more = true\n	}\n	return more\n", "		more = true\n	}\n	if i := place - t.first; i >= 0 {\n		t.upTo, more = t.held[i], true\n	}\n	return more\n", "", []string{"COMMITTED AHEAD"}},
 	{"marks a record before it is settled", "settle.go", "		p.try(t)\n", "		p.mu.Lock()\n		p.client.MarkCommitRecords(t.record)\n		p.mu.Unlock()\n		p.try(t)\n", "", []string{"COMMITTED AHEAD"}},
-	{"does not drain at a handover", "rebalance.go", "	late := awaitWorkers(leaving, c.cfg.DrainTimeout)\n", "	late := awaitWorkers(leaving, 0)\n", "TestInterruptedAttemptIsNoFailure", nil},
+	{"does not drain at a handover", "rebalance.go", "	late := awaitWorkers(leaving, c.cfg.DrainTimeout)\n", "	late := awaitWorkers(leaving, 0)\n", "TestLeavingInTimeDoesNotCutTheDrainShort", nil},
 	{"does not commit at a handover", "rebalance.go", "		err = c.commitHandover(client, leaving, offsets)\n", "", "", []string{"REDELIVERED FOR NO REASON"}},
 	{"commits after the partition was lost", "rebalance.go", "		p.fence()\n		p.halt()\n		p.cancel(ErrPartitionLost)\n", "		p.halt()\n		p.cancel(ErrPartitionLost)\n", "TestLateCompletionIsFenced", nil},
-	{"treats lost partitions like revoked ones", "rebalance.go", "	c.abandon(awaitWorkers(leaving, drainGrace))\n", "	c.abandon(awaitWorkers(leaving, c.cfg.DrainTimeout))\n	_ = client.CommitMarkedOffsets(context.Background())\n", "TestLostPartitionIsCancelledAndCommitsNothing", nil},
 	{"takes a letter for stored before the brokers say so", "deadletter.go", "	d.attempt(ctx, sent, func(err error) {\n", "	stored <- nil\n	d.attempt(ctx, sent, func(err error) {\n", "TestDLQOutageRepeatsOnlyTheWrite", nil},
 	{"takes a letter that failed for stored", "deadletter.go", "		if err == nil {\n			p.logDeadLetter(t, stored)\n", "		if err == nil || attempt > 0 {\n			p.logDeadLetter(t, stored)\n", "TestDLQOutageRepeatsOnlyTheWrite", nil},
 	{"forgets to write letters", "settle.go", "	case p.giveUp(t):\n", "	case true:\n", "", []string{"DEAD LETTER MISSING"}},
@@ -41,14 +40,14 @@ var plants = []plant{
 	{"lets every record of a key run at once", "lanes.go", "earlier || p.c.cfg.Concurrency == 1 || r.Key == nil {", "true {", "", []string{"REORDERED", "OVERLAPPING"}},
 	{"takes the next record in hand while one is asleep", "lanes.go", "		return len(p.inHand) == 0\n", "		return true\n", "", []string{"REORDERED"}},
 	{"handles the newest record first", "lanes.go", "		r := p.queue[0]\n		p.queue[0] = nil\n		p.queue = p.queue[1:]\n", "		r := p.queue[len(p.queue)-1]\n		p.queue = p.queue[:len(p.queue)-1]\n", "", []string{"REORDERED"}},
-	{"believes an attempt whose context was taken away", "settle.go", "	case p.ctx.Err() != nil:\n		return end(OutcomeLeft) // we took the context away: whatever the handler made of that is no verdict\n", "", "", []string{"LOST", "DEAD-LETTERED WRONGLY", "COMMITTED AHEAD"}},
+	{"believes an attempt whose context was taken away", "settle.go", "	case p.ctx.Err() != nil:\n		return end(OutcomeLeft) // we took the context away: whatever the handler made of that is no verdict\n", "", "TestInterruptedAttemptIsNoFailure", nil},
 	{"counts what is left unfinished as done", "partition.go", "	if !settled {\n		p.left = true\n		return resumed\n	}\n", "", "", []string{"COMMITTED AHEAD"}},
 	{"drops a record that comes while all workers are busy", "partition.go", "	p.queue = append(p.queue, records...)\n", "	if len(p.inHand) == 0 {\n		p.queue = append(p.queue, records...)\n	}\n", "", []string{"LOST"}},
 	{"dead-letters business errors", "settle.go", "	case v.class == ClassBusiness:\n		return end(OutcomeRejected)\n", "", "", []string{"DEAD-LETTERED WRONGLY"}},
 	{"retries permanent errors", "settle.go", "	case v.class == ClassTransient && t.attempt", "	case t.attempt", "TestPromises/Poison", nil},
 	{"hands a zero value to the handler where it can't decode", "handler.go", "			return err\n		}\n		return contained", "			_ = err\n		}\n		return contained", "", []string{"DEAD LETTER MISSING"}},
 	{"leaves fetching paused", "partition.go", "	p.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.id}})\n", "", "TestAPauseDoesNotOutliveTheAssignment|TestQueuesStayBelowTheirBound", nil},
-	{"does not give the memory of a record back", "partition.go", "	p.c.queued.give(cost)\n	if p.account", "	if p.account", "", []string{"drained false"}},
+	{"does not give the memory of a record back", "partition.go", "	p.c.queued.give(cost)\n	if p.account", "	if p.account", "TestQueuesStayBelowTheirBound", nil},
 	{"forgets to allow rebalances", "poll.go", "		client.AllowRebalance() // after every poll, or Close hangs\n", "		if !fetches.Empty() {\n			client.AllowRebalance()\n		}\n", "", []string{"drained false", "panic: "}},
 	{"tells progress that is not there", "tracker.go", "		case !r.done:\n			open = false\n			continue\n", "", "TestTrackerInEveryOrder", nil},
 	{"believes progress of a record that was lost and written again", "progress.go", "	return found && epoch <= p.epoch\n", "	return found\n", "TestTrackerInEveryOrder", nil},
@@ -56,18 +55,17 @@ var plants = []plant{
 	{"two workers for one partition after a handler that ignored its context", "rebalance.go", "newPartition(c, client, topic, id, c.stragglers[id])", "newPartition(c, client, topic, id, nil)", "TestLateCompletionIsFenced", nil},
 	{"marks what it drops", "lanes.go", "	for _, r := range p.queue {\n		cost +=", "	for _, r := range p.queue {\n		p.client.MarkCommitRecords(r)\n		cost +=", "", []string{"COMMITTED AHEAD"}},
 	{"hands over what is in hand", "rebalance.go", "	c.drain(leaving)\n", "	for _, p := range leaving {\n		p.halt()\n		p.fence()\n	}\n", "", []string{"OVERLAPPING", "REDELIVERED FOR NO REASON", "REORDERED"}},
-	{"does not cancel what outlasts the drain", "rebalance.go", "		p.cancel(ErrDrainTimeout)\n", "", "TestDrainTimeoutCancelsWithItsCause", nil},
+	{"does not cancel what outlasts the drain", "rebalance.go", "		p.cancel(ErrDrainTimeout)\n", "		_ = p\n", "TestDrainTimeoutCancelsWithItsCause", nil},
 	{"does not look at the answer to a handover's commit", "rebalance.go", "		default:\n			return asked, err\n", "		default:\n			return asked, nil\n", "TestALastCommitThatFailsIsAnError", nil},
 	{"gives a handover's commit up in a new epoch", "rebalance.go", "!gone || errors.Is(err, kerr.StaleMemberEpoch)\n", "!gone\n", "TestAHandoversCommitIsTriedAgain", nil},
-	{"marks what finishes after the drain", "rebalance.go", "	for _, p := range leaving {\n		p.fence()\n	}\n", "", "", []string{"COMMITTED BACKWARDS", "COMMITTED AHEAD"}},
-	{"does not give back the memory of what it drops", "lanes.go", "	p.queued -= cost\n	p.c.queued.give(cost)\n}", "	p.queued -= cost\n}", "", []string{"drained false"}},
+	{"does not give back the memory of what it drops", "lanes.go", "	p.queued -= cost\n	p.c.queued.give(cost)\n}", "	p.queued -= cost\n}", "TestNothingFollowsARecordThatFailsForGood", nil},
 	{"puts a retry behind the queue", "settle.go", "		p.sleep(t, delay)\n		return Settlement{}, false\n", "		p.mu.Lock()\n		p.queue = append(p.queue, t.record)\n		p.mu.Unlock()\n		return end(OutcomeHandled)\n", "", []string{"REORDERED", "COMMITTED AHEAD"}},
 	{"tells nobody what is done", "progress.go", "	if c.untold.Load() {", "	if true {", "", []string{"REDELIVERED FOR NO REASON"}},
 	{"believes progress one record too far", "progress.go", "		case offset >= r.end:", "		case offset > r.end:", "", []string{"LOST"}},
 	{"takes a letter for stored when franz-go has it", "deadletter.go", "func(err error) { stored <- err })\n		var err error", "func(error) {})\n		stored <- nil\n		var err error", "", []string{"DEAD LETTER MISSING"}},
 	{"runs the handler again for its letter", "deadletter.go", "		p.refused(t, ", "		p.try(t)\n		p.refused(t, ", "TestDLQOutageRepeatsOnlyTheWrite", nil},
 	{"puts a letter into the partition after its record's", "options.go", "return int(r.Partition) % n }", "return int(r.Partition+1) % n }", "TestDeadLettersGoWhereTheirRecordWas", nil},
-	{"gives up one retry early", "settle.go", "t.attempt <= p.c.cfg.MaxRetries", "t.attempt < p.c.cfg.MaxRetries", "", []string{"DEAD-LETTERED WRONGLY"}},
+	{"gives up one retry early", "settle.go", "t.attempt <= p.c.cfg.MaxRetries", "t.attempt < p.c.cfg.MaxRetries", "", []string{"LOST", "COMMITTED AHEAD"}},
 	{"takes a panic for success", "handler.go", "			err = &PanicError{Value: value, Stack: debug.Stack()}\n", "			_ = debug.Stack\n", "", []string{"DEAD LETTER MISSING"}},
 }
 
@@ -140,9 +138,9 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 			if err := os.WriteFile(overlayFile, overlay, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			arguments := []string{"test", "-vet=off", "-tags", "synctests", "-timeout", "100s", "-count=1", "-overlay", overlayFile}
+			arguments := []string{"test", "-vet=off", "-tags", "synctests", "-timeout", "200s", "-count=1", "-overlay", overlayFile}
 			if p.by == "" {
-				arguments = append(arguments, "./internal/simulation", "-run", "^TestSimulation$", "-seeds", "150")
+				arguments = append(arguments, "./internal/simulation", "-run", "^TestSimulation$", "-seeds", "300")
 			} else {
 				arguments = append(arguments, ".", "-run", p.by)
 			}
@@ -170,7 +168,7 @@ func (p plant) isCaught(found []string) bool {
 }
 
 // finding is the name of a test that failed, a verdict of the ledger's report, or what else the simulation complains of.
-var finding = regexp.MustCompile(`^--- FAIL: Test\w+|^[A-Z-]{4}[A-Z -]+ \d+:|drained false|was acknowledged and is not stored|^panic: `)
+var finding = regexp.MustCompile(`^--- FAIL: Test\w+|^[A-Z-]{4}[A-Z -]* \d+:|drained false|was acknowledged and is not stored|^panic: `)
 
 func findings(output string) (found []string) {
 	for line := range strings.Lines(output) {
