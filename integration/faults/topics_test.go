@@ -51,7 +51,7 @@ func TestPartitionsAddedWhileRunning(t *testing.T) {
 	t.Parallel()
 	const before, added = 3, 50
 	s := newScenario(t, before, nil)
-	s.seed(300, 30, func(int) fate { return good })
+	s.seed(1500, 30, func(int) fate { return good })
 	m := s.join(refreshed(s.config()), slowly(10*time.Millisecond))
 	s.until("some are handled", func() bool { return s.handled() > 20 })
 	if _, err := s.admin.CreatePartitions(t.Context(), 2, s.topic); err != nil {
