@@ -82,15 +82,21 @@ func (p *progress) metadata(committed int64) string {
 func (p *partition) metadata(committed int64) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	known := p.known()
+	if len(known.done) == 0 {
+		return ""
+	}
+	return known.metadata(committed)
+}
+
+// known is what is done beyond the first record that is not: here, and as earlier owners have told. The caller holds p.mu.
+func (p *partition) known() progress {
 	done, epoch := p.tracker.doneAhead()
 	known := progress{done, max(epoch, p.earlier.epoch)}
 	if len(p.earlier.done) > 0 {
 		known.done = append(known.done, p.earlier.from(p.tracker.next())...)
 	}
-	if len(known.done) == 0 {
-		return ""
-	}
-	return known.metadata(committed)
+	return known
 }
 
 // progressBeyond tells whether records are known to be done beyond the first that is not, and where that is. What earlier owners
@@ -98,8 +104,7 @@ func (p *partition) metadata(committed int64) string {
 func (p *partition) progressBeyond() (at kgo.EpochOffset, ahead bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	done, _ := p.tracker.doneAhead()
-	ahead = len(done) > 0 || p.tracker.begun && len(p.earlier.from(p.tracker.next())) > 0
+	ahead = p.tracker.begun && len(p.known().done) > 0
 	return kgo.EpochOffset{Epoch: p.tracker.upTo.epoch, Offset: p.tracker.position()}, ahead
 }
 
