@@ -99,7 +99,7 @@ func answerIn(line slog.Record) (name string) {
 			return true
 		}
 		for word := range strings.FieldsFuncSeq(attr.Value.String(), func(r rune) bool { return r != '_' && (r < 'A' || r > 'Z') }) {
-			if refusalNames[word] {
+			if refusalNames()[word] {
 				name = word
 				return false
 			}
@@ -109,8 +109,8 @@ func answerIn(line slog.Record) (name string) {
 	return name
 }
 
-// refusalNames are the names of Kafka's errors.
-var refusalNames = func() map[string]bool {
+// refusalNames are the names of Kafka's errors. Who has no trouble never needs them.
+var refusalNames = sync.OnceValue(func() map[string]bool {
 	const more = 500 // than there will be for long
 	names := map[string]bool{}
 	for code := int16(-1); code < more; code++ {
@@ -119,4 +119,4 @@ var refusalNames = func() map[string]bool {
 		}
 	}
 	return names
-}()
+})
