@@ -3,8 +3,9 @@ package faults
 import (
 	"os"
 	"runtime"
-	"strings"
 	"testing"
+
+	"github.com/skeji/kafka/integration/internal/cluster"
 )
 
 // TestMain is also the main of the processes that tests start.
@@ -18,11 +19,11 @@ func TestMain(m *testing.M) {
 // clusterBrokers is the bootstrap list of the three brokers.
 func clusterBrokers(t *testing.T) []string {
 	t.Helper()
-	list := os.Getenv("KAFKA_TEST_CLUSTER_BROKERS")
-	if list == "" {
+	brokers := cluster.Brokers()
+	if len(brokers) == 0 {
 		t.Skip("SKIPPED: KAFKA_TEST_CLUSTER_BROKERS names no cluster")
 	}
-	return strings.Split(list, ",")
+	return brokers
 }
 
 func goexit() { runtime.Goexit() }

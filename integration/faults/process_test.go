@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/integration/internal/cluster"
 	"github.com/skeji/kafka/internal/ledger"
 )
 
@@ -28,7 +28,7 @@ const (
 // child is the main of such a process.
 func child(role string) (code int) {
 	cfg := configOf(os.Getenv(childTopic), kafka.ClientConfig{
-		Brokers: strings.Split(os.Getenv("KAFKA_TEST_CLUSTER_BROKERS"), ","), ConnectTimeout: patience,
+		Brokers: cluster.Brokers(), ConnectTimeout: patience,
 	})
 	cfg.GroupProtocol = os.Getenv(childProtocol)
 	var err error

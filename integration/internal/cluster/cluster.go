@@ -28,15 +28,20 @@ type Cluster struct {
 	broken  map[int]string // by number: the verb that mends it
 }
 
+// Brokers is the bootstrap list of KAFKA_TEST_CLUSTER_BROKERS; empty if that names no cluster.
+func Brokers() (brokers []string) {
+	for broker := range strings.SplitSeq(os.Getenv("KAFKA_TEST_CLUSTER_BROKERS"), ",") {
+		if broker = strings.TrimSpace(broker); broker != "" {
+			brokers = append(brokers, broker)
+		}
+	}
+	return brokers
+}
+
 // Find returns the cluster, and skips the test where none can be broken. What is broken at the test's end is mended.
 func Find(t *testing.T) *Cluster {
 	t.Helper()
-	c := &Cluster{control: os.Getenv("KAFKA_TEST_CLUSTER_CONTROL"), broken: map[int]string{}}
-	for broker := range strings.SplitSeq(os.Getenv("KAFKA_TEST_CLUSTER_BROKERS"), ",") {
-		if broker = strings.TrimSpace(broker); broker != "" {
-			c.Brokers = append(c.Brokers, broker)
-		}
-	}
+	c := &Cluster{Brokers: Brokers(), control: os.Getenv("KAFKA_TEST_CLUSTER_CONTROL"), broken: map[int]string{}}
 	if c.control == "" || len(c.Brokers) < 3 {
 		t.Skip("SKIPPED: no cluster to break: set KAFKA_TEST_CLUSTER_BROKERS and KAFKA_TEST_CLUSTER_CONTROL")
 	}
