@@ -91,6 +91,7 @@ type consumer struct {
 	made           time.Time
 	polledAt       atomic.Int64 // when the poll loop last showed that it is alive, in nanoseconds since made; 0: never
 	healthAsked    atomic.Int64 // when somebody last asked for the health, likewise
+	joined         atomic.Bool  // a member of the group, as far as the callbacks know
 	assignedOnce   atomic.Bool
 	refusedOffsets time.Time   // since when committed offsets are refused; the group's session alone touches it
 	quiet          *flood.Gate // repeated log lines
@@ -99,7 +100,6 @@ type consumer struct {
 	middleware []ConsumerMiddleware
 	access     *accessWatch // of the consuming client; nil until start has one
 	started    bool
-	joined     bool // a member of the group, as far as the callbacks know
 	halted     bool // start is to end
 	closed     bool
 	stop       context.CancelFunc // ends the poll loop; set once start runs

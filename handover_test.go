@@ -146,6 +146,55 @@ func TestAHandoverTakesNoOffsetBack(t *testing.T) {
 	})
 }
 
+// A member that is thrown out joins again in the same epoch, with a commit of the time before still on its way. What that commit
+// says is not handled again.
+func TestASessionBeginsAfterTheCommitsOfTheOneBefore(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		const records = 100
+		b.seed(0, records)
+		var slow, thrownOut atomic.Bool
+		b.cluster.ControlKey(int16(kmsg.OffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			b.cluster.KeepControl()
+			if r.(*kmsg.OffsetCommitRequest).Topics[0].Partitions[0].Offset == records && slow.CompareAndSwap(false, true) {
+				b.cluster.SleepControl(func() { time.Sleep(20 * time.Second) })
+			}
+			return nil, nil, false
+		})
+		b.cluster.ControlKey(int16(kmsg.ConsumerGroupHeartbeat), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			b.cluster.KeepControl()
+			if slow.Load() && thrownOut.CompareAndSwap(false, true) {
+				response := r.ResponseKind().(*kmsg.ConsumerGroupHeartbeatResponse)
+				response.ErrorCode = kerr.FencedMemberEpoch.Code
+				return response, nil, true
+			}
+			return nil, nil, false
+		})
+		cfg := b.consumer()
+		cfg.GroupProtocol, cfg.CommitInterval = "consumer", time.Second
+		var mu sync.Mutex
+		handled := map[int64]int{}
+		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+			mu.Lock()
+			defer mu.Unlock()
+			handled[msg.Offset]++
+			return nil
+		})
+		time.Sleep(30 * time.Second)
+		_ = stop()
+		if !thrownOut.Load() || b.log.count("partitions assigned") != 2 {
+			t.Errorf("the test proves nothing:\n%s", b.log.text.String())
+		}
+		for offset, times := range handled {
+			if times > 1 {
+				t.Errorf("offset %d was handled %d times", offset, times)
+			}
+		}
+		if at := b.committed(0); at != records {
+			t.Errorf("committed at %d", at)
+		}
+	})
+}
+
 // refuseCommit answers a commit.
 func refuseCommit(request *kmsg.OffsetCommitRequest, code *kerr.Error) kmsg.Response {
 	response := request.ResponseKind().(*kmsg.OffsetCommitResponse)

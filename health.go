@@ -168,7 +168,7 @@ func (c *consumer) state() State {
 		return StateNew
 	case c.halted, c.closing:
 		return StateEnding
-	case !c.joined:
+	case !c.joined.Load():
 		return StateJoining
 	}
 	return StateRunning

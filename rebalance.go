@@ -43,7 +43,7 @@ func (c *consumer) assigned(_ context.Context, client *kgo.Client, added map[str
 func (c *consumer) take(client *kgo.Client, added map[string][]int32) (held int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.joined = true
+	c.joined.Store(true)
 	for topic, ids := range added {
 		for _, id := range ids {
 			p := newPartition(c, client, topic, id, c.stragglers[id]) // not forgotten yet: it may be lost again meanwhile
@@ -137,7 +137,8 @@ func mayCommitLater(err error) bool {
 }
 
 // lost lets go of partitions that are another member's already: nothing is finished, nothing committed.
-func (c *consumer) lost(_ context.Context, _ *kgo.Client, removed map[string][]int32) {
+func (c *consumer) lost(ctx context.Context, client *kgo.Client, removed map[string][]int32) {
+	c.joined.Store(false)
 	leaving := c.remove(removed)
 	if len(leaving) > 0 {
 		c.logPartitions(slog.LevelWarn, "partitions lost", removed)
@@ -151,13 +152,21 @@ func (c *consumer) lost(_ context.Context, _ *kgo.Client, removed map[string][]i
 	if len(leaving) > 0 {
 		c.hooks.lost(removed[c.cfg.Topic])
 	}
+	c.awaitPeriodicCommits(ctx, client)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.joined = false
 	if len(leaving) > 0 {
 		c.draining--
 	}
 	c.nothingLeftToDrain()
+}
+
+// awaitPeriodicCommits returns once none is under way; those that wait in line are refused. The member joins again after that, and
+// perhaps in the same epoch (KIP-848): brokers would take a late commit of the session before, though they have told the new one
+// to begin at an earlier offset.
+func (c *consumer) awaitPeriodicCommits(ctx context.Context, client *kgo.Client) {
+	refused := kgo.PreCommitFnContext(ctx, func(*kmsg.OffsetCommitRequest) error { return context.Canceled })
+	client.CommitOffsetsSync(refused, map[string]map[int32]kgo.EpochOffset{c.cfg.Topic: {0: {}}}, nil) // waits for its turn
 }
 
 // remove takes partitions out of the map. If it returns any, a handover is under way.
