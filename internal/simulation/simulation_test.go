@@ -9,8 +9,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"os"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,8 +50,7 @@ func TestSimulation(t *testing.T) {
 	if *oneSeed != 0 {
 		next, last = *oneSeed, *oneSeed+1
 	}
-	debug.SetTraceback("all") // of a seed that hangs
-	var failed atomic.Bool    // the first seed that fails is the last
+	var failed atomic.Bool // the first seed that fails is the last
 	var at atomic.Uint64
 	at.Store(next)
 	t.Run("seeds", func(t *testing.T) {
@@ -64,7 +63,7 @@ func TestSimulation(t *testing.T) {
 						return
 					}
 					log := &lines{}
-					hangs := time.AfterFunc(patience, func() { panic(fmt.Sprintf("seed %d hangs: %s", seed, log)) })
+					hangs := time.AfterFunc(patience, func() { giveUp(seed, log) })
 					synctest.Test(t, func(t *testing.T) { simulate(t, seed, log, all) })
 					hangs.Stop()
 					if t.Failed() {
@@ -76,6 +75,22 @@ func TestSimulation(t *testing.T) {
 	})
 	t.Logf("%d seeds, %.0f simulated hours, %d records, %d membership changes, %d faults %v; redelivered after a crash, a loss or a failed commit %d",
 		all.seeds, all.simulated.Hours(), all.records, all.changes, all.faults, all.byKind, all.excused)
+}
+
+// giveUp ends the test when a seed hangs. Virtual time stands still while any goroutine of the bubble waits for something that time
+// does not bring, a mutex for one, or runs in a circle: these come last.
+func giveUp(seed uint64, log *lines) {
+	stacks := make([]byte, 64<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	var culprits []string
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		head, _, _ := strings.Cut(stack, "\n")
+		if strings.Contains(head, "synctest bubble") && !strings.Contains(head, "durable") {
+			culprits = append(culprits, stack)
+		}
+	}
+	fmt.Printf("%s\n\n%s\nseed %d hangs; what stops the clock:\n\n%s\n", stacks, log, seed, strings.Join(culprits, "\n\n"))
+	os.Exit(1)
 }
 
 const (

@@ -52,14 +52,17 @@ func (w *wires) condition(member, port string) (takes time.Duration, lost bool) 
 var errCut = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 
 func (w *wires) dial(ctx context.Context, to *kfake.VirtualNetwork, member, network, address string) (net.Conn, error) {
+	conn, err := to.DialContext(ctx, network, address) // not under the lock: it waits
 	port := address[strings.LastIndex(address, ":")+1:]
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.off[member] || w.off[port] {
+	switch {
+	case w.off[member] || w.off[port]:
+		if err == nil {
+			_ = conn.Close()
+		}
 		return nil, errCut
-	}
-	conn, err := to.DialContext(ctx, network, address)
-	if err != nil {
+	case err != nil:
 		return nil, err
 	}
 	open := wire{conn, w, member, port}
