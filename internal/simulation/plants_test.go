@@ -57,6 +57,7 @@ var plants = []plant{
 	{"hands over what is in hand", "rebalance.go", "	c.drain(leaving)\n", "	for _, p := range leaving {\n		p.halt()\n		p.fence()\n	}\n", "", []string{"OVERLAPPING", "REDELIVERED FOR NO REASON", "REORDERED"}},
 	{"does not cancel what outlasts the drain", "rebalance.go", "		p.cancel(ErrDrainTimeout)\n", "		_ = p\n", "TestDrainTimeoutCancelsWithItsCause", nil},
 	{"does not look at the answer to a handover's commit", "rebalance.go", "		default:\n			return asked, err\n", "		default:\n			return asked, nil\n", "TestALastCommitThatFailsIsAnError", nil},
+	{"joins again while a commit is under way", "rebalance.go", "	c.awaitPeriodicCommits(ctx, client)\n", "", "TestASessionBeginsAfterTheCommitsOfTheOneBefore", nil},
 	{"gives a handover's commit up in a new epoch", "rebalance.go", "!gone || errors.Is(err, kerr.StaleMemberEpoch)\n", "!gone\n", "TestAHandoversCommitIsTriedAgain", nil},
 	{"does not give back the memory of what it drops", "lanes.go", "	p.queued -= cost\n	p.c.queued.give(cost)\n}", "	p.queued -= cost\n}", "TestNothingFollowsARecordThatFailsForGood", nil},
 	{"puts a retry behind the queue", "settle.go", "		p.sleep(t, delay)\n		return Settlement{}, false\n", "		p.mu.Lock()\n		p.queue = append(p.queue, t.record)\n		p.mu.Unlock()\n		return end(OutcomeHandled)\n", "", []string{"REORDERED", "COMMITTED AHEAD"}},
