@@ -94,6 +94,10 @@ func (b *bubble) start(cfg ConsumerConfig, handle Handler[numbered], plugins ...
 		b.t.Fatal(err)
 	}
 	consumer.Use(plugins...)
+	return consumer, b.run(consumer)
+}
+
+func (b *bubble) run(consumer *Consumer[numbered]) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
 	go func() { result <- consumer.Start(ctx) }()
@@ -104,7 +108,7 @@ func (b *bubble) start(cfg ConsumerConfig, handle Handler[numbered], plugins ...
 		return err
 	})
 	b.t.Cleanup(func() { _ = stop() })
-	return consumer, stop
+	return stop
 }
 
 // committed returns the group's offset in a partition of orders; -1 for none.

@@ -21,6 +21,8 @@ const (
 	defaultMaxMessageBytes    = 1_048_588 // a broker's default message.max.bytes
 
 	defaultMaxRetries         = 3
+	defaultMaxBatchSize       = 500    // Kafka's own
+	maxMaxBatchSize           = 10_000 // see gathering: each takes a bit of stack
 	defaultRetryBackoff       = 500 * time.Millisecond
 	defaultRetryBackoffMax    = 30 * time.Second
 	defaultDrainTimeout       = 30 * time.Second // half of the rebalance timeout
@@ -150,6 +152,12 @@ type ConsumerConfig struct {
 	// below the first record that is not done, and what is done beyond it is told in the commit's metadata, so that a clean
 	// handover redelivers nothing of it. A crash may.
 	Concurrency int
+	// MaxBatchSize is how many messages a BatchConsumer's handler gets at most. Default 500, at most 10,000. Kafka:
+	// max.poll.records.
+	MaxBatchSize int
+	// MaxBatchWait is how long a BatchConsumer waits after the first message for more, while there are fewer than MaxBatchSize.
+	// Default 0: it takes those that are there.
+	MaxBatchWait time.Duration
 	// AutoOffsetReset is where a group without a committed offset starts, and where it goes on when its offset is no
 	// longer in the log: earliest, latest, or none (an error). Default earliest. Kafka: auto.offset.reset.
 	AutoOffsetReset string

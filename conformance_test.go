@@ -30,5 +30,11 @@ func TestPromisesWithConcurrency(t *testing.T) {
 	s.Run(t)
 }
 
+func TestPromisesWithBatches(t *testing.T) {
+	s := suite(t)
+	s.Batches = true
+	s.Run(t)
+}
+
 // TestMetricsTellWhatHappened runs it with all middleware on, and compares every counter with other witnesses.
 func TestMetricsTellWhatHappened(t *testing.T) { suite(t).RunWithAllMiddleware(t) }

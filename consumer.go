@@ -80,6 +80,7 @@ type consumer struct {
 	client      *Client // checks and dead letters; the consuming client lives inside start
 	deadLetters *deadLetterTopic
 	handle      HandlerFunc
+	batches     bool // the handler is a door, to several records at once
 	queued      *budget
 	handlerCtx  context.Context
 	hooks       consumerHooks

@@ -6,6 +6,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 )
@@ -36,6 +37,9 @@ type environment struct {
 	ConsumerMaxRetries      int    `env:"KAFKA_CONSUMER_MAX_RETRIES" envDefault:"3"`
 	ConsumerConcurrency     int    `env:"KAFKA_CONSUMER_CONCURRENCY" envDefault:"1"`
 	ConsumerAutoOffsetReset string `env:"KAFKA_CONSUMER_AUTO_OFFSET_RESET" envDefault:"earliest"`
+
+	ConsumerMaxBatchSize int           `env:"KAFKA_CONSUMER_MAX_BATCH_SIZE" envDefault:"500"`
+	ConsumerMaxBatchWait time.Duration `env:"KAFKA_CONSUMER_MAX_BATCH_WAIT" envDefault:"0s"`
 
 	ConsumerMaxHeaders                int   `env:"KAFKA_CONSUMER_MAX_HEADERS" envDefault:"1000"`
 	ConsumerMaxHeaderBytes            int   `env:"KAFKA_CONSUMER_MAX_HEADER_BYTES" envDefault:"1048588"`
@@ -70,6 +74,7 @@ func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 	}
 	cfg.MaxRetries = e.ConsumerMaxRetries
 	cfg.Concurrency = e.ConsumerConcurrency
+	cfg.MaxBatchSize, cfg.MaxBatchWait = e.ConsumerMaxBatchSize, e.ConsumerMaxBatchWait
 	cfg.AutoOffsetReset = e.ConsumerAutoOffsetReset
 	cfg.MaxHeaders, cfg.MaxHeaderBytes = e.ConsumerMaxHeaders, e.ConsumerMaxHeaderBytes
 	cfg.MaxDecompressedBatchBytes = e.ConsumerMaxDecompressedBatchBytes

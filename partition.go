@@ -90,6 +90,10 @@ func (p *partition) run() {
 	p.mu.Lock()
 	p.workers = 1
 	p.mu.Unlock()
+	if p.c.batches {
+		p.workBatches(nil)
+		return
+	}
 	p.work(nil)
 }
 

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -12,37 +13,45 @@ import (
 // means that it is not, and that its offset must not be passed. over is false while another attempt is to come: then the task
 // is asleep, and not this worker's any more.
 func (p *partition) settle(t *task) (s Settlement, over bool) {
-	end := func(outcome Outcome) (Settlement, bool) {
-		return Settlement{outcome, t.verdict.class, t.attempt, t.verdict.err}, true
-	}
 	switch {
 	case t.exited:
 		t.exited = false // judged already; this goroutine goes on with it
 	case t.attempt > 0 && p.halting():
-		return end(OutcomeLeft) // it was woken for that
+		return t.ends(OutcomeLeft), true // it was woken for that
 	default:
-		p.try(t)
+		p.try(t.ctx, t)
 	}
-	switch v := t.verdict; {
-	case v.err == nil:
-		return end(OutcomeHandled)
-	case p.ctx.Err() != nil:
-		return end(OutcomeLeft) // we took the context away: whatever the handler made of that is no verdict
-	case v.class == ClassBusiness:
-		return end(OutcomeRejected)
-	case v.class == ClassTransient && t.attempt <= p.c.cfg.MaxRetries:
+	if s, over = p.conclude(t); !over {
 		delay := p.delay(t)
-		p.c.hooks.retryScheduled(t.ctx, t.record, Retry{t.attempt, delay, v.err})
+		p.c.hooks.retryScheduled(t.ctx, t.record, Retry{t.attempt, delay, t.verdict.err})
 		p.sleep(t, delay)
-		return Settlement{}, false
-	case p.giveUp(t):
-		return end(OutcomeDeadLettered)
 	}
-	return end(OutcomeLeft)
+	return s, over
 }
 
-// try runs the handler once and contains its panics.
-func (p *partition) try(t *task) {
+func (t *task) ends(outcome Outcome) Settlement {
+	return Settlement{outcome, t.verdict.class, t.attempt, t.verdict.err}
+}
+
+// conclude does what follows from the latest attempt. over is false if that is another one.
+func (p *partition) conclude(t *task) (s Settlement, over bool) {
+	switch v := t.verdict; {
+	case v.err == nil:
+		return t.ends(OutcomeHandled), true
+	case p.ctx.Err() != nil:
+		return t.ends(OutcomeLeft), true // we took the context away: whatever the handler made of that is no verdict
+	case v.class == ClassBusiness:
+		return t.ends(OutcomeRejected), true
+	case v.class == ClassTransient && t.attempt <= p.c.cfg.MaxRetries:
+		return Settlement{}, false
+	case p.giveUp(t):
+		return t.ends(OutcomeDeadLettered), true
+	}
+	return t.ends(OutcomeLeft), true
+}
+
+// try runs the handler once and contains its panics. ctx is the task's own, or made of it.
+func (p *partition) try(ctx context.Context, t *task) {
 	t.attempt++
 	returned := false
 	defer func() {
@@ -53,7 +62,7 @@ func (p *partition) try(t *task) {
 		t.verdict = verdict{err: err, class: ClassPermanent, text: textOf(err), stack: err.Stack}
 		t.exited = err.Value == nil // the goroutine is ending: work starts another, which comes back here
 	}()
-	t.verdict = judge(p.c.handle(t.ctx, p.copyOf(t)))
+	t.verdict = judge(p.c.handle(ctx, p.copyOf(t)))
 	returned = true
 }
 

@@ -61,7 +61,7 @@ func (c ConsumerConfig) Validate() error {
 	}{
 		{"RetryBackoff", c.RetryBackoff}, {"RetryBackoffMax", c.RetryBackoffMax}, {"DrainTimeout", c.DrainTimeout},
 		{"CommitInterval", c.CommitInterval}, {"SessionTimeout", c.SessionTimeout},
-		{"RebalanceTimeout", c.RebalanceTimeout}, {"AuthFailureTimeout", c.AuthFailureTimeout}, {"StallTimeout", c.StallTimeout},
+		{"RebalanceTimeout", c.RebalanceTimeout}, {"MaxBatchWait", c.MaxBatchWait}, {"AuthFailureTimeout", c.AuthFailureTimeout}, {"StallTimeout", c.StallTimeout},
 	} {
 		faults.checkNotNegative(d.name, int64(d.value))
 	}
@@ -79,6 +79,7 @@ func (c ConsumerConfig) Validate() error {
 		name, variable string
 		value, most    int64
 	}{
+		{"MaxBatchSize", "KAFKA_CONSUMER_MAX_BATCH_SIZE", int64(c.MaxBatchSize), maxMaxBatchSize},
 		{"MaxHeaders", "KAFKA_CONSUMER_MAX_HEADERS", int64(c.MaxHeaders), math.MaxInt32},
 		{"MaxHeaderBytes", "KAFKA_CONSUMER_MAX_HEADER_BYTES", int64(c.MaxHeaderBytes), math.MaxInt32},
 		{"MaxDecompressedBatchBytes", "KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES", c.MaxDecompressedBatchBytes, math.MaxInt32},
@@ -276,6 +277,7 @@ func (c ConsumerConfig) withDefaults() ConsumerConfig {
 	c.RetryBackoffMax = cmp.Or(c.RetryBackoffMax, defaultRetryBackoffMax)
 	c.RetryBackoff = cmp.Or(c.RetryBackoff, min(defaultRetryBackoff, c.RetryBackoffMax))
 	c.Concurrency = cmp.Or(c.Concurrency, 1)
+	c.MaxBatchSize = cmp.Or(c.MaxBatchSize, defaultMaxBatchSize)
 	c.AutoOffsetReset = cmp.Or(c.AutoOffsetReset, "earliest")
 	c.GroupProtocol = cmp.Or(c.GroupProtocol, "classic")
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, defaultDrainTimeout)

@@ -27,6 +27,12 @@ func TestPromisesWithConcurrency(t *testing.T) {
 	}.Run(t)
 }
 
+func TestPromisesWithBatches(t *testing.T) {
+	conformance.Suite{
+		Brokers: brokers(t), Backlog: 100_000, Protocols: []string{"classic", "consumer"}, Batches: true,
+	}.Run(t)
+}
+
 // TestMetricsTellWhatHappened runs it with all middleware on, tracing too, and compares every counter with other witnesses. The
 // backlog is smaller: what is to be proved here is the counting.
 func TestMetricsTellWhatHappened(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +34,8 @@ type Suite struct {
 	Protocols []string
 	// Concurrency is every consumer's.
 	Concurrency int
+	// Batches has handlers called from a batch's, one message after another, wherever a partition's records are handled one by one.
+	Batches bool
 	// Consuming and Producing are used by every consumer and producer.
 	Consuming []kafka.ConsumerPlugin
 	Producing []kafka.ProducerPlugin // see Consuming
@@ -187,6 +190,7 @@ func (s Suite) config(topic, group string) kafka.ConsumerConfig {
 	cfg.RetryBackoff, cfg.RetryBackoffMax = time.Millisecond, 10*time.Millisecond
 	cfg.CommitInterval = 100 * time.Millisecond
 	cfg.Concurrency = s.Concurrency
+	cfg.MaxBatchSize = 5 // some handlers take so long that a handover could not wait for many
 	return cfg
 }
 
@@ -292,11 +296,46 @@ func sum(at map[int32]int64) (n int64) {
 func newConsumer[T any](s Suite, t *testing.T, cfg kafka.ConsumerConfig, handle kafka.Handler[T]) *kafka.Consumer[T] {
 	t.Helper()
 	consumer, err := kafka.NewConsumer(cfg, handle)
+	if s.Batches && cfg.Concurrency <= 1 {
+		_ = consumer.Close()
+		var batches *kafka.BatchConsumer[T]
+		if batches, err = kafka.NewBatchConsumer(cfg, inTurn(handle)); err == nil {
+			consumer = batches.Consumer
+		}
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	consumer.Use(s.Consuming...)
 	return consumer
+}
+
+// inTurn calls handle with one message of a batch after another, up to the first that fails.
+func inTurn[T any](handle kafka.Handler[T]) kafka.BatchHandler[T] {
+	return func(ctx context.Context, batch []kafka.Message[T]) error {
+		for i, msg := range batch {
+			if err := contained(ctx, msg, handle); err != nil {
+				return kafka.FailedAt(batch, i, err)
+			}
+		}
+		return nil
+	}
+}
+
+// contained makes errors of a handler's panic and of its runtime.Goexit.
+func contained[T any](ctx context.Context, msg kafka.Message[T], handle kafka.Handler[T]) error {
+	result := make(chan error, 1)
+	go func() {
+		err := error(&kafka.PanicError{})
+		defer func() {
+			if value := recover(); value != nil {
+				err = &kafka.PanicError{Value: value, Stack: debug.Stack()}
+			}
+			result <- err
+		}()
+		err = handle(ctx, msg)
+	}()
+	return <-result
 }
 
 // member is a running consumer.

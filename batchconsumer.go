@@ -1,0 +1,88 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// BatchConsumer is a [Consumer] whose handler gets several messages of a partition at once.
+type BatchConsumer[T any] struct{ *Consumer[T] }
+
+// NewBatchConsumer is [NewConsumer] with a handler of batches. MaxBatchSize and MaxBatchWait say how large they are; a Concurrency
+// above 1 is refused: a partition has one batch in hand.
+func NewBatchConsumer[T any](cfg ConsumerConfig, handle BatchHandler[T]) (*BatchConsumer[T], error) {
+	if err := checkJSON[T](); err != nil {
+		return nil, err
+	}
+	return NewBatchConsumerWithCodec(cfg, JSON[T](), handle)
+}
+
+// NewBatchConsumerWithCodec is [NewBatchConsumer] with another codec.
+func NewBatchConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle BatchHandler[T]) (*BatchConsumer[T], error) {
+	switch {
+	case handle == nil:
+		return nil, fmt.Errorf("kafka: consumer of %s: the handler is nil", cfg.Topic)
+	case cfg.Concurrency > 1:
+		return nil, fmt.Errorf("kafka: consumer of %s: Concurrency is %d: a batch consumer handles a partition's batches one by one, want 1 (KAFKA_CONSUMER_CONCURRENCY)", cfg.Topic, cfg.Concurrency)
+	}
+	consumer, err := NewConsumerWithCodec(cfg, codec, door(handle))
+	if err != nil {
+		return nil, err
+	}
+	consumer.core.batches = true
+	return &BatchConsumer[T]{consumer}, nil
+}
+
+// BatchHandler handles messages of one partition together, in their order: as many as there are, MaxBatchSize at most.
+//
+// nil: all are done. A [BatchError] names those that are not, each with an error of its own class; see [FailedAt], too. Any other
+// error is the batch's: a transient one has all tried again together; a permanent one, a panic, or the last attempt's has them
+// tried once more one by one, so that only those go to the dead letter topic that fail alone. No other batch of the partition
+// begins before all of this one is done.
+//
+// The context is that of the first message, and ends as [Handler]'s does.
+type BatchHandler[T any] func(ctx context.Context, batch []Message[T]) error
+
+// BatchError names the messages of a batch that are not done, by their index, and why. All others are. An empty one says that all
+// are done. What is [ErrNotHandled] comes again, with what is retried, and the attempt does not count.
+type BatchError map[int]error
+
+// ErrNotHandled is of a message that its batch's handler did not come to.
+var ErrNotHandled = errors.New("not handled: another message of the batch failed before it")
+
+// FailedAt is for a handler that stops at the first message that fails: those before it are done, it failed with err, and those
+// after it were not handled.
+func FailedAt[T any](batch []Message[T], i int, err error) BatchError {
+	failed := BatchError{i: err}
+	for j := i + 1; j < len(batch); j++ {
+		failed[j] = ErrNotHandled
+	}
+	return failed
+}
+
+// Error names the first ones.
+func (e BatchError) Error() string {
+	const shown = 3
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d messages of the batch failed", len(e))
+	for n, i := range slices.Sorted(maps.Keys(e)) {
+		if n == shown {
+			b.WriteString("; …")
+			break
+		}
+		fmt.Fprintf(&b, "; %d: %v", i, e[i])
+	}
+	return b.String()
+}
+
+// Unwrap returns their errors.
+func (e BatchError) Unwrap() (errs []error) {
+	for _, i := range slices.Sorted(maps.Keys(e)) {
+		errs = append(errs, e[i])
+	}
+	return errs
+}
