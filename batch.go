@@ -94,11 +94,18 @@ func handleAll[T any](g *gathering, handle BatchHandler[T]) {
 	g.err, g.unnamed = err, g.unnamed && err != nil
 }
 
-// batch is what a worker has in hand: groups of tasks, to be tried one after another, each together.
+// batch is what a worker has in hand.
 type batch struct {
-	groups  [][]*task
-	tried   bool    // the first group was, and is to be judged
-	suspect []*task // of that group: those whose error may be another's
+	group   []*task // to be tried together or, once they were, to be judged one after another
+	tried   bool    // they were
+	suspect []*task // of those that were tried: whose error may be another's
+	begun   bool    // there was an attempt
+
+	again    []*task       // of those that are judged: to be tried again
+	advanced bool          // one of them was settled, or its attempt counts
+	oneByOne bool          // not together
+	pause    time.Duration // before that
+	rest     [][]*task     // the groups after that
 }
 
 // workBatches is a worker of batches, the partition's only one. It begins with b, if that is not nil.
@@ -158,23 +165,29 @@ func (p *partition) beginBatch(n int) *batch {
 	}
 	clear(p.queue[:n])
 	p.queue = p.queue[n:]
-	return &batch{groups: [][]*task{group}}
+	return &batch{group: group}
 }
 
-// settleBatch works on a batch until all of it is over.
+// settleBatch works on a batch until all of it is over. Its state is in b: should the goroutine end, another one goes on with it.
 func (p *partition) settleBatch(b *batch) {
-	for len(b.groups) > 0 {
-		group := b.groups[0]
+	b.group = p.passEarlier(b.group)
+	for len(b.group) > 0 {
 		if !b.tried {
-			if group = p.passEarlier(group); len(group) > 0 && group[0].attempt > 0 && p.halting() {
+			if b.begun && p.halting() {
 				p.leave(b)
 				return
 			}
-			b.groups[0], b.tried = group, true
+			b.begun, b.tried = true, true
 			p.tryTogether(b)
 		}
-		b.tried, b.groups = false, b.groups[1:]
-		if !p.judgeGroup(b, group) {
+		for len(b.group) > 0 {
+			if !p.judgeFirst(b) {
+				p.leave(b)
+				return
+			}
+		}
+		b.tried = false
+		if !p.regroup(b) {
 			p.leave(b)
 			return
 		}
@@ -192,73 +205,86 @@ func (p *partition) passEarlier(group []*task) []*task {
 	})
 }
 
-// tryTogether makes an attempt at the first group.
+// tryTogether makes an attempt at the group.
 func (p *partition) tryTogether(b *batch) {
-	group := b.groups[0]
-	b.suspect = nil
-	if len(group) == 0 {
-		return
-	}
-	for _, t := range group {
+	for _, t := range b.group {
 		if t.ctx == nil {
 			t.ctx = p.c.hooks.begun(p.ctx, t.record)
 		}
 		t.verdict = judge(ErrNotHandled)
 	}
-	p.become(group[0], ActivityHandling) // for all of them: who looks for stalls names one
-	g := &gathering{p: p, left: group}
+	first := b.group[0]
+	p.become(first, ActivityHandling) // for all of them: who looks for stalls names one
+	g := &gathering{p: p, left: b.group}
 	defer func() {
-		b.suspect = slices.DeleteFunc(slices.Clone(group), func(t *task) bool { return !t.exited })
-		if g.unnamed {
-			b.suspect = g.arrived
+		if b.suspect = g.arrived; !g.unnamed { // only those that the end of the goroutine took along, if it did
+			b.suspect = slices.DeleteFunc(slices.Clone(b.group), func(t *task) bool { return !t.exited })
 		}
-		for _, t := range g.left { // something took the goroutine with it
-			t.attempt++ // as of the others that were not handled; judgeGroup takes it back
+		for _, t := range g.left { // these it kept from being tried
+			t.attempt++ // as of others that were not handled; judgeFirst takes it back
 		}
 	}()
 	for g.next() {
 	}
-	p.become(group[0], ActivityIdle)
+	p.become(first, ActivityIdle)
 }
 
-// judgeGroup settles what is over and puts the rest before the other groups. It returns false if anything has to be left.
-func (p *partition) judgeGroup(b *batch, group []*task) bool {
-	var again []*task
-	var pause time.Duration
-	oneByOne := false
-	for i, t := range group {
-		t.exited = false // there is another goroutine by now
-		delay := time.Duration(0)
-		if errors.Is(t.verdict.err, ErrNotHandled) && p.ctx.Err() == nil {
-			t.attempt--
-			again = append(again, t)
-			continue
-		}
-		if p.failedWithOthers(b, t) {
-			oneByOne = true
-		} else if end, over := p.conclude(t); !over {
-			delay = p.delay(t)
-		} else if end.Outcome == OutcomeLeft {
-			b.groups = slices.Concat([][]*task{again, group[i:]}, b.groups)
+// judgeFirst settles the group's first task, or puts it to those that are to be tried again. It returns false if it has to be left.
+func (p *partition) judgeFirst(b *batch) bool {
+	t := b.group[0]
+	t.exited = false // there is another goroutine by now
+	notHandled := errors.Is(t.verdict.err, ErrNotHandled) && p.ctx.Err() == nil
+	b.advanced = b.advanced || !notHandled
+	switch {
+	case notHandled:
+		t.attempt--
+	case p.failedWithOthers(b, t):
+		b.oneByOne = true
+		p.c.hooks.retryScheduled(t.ctx, t.record, Retry{t.attempt, 0, t.verdict.err})
+	default:
+		end, over := p.conclude(t)
+		if over && end.Outcome == OutcomeLeft {
 			return false
-		} else {
-			p.end(t, end)
-			continue
 		}
+		if over {
+			b.group = b.group[1:]
+			p.end(t, end)
+			return true
+		}
+		delay := p.delay(t)
+		b.pause = max(b.pause, delay)
 		p.c.hooks.retryScheduled(t.ctx, t.record, Retry{t.attempt, delay, t.verdict.err})
-		pause = max(pause, delay)
-		again = append(again, t)
+	}
+	b.group = b.group[1:]
+	b.again = append(b.again, t)
+	return true
+}
+
+// regroup makes the next group: what is to be tried again, in its order, comes before all else. It returns false if the partition
+// stops meanwhile.
+func (p *partition) regroup(b *batch) bool {
+	again, pause := b.again, b.pause
+	if !b.advanced {
+		pause = backoff(1, p.c.cfg.RetryBackoff, p.c.cfg.RetryBackoffMax) // the handler does nothing at all
 	}
 	switch {
 	case len(again) == 0:
-		return true
-	case oneByOne:
-		b.groups = append(slices.Collect(slices.Chunk(again, 1)), b.groups...)
+	case b.oneByOne:
+		b.rest = append(slices.Collect(slices.Chunk(again, 1)), b.rest...)
 	default:
-		b.groups = append([][]*task{again}, b.groups...)
+		b.rest = append([][]*task{again}, b.rest...)
 	}
-	p.become(again[0], ActivityBackoff)
-	return wait(pause, p.stop)
+	b.again, b.pause, b.oneByOne, b.advanced = nil, 0, false, false
+	if pause > 0 {
+		p.become(again[0], ActivityBackoff)
+		if !wait(pause, p.stop) {
+			return false
+		}
+	}
+	if len(b.rest) > 0 {
+		b.group, b.rest = b.rest[0], b.rest[1:]
+	}
+	return true
 }
 
 // failedWithOthers tells whether a task is given up for an error that may be another's.
@@ -269,12 +295,11 @@ func (p *partition) failedWithOthers(b *batch, t *task) bool {
 
 // leave lets all go that is not settled.
 func (p *partition) leave(b *batch) {
-	for _, group := range b.groups {
+	for _, group := range slices.Concat([][]*task{b.again, b.group}, b.rest) {
 		for _, t := range group {
 			p.end(t, t.ends(OutcomeLeft))
 		}
 	}
-	b.groups = nil
 }
 
 // end is the end of a task.

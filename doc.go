@@ -79,6 +79,7 @@
 //   - partition.go: one partition: its queue and its workers
 //   - lanes.go: which record comes next
 //   - settle.go: attempt and outcome
+//   - batch.go: attempts at several records together
 //   - tracker.go: what is done, and how far the offset may be committed
 //   - progress.go: what is done beyond that, for the next owner
 //   - status.go: what a partition is about
@@ -87,6 +88,7 @@
 //   - watch.go: handlers that don't return, and lag
 //   - health.go: live and ready, for probes
 //   - handler.go: bytes as values, and the handler's verdict
+//   - batchconsumer.go: the handler of batches, and its errors
 //   - limits.go: headers and batches that are larger than anybody means
 //   - errors.go: the error classes, and the errors that the package returns
 //   - retry.go: how long to wait between attempts
