@@ -108,6 +108,13 @@ func (b *budget) serve() {
 	}
 }
 
+// half returns half of the limit.
+func (b *budget) half() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.limit / 2
+}
+
 // room returns what is left below the limit; it is negative when more is taken.
 func (b *budget) room() int64 {
 	b.mu.Lock()

@@ -28,7 +28,8 @@ const (
 func (c *consumer) poll(ctx context.Context, client *kgo.Client, access *accessWatch) {
 	// Of the latest records, to poll no more than there is room for. The first poll is a small one.
 	recordCost := max(c.queued.perRecord, c.queued.room()/firstPollRecords)
-	for c.awaitRoom(ctx) {
+	var full time.Time
+	for c.awaitRoom(ctx, &full) {
 		patience, cancel := context.WithTimeout(ctx, pollPatience)
 		fetches := client.PollRecords(patience, int(min(maxPollRecords, max(1, c.queued.room()/recordCost))))
 		cancel()
@@ -82,20 +83,30 @@ func (c *consumer) dispatch(fetches kgo.Fetches) (cost, n int64) {
 	return cost, n
 }
 
-// awaitRoom waits until the queues have room; false means that ctx ended.
-func (c *consumer) awaitRoom(ctx context.Context) bool {
-	for c.beat(); c.queued.room() <= 0; c.beat() {
+// awaitRoom waits until the queues have room; false means that ctx ended. full is since when they have been full, or as good as
+// full: slow handlers make room for one record after another, which the next poll fills from the same partition.
+func (c *consumer) awaitRoom(ctx context.Context, full *time.Time) bool {
+	for c.beat(); ctx.Err() == nil; c.beat() {
+		switch room := c.queued.room(); {
+		case room > c.queued.half()/2:
+			*full = time.Time{}
+		case room <= 0 && full.IsZero():
+			*full = time.Now()
+		}
+		if !full.IsZero() && time.Since(*full) >= reliefAfter {
+			*full = time.Now()
+			if c.relieve() {
+				return true
+			}
+		}
+		if c.queued.room() > 0 {
+			return true
+		}
 		patience, cancel := context.WithTimeout(ctx, reliefAfter)
 		_ = c.queued.acquire(patience, 0)
 		cancel()
-		if ctx.Err() != nil {
-			return false
-		}
-		if c.queued.room() <= 0 && c.relieve() {
-			return true
-		}
 	}
-	return ctx.Err() == nil
+	return false
 }
 
 // relieve keeps partitions that stand still from stopping the others. The queues are full; if some partition has
