@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 )
@@ -104,6 +105,8 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 			{"KAFKA_CONSUMER_MAX_HEADERS", "20", func(c ConsumerConfig) any { return c.MaxHeaders }, 1000, 20},
 			{"KAFKA_CONSUMER_MAX_HEADER_BYTES", "4096", func(c ConsumerConfig) any { return c.MaxHeaderBytes }, 1_048_588, 4096},
 			{"KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES", "1048576", func(c ConsumerConfig) any { return c.MaxDecompressedBatchBytes }, int64(64 << 20), int64(1 << 20)},
+			{"KAFKA_CONSUMER_MAX_BATCH_SIZE", "50", func(c ConsumerConfig) any { return c.MaxBatchSize }, 500, 50},
+			{"KAFKA_CONSUMER_MAX_BATCH_WAIT", "200ms", func(c ConsumerConfig) any { return c.MaxBatchWait }, time.Duration(0), 200 * time.Millisecond},
 			{"KAFKA_ENABLE_MIDDLEWARE", "false", func(c ConsumerConfig) any { return c.DisableMiddleware }, false, true},
 		} {
 			tested[test.name] = true
