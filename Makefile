@@ -15,6 +15,7 @@ test: unit integration ## all tests, with the race detector
 unit: ## the tests that need nothing but Go
 	go test -race ./...
 	cd middleware/tracing && go test -race ./...
+	cd codec/jsonv2 && go test -race ./...
 
 # -count=1: a result from the cache says nothing about the broker that is there now.
 # No package list: only then does go test show which broker served, or that none did.
@@ -58,7 +59,7 @@ tidy:
 
 # Who uses the library must not inherit what its tests, or what others use of it, need.
 deps:
-	@graph=$$(go mod graph) && if echo "$$graph" | grep -e testcontainers -e opentelemetry; then \
+	@graph=$$(go mod graph) && if echo "$$graph" | grep -e testcontainers -e opentelemetry -e go-json-experiment; then \
 		echo "that is in the root module's graph"; exit 1; fi
 	@deps=$$(go list -deps . ./topics) && if echo "$$deps" | grep -e prometheus -e yaml; then \
 		echo "that is linked into services that don't ask for it"; exit 1; fi
