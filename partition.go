@@ -36,8 +36,9 @@ type partition struct {
 	lanes   map[uint64][]waiting // for each key with a record in hand: those behind it
 	behind  int                  // how many these are
 	tracker tracker
-	earlier progress // what earlier owners have done of what is still to be fetched
-	queued  int64    // the cost of all that is fetched and not settled
+	mark    map[string]map[int32]kgo.EpochOffset // what may be committed, as franz-go takes it; filled in for each mark
+	earlier progress                             // what earlier owners have done of what is still to be fetched
+	queued  int64                                // the cost of all that is fetched and not settled
 	stopped bool
 	fenced  bool  // commit nothing more: the partition may be another member's
 	left    bool  // a record in hand was not settled
@@ -50,6 +51,7 @@ func newPartition(c *consumer, client *kgo.Client, topic string, id int32, previ
 	p := &partition{
 		c: c, client: client, topic: topic, id: id, previous: previous,
 		stop: make(chan struct{}), done: make(chan struct{}), lanes: map[uint64][]waiting{},
+		mark: map[string]map[int32]kgo.EpochOffset{topic: {}},
 	}
 	p.ctx, p.cancel = context.WithCancelCause(c.handlerCtx)
 	p.ready.L = &p.mu
@@ -183,9 +185,8 @@ func (p *partition) pass(place int64) {
 	}
 	p.status.position, p.status.guessed = p.tracker.position(), false
 	if !p.fenced {
-		p.client.MarkCommitRecords(&kgo.Record{
-			Topic: p.topic, Partition: p.id, Offset: p.tracker.upTo.offset, LeaderEpoch: p.tracker.upTo.epoch,
-		})
+		p.mark[p.topic][p.id] = kgo.EpochOffset{Epoch: p.tracker.upTo.epoch, Offset: p.tracker.upTo.offset + 1}
+		p.client.MarkCommitOffsets(p.mark)
 	}
 }
 
