@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/skeji/kafka"
+)
+
+// This library with its defaults. It has no dead letter topic, so that a record that fails ends the run, and logs only
+// warnings.
+var library = contender{
+	name: "library", module: "github.com/skeji/kafka",
+	workloads: []string{"drain", "slow", "produce-async", "produce-sync", "latency"},
+	lanes:     partitions,
+	consuming: "defaults: Concurrency 1, which is a goroutine for each partition; CommitInterval 1s; no DLQTopic",
+	producing: "defaults: acks from all, idempotent, snappy, no linger, 50,000 messages buffered; PublishAsync or Publish",
+	consume: func(ctx context.Context, c consuming) error {
+		return consumeWithLibrary(ctx, c, 1)
+	},
+	newPublisher: newLibraryPublisher,
+}
+
+// 12 times 128 is more lanes than there are keys, and for 1,000 keys few partitions have more than 100.
+const fittingConcurrency = 128
+
+var libraryByKey = contender{
+	name: "library-by-key", module: "github.com/skeji/kafka",
+	workloads: []string{"slow"},
+	lanes:     partitions * fittingConcurrency,
+	consuming: "the same with Concurrency 128: keys of one partition are handled side by side",
+	consume: func(ctx context.Context, c consuming) error {
+		return consumeWithLibrary(ctx, c, fittingConcurrency)
+	},
+}
+
+var warnings = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+
+func consumeWithLibrary(ctx context.Context, c consuming, concurrency int) error {
+	cfg := kafka.NewConsumerConfig(c.topic, c.group, c.brokers...)
+	cfg.DLQTopic = ""
+	cfg.Concurrency = concurrency
+	cfg.CommitInterval = commitInterval
+	cfg.Logger = warnings
+	consumer, err := kafka.NewConsumer(cfg, func(_ context.Context, msg kafka.Message[order]) error {
+		c.handle(msg.Value)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	defer consumer.Close()
+	return consumer.Start(ctx)
+}
+
+type libraryPublisher struct {
+	producer *kafka.Producer[order]
+	blocking bool
+	failed   firstError
+}
+
+func newLibraryPublisher(p producing) (publisher, error) {
+	cfg := kafka.NewProducerConfig(p.topic, p.brokers...)
+	cfg.Logger = warnings
+	producer, err := kafka.NewProducer[order](cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &libraryPublisher{producer: producer, blocking: p.mode == blocking}, nil
+}
+
+func (p *libraryPublisher) publish(ctx context.Context, o order) error {
+	msg := kafka.Message[order]{Key: o.Customer, Value: o}
+	if p.blocking {
+		return p.producer.Publish(ctx, msg)
+	}
+	p.producer.PublishAsync(ctx, msg, func(_ kafka.Message[order], err error) { p.failed.note(err) })
+	return nil
+}
+
+func (p *libraryPublisher) flush(ctx context.Context) error {
+	if err := p.producer.Flush(ctx); err != nil {
+		return err
+	}
+	return p.failed.get()
+}
+
+func (p *libraryPublisher) close() { _ = p.producer.Close() }
