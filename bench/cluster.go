@@ -20,9 +20,9 @@ type cluster struct {
 	client  *kgo.Client
 	admin   *kadm.Client
 	maker   *kafka.Client // of topics
-	prefix  string // of all names
+	prefix  string        // of all names
 	made    int
-	topics  map[string]bool
+	topics  []string
 	groups  []string
 	filled  map[string]string // topics by what they hold
 }
@@ -41,10 +41,15 @@ func connect(ctx context.Context, brokers []string, prefix string) (*cluster, er
 		client.Close()
 		return nil, err
 	}
-	return &cluster{
+	c := &cluster{
 		brokers: brokers, client: client, admin: kadm.NewClient(client), maker: maker, prefix: prefix,
-		topics: map[string]bool{}, filled: map[string]string{},
-	}, nil
+		filled: map[string]string{},
+	}
+	group := c.newGroup() // a new cluster makes the topic of the groups' offsets for whoever asks first
+	return c, untilNil(ctx, readyPatience, func(ctx context.Context) error {
+		_, err := c.admin.FetchOffsets(ctx, group)
+		return err
+	})
 }
 
 // about says what the brokers are, for the report.
@@ -64,24 +69,48 @@ func (c *cluster) name(kind string) string {
 	return fmt.Sprintf("%s-%s-%03d", c.prefix, kind, c.made)
 }
 
-// newTopic returns when every broker knows it: some contenders take a topic that a broker has not heard of for a mistake.
+// newTopic returns when every broker knows the topic and its leaders serve it. Otherwise whoever comes first would meet an
+// error, and some clients wait for seconds then.
 func (c *cluster) newTopic(ctx context.Context, kind string) (string, error) {
 	topic := c.name(kind)
-	c.topics[topic] = true
-	return topic, topics.Ensure(ctx, c.maker, topics.New(topic, partitions))
+	c.topics = append(c.topics, topic)
+	if err := topics.Ensure(ctx, c.maker, topics.New(topic, partitions)); err != nil {
+		return "", err
+	}
+	return topic, untilNil(ctx, readyPatience, func(ctx context.Context) error {
+		ends, err := c.admin.ListEndOffsets(ctx, topic)
+		return errors.Join(err, ends.Error())
+	})
+}
+
+const (
+	readyPatience = 10 * time.Second
+	askAgain      = 50 * time.Millisecond
+)
+
+// untilNil asks again until the answer is no error.
+func untilNil(ctx context.Context, patience time.Duration, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	again := time.NewTicker(askAgain)
+	defer again.Stop()
+	for {
+		err := ask(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return fmt.Errorf("after %v: %w", patience, err)
+		}
+	}
 }
 
 func (c *cluster) newGroup() string {
 	group := c.name("group")
 	c.groups = append(c.groups, group)
 	return group
-}
-
-// drop deletes a topic, so that the disk has room for the next one.
-func (c *cluster) drop(ctx context.Context, topic string) error {
-	delete(c.topics, topic)
-	deleted, err := c.admin.DeleteTopics(ctx, topic)
-	return errors.Join(err, deleted.Error())
 }
 
 // topicWith returns a topic that holds the batch, and makes it if there is none. Reading it back, to check it, brings it into the
@@ -158,8 +187,6 @@ const commitPatience = 15 * time.Second // commits are due every second
 
 // awaitCommitted returns once the group has committed all that the topic holds.
 func awaitCommitted(ctx context.Context, brokers []string, group, topic string) error {
-	ctx, cancel := context.WithTimeout(ctx, commitPatience)
-	defer cancel()
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {
 		return err
@@ -167,43 +194,34 @@ func awaitCommitted(ctx context.Context, brokers []string, group, topic string) 
 	defer client.Close()
 	admin := kadm.NewClient(client)
 	ends, err := admin.ListEndOffsets(ctx, topic)
-	if err != nil {
+	if err := errors.Join(err, ends.Error()); err != nil {
 		return err
 	}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	return untilNil(ctx, commitPatience, func(ctx context.Context) error {
 		committed, err := admin.FetchOffsets(ctx, group)
+		if err != nil {
+			return err
+		}
 		missing := 0
 		ends.Each(func(end kadm.ListedOffset) {
 			if at, has := committed.Lookup(topic, end.Partition); end.Offset > 0 && (!has || at.At != end.Offset) {
 				missing++
 			}
 		})
-		if err == nil && missing == 0 {
-			return nil
+		if missing > 0 {
+			return fmt.Errorf("all records were handled, but %d partitions are not committed to their end", missing)
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("all records were handled, but %d partitions are not committed to their end after %v: %w", missing, commitPatience, errors.Join(err, ctx.Err()))
-		}
-	}
+		return nil
+	})
 }
 
-// close deletes what this run has made.
+// close deletes what this run has made. Deleting in between would have the broker clear up during the next measurement.
 func (c *cluster) close() error {
 	defer c.client.Close()
 	defer c.maker.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second) // after an interrupt, too
 	defer cancel()
-	var failures []error
-	for topic := range c.topics {
-		failures = append(failures, c.drop(ctx, topic))
-	}
-	if len(c.groups) > 0 {
-		_, err := c.admin.DeleteGroups(ctx, c.groups...) // those of contenders that failed may still have members
-		failures = append(failures, err)
-	}
-	return errors.Join(failures...)
+	_, groups := c.admin.DeleteGroups(ctx, c.groups...) // those of contenders that failed may still have members
+	deleted, err := c.admin.DeleteTopics(ctx, c.topics...)
+	return errors.Join(groups, err, deleted.Error())
 }

@@ -86,8 +86,8 @@ func take(ctx context.Context, k *cluster, w workload, c contender) (sample, err
 	if err != nil {
 		return sample{}, err
 	}
-	if w.finish != nil {
-		err = w.finish(ctx, k, j)
+	if w.check != nil {
+		err = w.check(ctx, k, j)
 	}
 	return sample{j, r}, err
 }

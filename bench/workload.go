@@ -12,9 +12,9 @@ type workload struct {
 	about   string // for the report
 	columns []column
 	plotted string // the title of the column that the plot shows
-	// job prepares one measurement, and finish, which may be nil, checks and clears up what it left.
-	job    func(ctx context.Context, k *cluster, c contender) (job, error)
-	finish func(ctx context.Context, k *cluster, j job) error
+	// job prepares one measurement, and check, which may be nil, looks at what it left.
+	job   func(ctx context.Context, k *cluster, c contender) (job, error)
+	check func(ctx context.Context, k *cluster, j job) error
 }
 
 // workloads are all there are, in the report's order.
