@@ -1,7 +1,7 @@
 package main
 
-// order of turns: in each round another contender comes first, so that nobody always runs on a warm broker, or after the same
-// neighbour's leftovers. Every other round goes backwards for the latter's sake.
+// turns is the order of a round. In each one another contender comes first, so that nobody always runs on a warm broker, and
+// every other round goes backwards, so that nobody always runs after the same neighbour.
 func turns(contenders, round int) []int {
 	list := make([]int, contenders)
 	for i := range list {
