@@ -195,6 +195,54 @@ func TestASessionBeginsAfterTheCommitsOfTheOneBefore(t *testing.T) {
 	})
 }
 
+// A handler that ignores its context ends long after its partition was handed over. Its member goes on committing others.
+func TestAHandoverFencesWhatFinishesAfterIt(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		const records = 1000
+		b.seed(0, records)
+		b.seed(1, records)
+		var mu sync.Mutex
+		highest := map[int32]int64{}
+		b.cluster.ControlKey(int16(kmsg.OffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			b.cluster.KeepControl()
+			mu.Lock()
+			defer mu.Unlock()
+			for _, topic := range r.(*kmsg.OffsetCommitRequest).Topics {
+				for _, p := range topic.Partitions {
+					if p.Offset < highest[p.Partition] {
+						t.Errorf("partition %d was committed at %d, and then at %d", p.Partition, highest[p.Partition], p.Offset)
+					}
+					highest[p.Partition] = p.Offset
+				}
+			}
+			return nil, nil, false
+		})
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.DrainTimeout = 300*time.Millisecond, time.Second
+		var ended atomic.Int32
+		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+			if msg.Offset == 0 {
+				time.Sleep(30 * time.Second)
+				ended.Add(1)
+			}
+			return nil
+		})
+		time.Sleep(5 * time.Second)
+		_, stopOther := b.start(cfg, func(context.Context, Message[numbered]) error { return nil })
+		time.Sleep(20 * time.Second)
+		mu.Lock()
+		if len(highest) != 1 || ended.Load() != 0 {
+			t.Errorf("committed %v, %d of the handlers that hang ended: the test proves nothing", highest, ended.Load())
+		}
+		mu.Unlock()
+		time.Sleep(20 * time.Second)
+		if b.committed(0) != records || b.committed(1) != records || ended.Load() != 2 {
+			t.Errorf("committed %d and %d, want %d; %d handlers that hang ended", b.committed(0), b.committed(1), records, ended.Load())
+		}
+		_, _ = stopOther(), stop()
+	})
+}
+
 // refuseCommit answers a commit.
 func refuseCommit(request *kmsg.OffsetCommitRequest, code *kerr.Error) kmsg.Response {
 	response := request.ResponseKind().(*kmsg.OffsetCommitResponse)
