@@ -235,6 +235,7 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	context.AfterFunc(pollCtx, c.haltAll) // at once: a handover that is under way may keep us from the drain for long
 	watching, stopWatching := context.WithCancel(context.Background())
 	var watchers sync.WaitGroup
+	watchers.Go(func() { c.markRegularly(watching) })
 	watchers.Go(func() { c.watchStalls(watching) })
 	watchers.Go(func() { c.watchLag(watching, client) })
 	defer watchers.Wait()

@@ -25,33 +25,32 @@ type partition struct {
 	stop   chan struct{} // closed: start nothing new
 	done   chan struct{} // closed by the last worker at its end
 
-	mu      sync.Mutex
-	ready   sync.Cond // for the idle worker: there may be work, or the partition stopped
-	workers int       // goroutines
-	idle    bool      // one of them waits for ready
-	queue   []*kgo.Record
-	due     []*task              // begun, to be worked on before the queue
-	inHand  []*task              // all that are begun and not settled
-	spare   *task                // to be used again
-	lanes   map[uint64][]waiting // for each key with a record in hand: those behind it
-	behind  int                  // how many these are
-	tracker tracker
-	mark    map[string]map[int32]kgo.EpochOffset // what may be committed, as franz-go takes it; filled in for each mark
-	earlier progress                             // what earlier owners have done of what is still to be fetched
-	queued  int64                                // the cost of all that is fetched and not settled
-	stopped bool
-	fenced  bool  // commit nothing more: the partition may be another member's
-	left    bool  // a record in hand was not settled
-	parked  int64 // what was queued when fetching was paused; 0 while it is not
-	lent    int64 // by how much the budget's limit is raised for a paused partition: half of what it holds
-	status  status
+	mu       sync.Mutex
+	ready    sync.Cond // for the idle worker: there may be work, or the partition stopped
+	workers  int       // goroutines
+	idle     bool      // one of them waits for ready
+	queue    []*kgo.Record
+	due      []*task              // begun, to be worked on before the queue
+	inHand   []*task              // all that are begun and not settled
+	spare    *task                // to be used again
+	lanes    map[uint64][]waiting // for each key with a record in hand: those behind it
+	behind   int                  // how many these are
+	tracker  tracker
+	earlier  progress // what earlier owners have done of what is still to be fetched
+	queued   int64    // the cost of all that is fetched and not settled
+	stopped  bool
+	fenced   bool  // commit nothing more: the partition may be another member's
+	unmarked bool  // more is done than is marked
+	left     bool  // a record in hand was not settled
+	parked   int64 // what was queued when fetching was paused; 0 while it is not
+	lent     int64 // by how much the budget's limit is raised for a paused partition: half of what it holds
+	status   status
 }
 
 func newPartition(c *consumer, client *kgo.Client, topic string, id int32, previous <-chan struct{}) *partition {
 	p := &partition{
 		c: c, client: client, topic: topic, id: id, previous: previous,
 		stop: make(chan struct{}), done: make(chan struct{}), lanes: map[uint64][]waiting{},
-		mark: map[string]map[int32]kgo.EpochOffset{topic: {}},
 	}
 	p.ctx, p.cancel = context.WithCancelCause(c.handlerCtx)
 	p.ready.L = &p.mu
@@ -177,17 +176,32 @@ func (p *partition) account(t *task, cost int64, settled bool) (resumed bool) {
 	return resumed
 }
 
-// pass notes that the record at place is done, and marks what may be committed by that. The lock, which the caller holds,
-// keeps a late completion from marking a partition that was taken away: the mark would rewind the new owner's commits.
+// pass notes that the record at place is done. The caller holds p.mu.
 func (p *partition) pass(place int64) {
 	if !p.tracker.finish(place) {
 		return
 	}
 	p.status.position, p.status.guessed = p.tracker.position(), false
-	if !p.fenced {
-		p.mark[p.topic][p.id] = kgo.EpochOffset{Epoch: p.tracker.upTo.epoch, Offset: p.tracker.upTo.offset + 1}
-		p.client.MarkCommitOffsets(p.mark)
+	p.unmarked = true
+}
+
+// mark lets the next periodic commit have all that is done. The lock keeps a late completion from marking a partition that was taken
+// away: the mark would rewind the new owner's commits.
+func (p *partition) mark() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.markDone()
+}
+
+// markDone is mark with p.mu held.
+func (p *partition) markDone() {
+	if p.fenced || !p.unmarked {
+		return
 	}
+	p.unmarked = false
+	p.client.MarkCommitOffsets(map[string]map[int32]kgo.EpochOffset{
+		p.topic: {p.id: {Epoch: p.tracker.upTo.epoch, Offset: p.tracker.upTo.offset + 1}},
+	})
 }
 
 func (p *partition) log(level slog.Level, text string, r *kgo.Record, attrs ...slog.Attr) {
@@ -221,7 +235,15 @@ func (p *partition) stopQueue() (resumed bool) {
 	return resumed
 }
 
-// fence makes late completions count for nothing.
+// seal marks what is done, for the commit of the handover, and makes late completions count for nothing.
+func (p *partition) seal() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.markDone()
+	p.fenced = true
+}
+
+// fence makes all that is not marked count for nothing.
 func (p *partition) fence() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

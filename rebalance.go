@@ -201,7 +201,7 @@ func (c *consumer) drain(leaving []*partition) {
 	}
 	stuck := awaitWorkers(late, drainGrace)
 	for _, p := range leaving {
-		p.fence()
+		p.seal()
 	}
 	c.abandon(stuck)
 	for _, p := range late {

@@ -13,7 +13,25 @@ const (
 	stallChecks    = 4                // in each StallTimeout
 	lagAge         = 10 * time.Second // how old a partition's known end may be while somebody asks for it
 	lagAskedLately = time.Minute      // how long after a question somebody counts as asking; scrapes come every 15 s to 1 min
+	marks          = 4                // in each CommitInterval
 )
+
+// markRegularly marks what is done, for franz-go's periodic commits: some times between two of them, and not with each record, which
+// would have all workers wait for one lock. It runs until Start is about to return.
+func (c *consumer) markRegularly(ctx context.Context) {
+	ticker := time.NewTicker(max(c.cfg.CommitInterval/marks, time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for _, p := range c.assignedNow() {
+			p.mark()
+		}
+	}
+}
 
 // watchStalls names handlers that don't return, and says when a restart would be better. It runs until Start is about to
 // return.
