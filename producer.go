@@ -53,7 +53,8 @@ func (p *Producer[T]) Use(plugins ...ProducerPlugin) { p.core.use(plugins) }
 // alone, and nothing was sent. Everything that may go away is retried for up to DeliveryTimeout.
 func (p *Producer[T]) Publish(ctx context.Context, msg Message[T]) error {
 	result := make(chan error, 1)
-	r := p.publish(ctx, msg, func(_ *kgo.Record, err error) { result <- err })
+	out := &outgoing{done: func(err error) { result <- err }}
+	p.publish(ctx, msg, out)
 	select {
 	case err := <-result:
 		return err
@@ -63,7 +64,7 @@ func (p *Producer[T]) Publish(ctx context.Context, msg Message[T]) error {
 	case err := <-result:
 		return err
 	default:
-		return publishError(r, p.core.client.unknown(ctx))
+		return publishError(&out.sent, p.core.client.unknown(ctx))
 	}
 }
 
@@ -72,25 +73,38 @@ func (p *Producer[T]) Publish(ctx context.Context, msg Message[T]) error {
 // Messages of one key are stored in the order of the calls. done may be nil. It runs on the client's goroutine and must
 // not block; it may be called before PublishAsync returns.
 func (p *Producer[T]) PublishAsync(ctx context.Context, msg Message[T], done func(msg Message[T], err error)) {
-	p.publish(ctx, msg, func(r *kgo.Record, err error) {
-		if done == nil {
-			return
-		}
-		msg.Topic, msg.Partition, msg.Offset = r.Topic, r.Partition, r.Offset
-		msg.Headers, msg.Timestamp = r.Headers, r.Timestamp
-		done(msg, err)
-	})
+	pending := &unattended[T]{msg: msg, told: done}
+	pending.done = pending.tell
+	p.publish(ctx, msg, &pending.outgoing)
+}
+
+// unattended is a message for which nobody waits.
+type unattended[T any] struct {
+	outgoing
+	msg  Message[T]
+	told func(Message[T], error) // may be nil
+}
+
+func (u *unattended[T]) tell(err error) {
+	if u.told == nil {
+		return
+	}
+	msg, r := &u.msg, &u.sent
+	msg.Topic, msg.Partition, msg.Offset = r.Topic, r.Partition, r.Offset
+	msg.Headers, msg.Timestamp = r.Headers, r.Timestamp
+	u.told(*msg, err)
 }
 
 // PublishBatch publishes messages in order and returns nil once all are stored. Otherwise the error joins one
 // [PublishError] for each message that was not; the others were.
 func (p *Producer[T]) PublishBatch(ctx context.Context, msgs ...Message[T]) error {
 	results := make([]chan error, len(msgs))
-	records := make([]*kgo.Record, len(msgs))
+	sent := make([]outgoing, len(msgs))
 	for i, msg := range msgs {
 		result := make(chan error, 1)
 		results[i] = result
-		records[i] = p.publish(ctx, msg, func(_ *kgo.Record, err error) { result <- err })
+		sent[i].done = func(err error) { result <- err }
+		p.publish(ctx, msg, &sent[i])
 	}
 	var failures []error
 	for i, result := range results {
@@ -104,7 +118,7 @@ func (p *Producer[T]) PublishBatch(ctx context.Context, msgs ...Message[T]) erro
 		case err := <-result:
 			failures = append(failures, err)
 		case <-ctx.Done():
-			failures = append(failures, publishError(records[i], p.core.client.unknown(ctx)))
+			failures = append(failures, publishError(&sent[i].sent, p.core.client.unknown(ctx)))
 		}
 	}
 	return errors.Join(failures...)
@@ -118,11 +132,12 @@ func (p *Producer[T]) Flush(ctx context.Context) error { return p.core.client.Fl
 // published after it fail with [ErrClosed]. Further calls wait for the first and return what it returned.
 func (p *Producer[T]) Close() error { return p.core.close() }
 
-// publish encodes the message and sends it through the middleware. done is called exactly once.
-func (p *Producer[T]) publish(ctx context.Context, msg Message[T], done func(*kgo.Record, error)) *kgo.Record {
+// publish encodes the message and sends it through the middleware. out.done is called exactly once.
+func (p *Producer[T]) publish(ctx context.Context, msg Message[T], out *outgoing) {
 	const ours = 2 // the message id and the content type
 	headers := append(make([]kgo.RecordHeader, 0, len(msg.Headers)+ours), msg.Headers...)
-	out := &outgoing{sent: kgo.Record{Topic: p.core.cfg.Topic, Headers: withMessageID(headers), Timestamp: msg.Timestamp}, core: p.core, done: done}
+	out.core = p.core
+	out.sent = kgo.Record{Topic: p.core.cfg.Topic, Headers: withMessageID(headers), Timestamp: msg.Timestamp}
 	r := &out.sent
 	if msg.Key != "" {
 		r.Key = []byte(msg.Key)
@@ -135,7 +150,6 @@ func (p *Producer[T]) publish(ctx context.Context, msg Message[T], done func(*kg
 		}
 	}
 	p.core.publish(ctx, out, err)
-	return r
 }
 
 func (p *Producer[T]) encode(msg Message[T]) ([]byte, error) {
@@ -278,7 +292,7 @@ type outgoing struct {
 	core  *publisher
 	began time.Time
 	told  atomic.Bool
-	done  func(*kgo.Record, error)
+	done  func(error)
 }
 
 // finish tells the outcome, the first time: middleware may say done twice, which it should not.
@@ -290,7 +304,7 @@ func (o *outgoing) finish(err error) {
 	if err != nil {
 		err = publishError(&o.sent, err)
 	}
-	o.done(&o.sent, err)
+	o.done(err)
 }
 
 // deliver is the innermost PublishFunc.
@@ -308,7 +322,11 @@ func (p *publisher) deliver(ctx context.Context, r *Record, done func(error)) {
 			return
 		}
 	}
-	p.client.produce(ctx, r.Record, func(err error) { p.settle(r, err, done, p.client.produceLetter) })
+	settled := done
+	if p.cfg.DLQTopic != "" {
+		settled = func(err error) { p.settle(r, err, done, p.client.produceLetter) }
+	}
+	p.client.produce(ctx, r.Record, settled)
 }
 
 // settle tells the outcome. What the brokers refuse for what it is goes to the dead letter topic first.
