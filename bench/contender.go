@@ -91,7 +91,7 @@ func (f *firstError) get() error {
 
 // contenders are all there are, in the report's order.
 func contenders() []contender {
-	list := []contender{library, libraryByKey, kgoPartitions, kgoPoll, watermillRouter, kafkaGo, saramaGroup}
+	list := []contender{library, libraryByKey, libraryV2, kgoPartitions, kgoPoll, kgoHeaders, watermillRouter, kafkaGo, saramaGroup}
 	return append(list, confluentContenders()...)
 }
 

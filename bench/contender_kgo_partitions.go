@@ -24,7 +24,7 @@ var kgoPartitions = contender{
 		defer client.CloseAllowingRebalance() // revokes what is left
 		return s.run(ctx, client)
 	},
-	newPublisher: newKgoPublisher,
+	newPublisher: func(p producing) (publisher, error) { return newKgoPublisher(p) },
 }
 
 // split hands what polls bring to the partitions' goroutines. A poll and a callback exclude each other, so that workers needs

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/codec/jsonv2"
 )
 
 // This library with its defaults. It has no dead letter topic, so that a record that fails ends the run, and logs only
@@ -17,9 +18,21 @@ var library = contender{
 	consuming: "defaults: Concurrency 1, which is a goroutine for each partition; CommitInterval 1s; no DLQTopic",
 	producing: "defaults: acks from all, idempotent, snappy, no linger, 50,000 messages buffered; PublishAsync or Publish",
 	consume: func(ctx context.Context, c consuming) error {
-		return consumeWithLibrary(ctx, c, 1)
+		return consumeWithLibrary(ctx, c, 1, kafka.JSON[order]())
 	},
-	newPublisher: newLibraryPublisher,
+	newPublisher: func(p producing) (publisher, error) { return newLibraryPublisher(p, kafka.JSON[order]()) },
+}
+
+var libraryV2 = contender{
+	name: "library-v2", module: "github.com/skeji/kafka/codec/jsonv2",
+	workloads: []string{"drain", "produce-async"},
+	lanes:     partitions,
+	consuming: "the same with the codec of encoding/json/v2",
+	producing: "the same with the codec of encoding/json/v2",
+	consume: func(ctx context.Context, c consuming) error {
+		return consumeWithLibrary(ctx, c, 1, jsonv2.Codec[order]())
+	},
+	newPublisher: func(p producing) (publisher, error) { return newLibraryPublisher(p, jsonv2.Codec[order]()) },
 }
 
 // 12 times 128 is more lanes than there are keys, and for 1,000 keys few partitions have more than 100.
@@ -31,19 +44,19 @@ var libraryByKey = contender{
 	lanes:     partitions * fittingConcurrency,
 	consuming: "the same with Concurrency 128: keys of one partition are handled side by side",
 	consume: func(ctx context.Context, c consuming) error {
-		return consumeWithLibrary(ctx, c, fittingConcurrency)
+		return consumeWithLibrary(ctx, c, fittingConcurrency, kafka.JSON[order]())
 	},
 }
 
 var warnings = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 
-func consumeWithLibrary(ctx context.Context, c consuming, concurrency int) error {
+func consumeWithLibrary(ctx context.Context, c consuming, concurrency int, codec kafka.Codec[order]) error {
 	cfg := kafka.NewConsumerConfig(c.topic, c.group, c.brokers...)
 	cfg.DLQTopic = ""
 	cfg.Concurrency = concurrency
 	cfg.CommitInterval = commitInterval
 	cfg.Logger = warnings
-	consumer, err := kafka.NewConsumer(cfg, func(_ context.Context, msg kafka.Message[order]) error {
+	consumer, err := kafka.NewConsumerWithCodec(cfg, codec, func(_ context.Context, msg kafka.Message[order]) error {
 		c.handle(msg.Value)
 		return nil
 	})
@@ -60,10 +73,10 @@ type libraryPublisher struct {
 	failed   firstError
 }
 
-func newLibraryPublisher(p producing) (publisher, error) {
+func newLibraryPublisher(p producing, codec kafka.Codec[order]) (publisher, error) {
 	cfg := kafka.NewProducerConfig(p.topic, p.brokers...)
 	cfg.Logger = warnings
-	producer, err := kafka.NewProducer[order](cfg)
+	producer, err := kafka.NewProducerWithCodec(cfg, codec)
 	if err != nil {
 		return nil, err
 	}
