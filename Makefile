@@ -5,7 +5,7 @@ MODULES := . $(filter-out tools/,$(dir $(wildcard */go.mod */*/go.mod)))
 STATICCHECK := go tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 
 .NOTPARALLEL:
-.PHONY: help test unit integration chaos simulate codes plants check fmt vet fix staticcheck tidy deps alerts bench fuzz
+.PHONY: help test unit integration chaos simulate codes plants check fmt vet fix staticcheck tidy deps alerts bench compare fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ unit: ## the tests that need nothing but Go
 	go test -race ./...
 	cd middleware/tracing && go test -race ./...
 	cd codec/jsonv2 && go test -race ./...
-	cd bench && go test ./...  # its tests of contenders need a broker, and skip
+	cd bench && go test ./...
 
 # -count=1: a result from the cache says nothing about the broker that is there now.
 # No package list: only then does go test show which broker served, or that none did.
@@ -70,6 +70,9 @@ alerts: ## the alert rules and their tests, with Prometheus' promtool
 
 bench: ## the root module's benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+
+compare: ## this library and other clients, side by side on the broker of KAFKA_BROKERS: an hour or less
+	cd bench && go run .
 
 fuzz: ## each fuzz target of the root module, for FUZZTIME (20s)
 	@set -e; pkgs=$$(go list ./...); for pkg in $$pkgs; do \
