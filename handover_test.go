@@ -195,6 +195,44 @@ func TestASessionBeginsAfterTheCommitsOfTheOneBefore(t *testing.T) {
 	})
 }
 
+// A periodic commit that comes between a handover's and its end says nothing of the partition any more: it would say that nothing is
+// done beyond the offset.
+func TestNoPeriodicCommitFollowsAHandovers(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		const records = 100
+		for id := range int32(2) {
+			b.seed(id, records)
+			b.commit(id, 10, nil)
+		}
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.DrainTimeout, cfg.Concurrency = 300*time.Millisecond, time.Second, 2
+		var done atomic.Int32
+		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+			if msg.Offset == 10 {
+				time.Sleep(30 * time.Second)
+			}
+			done.Add(1)
+			return nil
+		}, ConsumerHooks{OffsetsCommitted: func(error) {
+			time.Sleep(time.Second) // as a process may that has to wait for a processor
+		}})
+		time.Sleep(5 * time.Second)
+		if n := done.Load(); n != 2*(records-11) {
+			t.Errorf("%d records are done: the test proves nothing", n)
+		}
+		var again atomic.Int32
+		_, stopOther := b.start(cfg, func(context.Context, Message[numbered]) error {
+			again.Add(1)
+			return nil
+		})
+		time.Sleep(40 * time.Second)
+		if n := again.Load(); n != 1 {
+			t.Errorf("%d records were handled by the next owner, want the one that hangs", n)
+		}
+		_, _ = stopOther(), stop()
+	})
+}
+
 // A handler that ignores its context ends long after its partition was handed over. Its member goes on committing others.
 func TestAHandoverFencesWhatFinishesAfterIt(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {

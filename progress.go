@@ -100,7 +100,7 @@ func (p *partition) known() progress {
 }
 
 // progressBeyond tells whether records are known to be done beyond the first that is not, and where that is. What earlier owners
-// have told counts: a periodic commit during the drain may have been without it.
+// have told counts.
 func (p *partition) progressBeyond() (at kgo.EpochOffset, ahead bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -118,8 +118,26 @@ func (c *consumer) beforePeriodicCommit(client *kgo.Client, request *kmsg.Offset
 	if member, generation := client.GroupMetadata(); member != request.MemberID || generation != request.Generation {
 		return context.Canceled
 	}
+	if !c.dropUnassigned(request) {
+		return context.Canceled
+	}
 	c.tellProgress(request, nil)
 	return nil
+}
+
+// dropUnassigned takes out of a periodic commit what is being handed over, or was: the handover's own commit tells of progress, and
+// this one would say that there is none. It returns false if nothing is left.
+func (c *consumer) dropUnassigned(request *kmsg.OffsetCommitRequest) (left bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range request.Topics {
+		topic := &request.Topics[i]
+		topic.Partitions = slices.DeleteFunc(topic.Partitions, func(p kmsg.OffsetCommitRequestTopicPartition) bool {
+			return c.partitions[p.Partition] == nil
+		})
+		left = left || len(topic.Partitions) > 0
+	}
+	return left
 }
 
 // tellProgress puts the progress of partitions into the request that commits their offsets. leaving are those that are not

@@ -19,7 +19,7 @@ func (b *bubble) commit(partition int32, offset int64, metadata *string) {
 	topic := kmsg.NewOffsetCommitRequestTopic()
 	topic.Topic = "orders"
 	commit := kmsg.NewOffsetCommitRequestTopicPartition()
-	commit.Partition, commit.Offset, commit.LeaderEpoch, commit.Metadata = partition, offset, -1, metadata
+	commit.Partition, commit.Offset, commit.LeaderEpoch, commit.Metadata = partition, offset, 0, metadata
 	topic.Partitions = append(topic.Partitions, commit)
 	request.Topics = append(request.Topics, topic)
 	client := b.raw(kgo.MaxVersions(kversion.V3_4_0())) // later ones name topics by their ids

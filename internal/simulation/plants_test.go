@@ -59,6 +59,7 @@ var plants = []plant{
 	{"does not look at the answer to a handover's commit", "rebalance.go", "		default:\n			return asked, err\n", "		default:\n			return asked, nil\n", "TestALastCommitThatFailsIsAnError", nil},
 	{"joins again while a commit is under way", "rebalance.go", "	c.awaitPeriodicCommits(ctx, client)\n", "", "TestASessionBeginsAfterTheCommitsOfTheOneBefore", nil},
 	{"commits what finishes after the handover", "rebalance.go", "		p.seal()\n	}\n	c.abandon(stuck)\n", "		p.mark()\n	}\n	c.abandon(stuck)\n", "TestAHandoverFencesWhatFinishesAfterIt", nil},
+	{"commits what it hands over a second time", "progress.go", "			return c.partitions[p.Partition] == nil\n", "			return false\n", "TestNoPeriodicCommitFollowsAHandovers", nil},
 	{"gives a handover's commit up in a new epoch", "rebalance.go", "!gone || errors.Is(err, kerr.StaleMemberEpoch)\n", "!gone\n", "TestAHandoversCommitIsTriedAgain", nil},
 	{"does not give back the memory of what it drops", "lanes.go", "	p.queued -= cost\n	p.c.queued.give(cost)\n}", "	p.queued -= cost\n}", "TestNothingFollowsARecordThatFailsForGood", nil},
 	{"puts a retry behind the queue", "settle.go", "		p.sleep(t, delay)\n	}\n", "		p.mu.Lock()\n		p.queue = append(p.queue, t.record)\n		p.mu.Unlock()\n		return t.ends(OutcomeHandled), true\n	}\n", "", []string{"REORDERED", "COMMITTED AHEAD"}},
