@@ -128,7 +128,8 @@ func (p *partition) workBatches(b *batch) {
 	close(p.done)
 }
 
-// nextBatch waits for MaxBatchSize records, or MaxBatchWait after the first. It returns nil when the worker is to end.
+// nextBatch waits for MaxBatchSize records, or MaxBatchWait after the first, or until the queues are full: nothing more would come
+// then. Whose records fill them is told so by enqueue. It returns nil when the worker is to end.
 func (p *partition) nextBatch() *batch {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,7 +138,7 @@ func (p *partition) nextBatch() *batch {
 	due := patience == 0
 	for !p.stopped {
 		n := len(p.queue)
-		if n >= size || n > 0 && due {
+		if n >= size || n > 0 && (due || p.c.queued.room() <= 0) {
 			return p.beginBatch(min(n, size))
 		}
 		if n > 0 && alarm == nil {
@@ -214,7 +215,7 @@ func (p *partition) tryTogether(b *batch) {
 		t.verdict = judge(ErrNotHandled)
 	}
 	first := b.group[0]
-	p.become(first, ActivityHandling) // for all of them: who looks for stalls names one
+	p.become(first, ActivityHandling, first.attempt+1) // for all of them: who looks for stalls names one
 	g := &gathering{p: p, left: b.group}
 	defer func() {
 		if b.suspect = g.arrived; !g.unnamed { // only those that the end of the goroutine took along, if it did
@@ -226,7 +227,7 @@ func (p *partition) tryTogether(b *batch) {
 	}()
 	for g.next() {
 	}
-	p.become(first, ActivityIdle)
+	p.become(first, ActivityIdle, first.attempt)
 }
 
 // judgeFirst settles the group's first task, or puts it to those that are to be tried again. It returns false if it has to be left.
@@ -242,6 +243,9 @@ func (p *partition) judgeFirst(b *batch) bool {
 		b.oneByOne = true
 		p.c.hooks.retryScheduled(t.ctx, t.record, Retry{t.attempt, 0, t.verdict.err})
 	default:
+		if t.verdict.err != nil {
+			p.become(t, ActivityIdle, t.attempt) // its letter, should it get one, is of this attempt
+		}
 		end, over := p.conclude(t)
 		if over && end.Outcome == OutcomeLeft {
 			return false
@@ -276,7 +280,7 @@ func (p *partition) regroup(b *batch) bool {
 	}
 	b.again, b.pause, b.oneByOne, b.advanced = nil, 0, false, false
 	if pause > 0 {
-		p.become(again[0], ActivityBackoff)
+		p.become(again[0], ActivityBackoff, again[0].attempt)
 		if !wait(pause, p.stop) {
 			return false
 		}
@@ -293,8 +297,21 @@ func (p *partition) failedWithOthers(b *batch, t *task) bool {
 	return final && len(b.suspect) > 1 && p.ctx.Err() == nil && slices.Contains(b.suspect, t)
 }
 
-// leave lets all go that is not settled.
+// leave lets all go that is not settled. What the handler has done counts, though something before it is left: the commit tells
+// the next owner.
 func (p *partition) leave(b *batch) {
+	for b.tried && len(b.group) > 0 {
+		t := b.group[0]
+		b.group = b.group[1:]
+		switch {
+		case t.verdict.err == nil:
+			p.end(t, t.ends(OutcomeHandled))
+		case t.verdict.class == ClassBusiness && p.ctx.Err() == nil:
+			p.end(t, t.ends(OutcomeRejected))
+		default:
+			b.again = append(b.again, t)
+		}
+	}
 	for _, group := range slices.Concat([][]*task{b.again, b.group}, b.rest) {
 		for _, t := range group {
 			p.end(t, t.ends(OutcomeLeft))
@@ -317,8 +334,8 @@ func (p *partition) putDown(t *task) {
 }
 
 // become notes what is done with a task of a batch.
-func (p *partition) become(t *task, activity Activity) {
+func (p *partition) become(t *task, activity Activity, attempt int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t.stage.become(activity, t.attempt+1)
+	t.stage.become(activity, attempt)
 }

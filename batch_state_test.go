@@ -1,0 +1,109 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Nothing more comes while the queues are full: a batch that can't become full does not wait for that.
+func TestFullQueuesEndABatchsWait(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 100)
+		b.seed(1, 100)
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.MaxQueuedRecords, cfg.MaxBatchWait = time.Hour, 20, time.Hour
+		var got batches
+		stop := b.startBatches(cfg, got.handle(nil))
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil || b.committed(0)+b.committed(1) < 180 {
+			t.Errorf("Start returned %v, committed %d and %d: batches %s", err, b.committed(0), b.committed(1), got.String())
+		}
+	})
+}
+
+// What the handler has done is not handled again, though a message before it ended Start.
+func TestOfABatchOnlyWhatFailedIsLeft(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 5)
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.DLQTopic = time.Hour, ""
+		var ends []string
+		stop := b.startBatches(cfg, func(context.Context, []Message[numbered]) error {
+			return BatchError{1: NewPermanentError("never", nil), 2: NewBusinessError("declined", nil), 3: NewTransientError("later", nil)}
+		}, settlements(&ends))
+		time.Sleep(time.Minute)
+		if err := stop(); err == nil {
+			t.Error("Start returned nil")
+		}
+		slices.Sort(ends)
+		if got := fmt.Sprint(ends); got != "[0 handled 1 left 2 rejected 3 left 4 handled]" {
+			t.Errorf("they ended as %s", got)
+		}
+		var got batches
+		stop = b.startBatches(cfg, got.handle(nil))
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil || got.String() != "[[1 3]]" || b.committed(0) != 5 {
+			t.Errorf("the next Start returned %v, committed %d: batches %s", err, b.committed(0), got.String())
+		}
+	})
+}
+
+func settlements(ends *[]string) ConsumerHooks {
+	return ConsumerHooks{RecordSettled: func(_ context.Context, r *kgo.Record, s Settlement) {
+		*ends = append(*ends, fmt.Sprintf("%d %s", r.Offset, s.Outcome))
+	}}
+}
+
+// Health tells of the attempt that was made, of each message of a batch.
+func TestHealthCountsABatchsAttempts(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 2)
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.MaxRetries = time.Hour, 1
+		consumer, err := NewBatchConsumer(cfg, func(_ context.Context, batch []Message[numbered]) error {
+			failed := BatchError{}
+			for i, msg := range batch {
+				failed[i] = NewPermanentError("never", nil)
+				if msg.Attempt == 1 {
+					failed[i] = NewTransientError("later", nil).WithRetryAfter(time.Minute)
+				}
+			}
+			return failed
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var said []string
+		ask := func() {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, p := range consumer.Health().Partitions {
+				if p.Partition == 0 {
+					said = append(said, fmt.Sprintf("%s of %d, attempt %d", p.Activity, p.Offset, p.Attempt))
+				}
+			}
+		}
+		consumer.Use(ConsumerHooks{DeadLetters: func(next PublishFunc) PublishFunc {
+			return func(ctx context.Context, r *Record, done func(error)) {
+				ask()
+				next(ctx, r, done)
+			}
+		}})
+		stop := b.run(consumer.Consumer)
+		time.Sleep(30 * time.Second)
+		ask()
+		time.Sleep(5 * time.Minute)
+		_ = stop()
+		want := []string{"backoff of 0, attempt 1", "dead_letter of 0, attempt 2", "dead_letter of 1, attempt 2"}
+		if !slices.Equal(said, want) {
+			t.Errorf("health said %q, want %q", said, want)
+		}
+	})
+}
