@@ -8,24 +8,29 @@
 //
 //   - the name of a struct's field in another case (it is an unknown name, and ignored): {"ID":1} for a field named id
 //   - an object with a name twice; encoding/json takes the last
-//   - invalid UTF-8; encoding/json puts U+FFFD in its place
+//   - invalid UTF-8; encoding/json puts U+FFFD in its place, and does so when it writes, too
 //   - an array of another length than the Go array's
-//   - a string that holds an array of bytes as numbers: a [N]byte is base64, as a []byte is
-//   - a time.Duration, without a format in the field's tag
-//   - a bool or a string in a string, for a field with the string option, which is for numbers alone
+//   - an array of numbers for bytes: [N]byte and []byte are base64 alone
+//   - a time.Duration, without a format in the field's tag; it is not written either
+//   - a bool or a string with the string option in its field's tag, which is for numbers alone; it is not written either
+//   - a struct type that has fields, but none that is exported, or two of one name, or a malformed tag; it is not written either
 //
 // What it writes differently:
 //
-//   - nil slices and maps are [] and {}, not null
-//   - omitempty leaves out what is empty in JSON (null, "", {}, []), and not false, 0 or a nil pointer's like: that is omitzero
+//   - nil slices and maps are [] and {}, not null, and a nil []byte is ""
+//   - [N]byte is base64, not an array of numbers
+//   - omitempty leaves out what is empty in JSON (null, "", {}, []), and not false or 0: that is omitzero
 //   - the entries of maps come in any order
-//   - <, > and & are not escaped
+//   - <, >, &, U+2028 and U+2029 are not escaped
 //   - MarshalJSON with a pointer receiver is called for values, too
 //
 // Options change each of these; see [json.Options]. All of encoding/json's behavior at once is DefaultOptionsV1 of the module's
 // package v1, at some of the speed:
 //
 //	jsonv2.Codec[Booking](jsonv1.DefaultOptionsV1())
+//
+// Up to Go 1.26, no option does so for encoding/json's Number, which is a string here, read and written: with DefaultOptionsV1,
+// package v1's own Number is a number.
 package jsonv2
 
 import (
@@ -39,7 +44,8 @@ import (
 )
 
 // Codec returns a codec of JSON with options. As [kafka.JSON] it refuses an empty value and JSON null, ignores unknown fields unless
-// json.RejectUnknownMembers(true) is among the options, and its errors never hold any of the value.
+// json.RejectUnknownMembers(true) is among the options, and its errors hold none of the value, but for what the value's own methods
+// say when they fail to write it.
 func Codec[T any](options ...json.Options) kafka.Codec[T] {
 	return codec[T]{json.JoinOptions(options...)}
 }
@@ -50,6 +56,7 @@ func (codec[T]) ContentType() string { return "application/json" }
 
 func (c codec[T]) Encode(value T) ([]byte, error) {
 	data, err := json.Marshal(value, c.options)
+	err = withoutNames(err)
 	if err == nil && isNull(data) {
 		err = errors.New("value is null in JSON, which receivers refuse; send a tombstone to delete a key")
 	}
@@ -70,6 +77,21 @@ func (c codec[T]) Decode(data []byte, value *T) error {
 		return &kafka.DecodeError{Reason: "JSON null, want a value"}
 	}
 	return nil
+}
+
+// withoutNames takes out of an error where it came: that names the keys of maps, which are part of the value.
+func withoutNames(err error) error {
+	switch e := err.(type) {
+	case *json.SemanticError:
+		nameless := *e
+		nameless.JSONPointer, nameless.JSONValue, nameless.Err = "", nil, withoutNames(e.Err)
+		return &nameless
+	case *jsontext.SyntacticError:
+		nameless := *e
+		nameless.JSONPointer = ""
+		return &nameless
+	}
+	return err
 }
 
 // isNull tells whether valid JSON is null.

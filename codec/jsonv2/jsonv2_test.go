@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"net/netip"
 	"reflect"
@@ -73,6 +74,21 @@ type (
 	sparse struct {
 		N int `json:",omitempty"`
 	}
+	quoted struct {
+		S string `json:",string"`
+	}
+	blob   struct{ All []byte }
+	closed struct{ n int }
+	twice  struct {
+		A int `json:"B"`
+		B int
+	}
+	malformed struct {
+		A int `json:"a,omitempty,"`
+	}
+	optional struct {
+		N *int `json:",omitempty"`
+	}
 	unsorted map[int]int
 	pointer  struct{ byPointer }
 )
@@ -106,23 +122,34 @@ func TestDifferencesFromEncodingJSON(t *testing.T) {
 		value  any    // what is written
 		v1, v2 string // what comes of it
 	}{
-		"names in another case":          {both[named], `{"id":1}`, nil, "{1}", "{0}"},
-		"a name twice":                   {both[named], `{"ID":1,"ID":2}`, nil, "{2}", refused},
-		"invalid UTF-8":                  {both[string], "\"a\xff\"", nil, "a\ufffd", refused},
-		"a shorter array":                {both[fixed], `{"Three":[1,2]}`, nil, "{[1 2 0]}", refused},
-		"a longer array":                 {both[fixed], `{"Three":[1,2,3,4]}`, nil, "{[1 2 3]}", refused},
-		"an array of bytes as numbers":   {both[digest], `{"Sum":[1,2]}`, nil, "{[1 2]}", refused},
-		"a duration":                     {both[timed], `{"For":1}`, nil, "{1ns}", refused},
-		"a bool in a string":             {both[flagged], `{"On":"true"}`, nil, "{true}", refused},
-		"writes a duration":              {both[timed], "", timed{1}, `{"For":1}`, refused},
-		"writes an array of bytes":       {both[digest], "", digest{[2]byte{1, 2}}, `{"Sum":[1,2]}`, `{"Sum":"AQI="}`},
-		"writes a nil slice":             {both[listed], "", listed{}, `{"All":null}`, `{"All":[]}`},
-		"writes a nil map":               {both[mapped], "", mapped{}, `{"All":null}`, `{"All":{}}`},
-		"writes a zero with omitempty":   {both[sparse], "", sparse{}, `{}`, `{"N":0}`},
-		"writes HTML":                    {both[string], "", "<&>", `"\u003c\u0026\u003e"`, `"<&>"`},
-		"writes by a pointer's method":   {both[pointer], "", pointer{}, `{}`, `"by pointer"`},
-		"the same: a number in a string": {both[counted], `{"N":"1"}`, nil, "{1}", "{1}"},
-		"the same: unknown names":        {both[named], `{"ID":1,"Other":[2]}`, nil, "{1}", "{1}"},
+		"names in another case":                  {both[named], `{"id":1}`, nil, "{1}", "{0}"},
+		"a name twice":                           {both[named], `{"ID":1,"ID":2}`, nil, "{2}", refused},
+		"invalid UTF-8":                          {both[string], "\"a\xff\"", nil, "a\ufffd", refused},
+		"a shorter array":                        {both[fixed], `{"Three":[1,2]}`, nil, "{[1 2 0]}", refused},
+		"a longer array":                         {both[fixed], `{"Three":[1,2,3,4]}`, nil, "{[1 2 3]}", refused},
+		"an array of bytes as numbers":           {both[digest], `{"Sum":[1,2]}`, nil, "{[1 2]}", refused},
+		"bytes as numbers":                       {both[blob], `{"All":[1,2]}`, nil, "{[1 2]}", refused},
+		"a string in a string":                   {both[quoted], `{"S":"\"x\""}`, nil, "{x}", refused},
+		"fields, but none exported":              {both[closed], `{}`, nil, "{0}", refused},
+		"two fields of a name":                   {both[twice], `{"B":1}`, nil, "{1 0}", refused},
+		"a malformed tag":                        {both[malformed], `{"a":1}`, nil, "{1}", refused},
+		"a duration":                             {both[timed], `{"For":1}`, nil, "{1ns}", refused},
+		"a bool in a string":                     {both[flagged], `{"On":"true"}`, nil, "{true}", refused},
+		"writes a duration":                      {both[timed], "", timed{1}, `{"For":1}`, refused},
+		"writes an array of bytes":               {both[digest], "", digest{[2]byte{1, 2}}, `{"Sum":[1,2]}`, `{"Sum":"AQI="}`},
+		"writes a nil []byte":                    {both[blob], "", blob{}, `{"All":null}`, `{"All":""}`},
+		"writes a bool with string":              {both[flagged], "", flagged{true}, `{"On":"true"}`, refused},
+		"writes a string with string":            {both[quoted], "", quoted{"x"}, `{"S":"\"x\""}`, refused},
+		"writes fields, none exported":           {both[closed], "", closed{}, `{}`, refused},
+		"writes a line separator":                {both[string], "", "\u2028", `"\u2028"`, "\"\u2028\""},
+		"writes a nil slice":                     {both[listed], "", listed{}, `{"All":null}`, `{"All":[]}`},
+		"writes a nil map":                       {both[mapped], "", mapped{}, `{"All":null}`, `{"All":{}}`},
+		"writes a zero with omitempty":           {both[sparse], "", sparse{}, `{}`, `{"N":0}`},
+		"the same: a nil pointer with omitempty": {both[optional], "", optional{}, `{}`, `{}`},
+		"writes HTML":                            {both[string], "", "<&>", `"\u003c\u0026\u003e"`, `"<&>"`},
+		"writes by a pointer's method":           {both[pointer], "", pointer{}, `{}`, `"by pointer"`},
+		"the same: a number in a string":         {both[counted], `{"N":"1"}`, nil, "{1}", "{1}"},
+		"the same: unknown names":                {both[named], `{"ID":1,"Other":[2]}`, nil, "{1}", "{1}"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v1, v2 := test.codecs()
@@ -147,6 +174,26 @@ func TestDifferencesFromEncodingJSON(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a json.Number, whatever the options", func(t *testing.T) {
+		if _, same := any(jsonv1.Number("")).(json.Number); same {
+			t.Skip("from Go 1.27 on it is that of version 1")
+		}
+		type measured struct{ N json.Number }
+		for _, c := range []kafka.Codec[measured]{codec.Codec[measured](), codec.Codec[measured](jsonv1.DefaultOptionsV1())} {
+			if data, err := c.Encode(measured{"1"}); err != nil || string(data) != `{"N":"1"}` {
+				t.Errorf("wrote %s (%v)", data, err)
+			}
+			if err := c.Decode([]byte(`{"N":1}`), new(measured)); err == nil {
+				t.Error("read a number")
+			}
+		}
+		type own struct{ N jsonv1.Number }
+		c := codec.Codec[own](jsonv1.DefaultOptionsV1())
+		var got own
+		if data, err := c.Encode(own{"1"}); err != nil || string(data) != `{"N":1}` || c.Decode(data, &got) != nil || got.N != "1" {
+			t.Errorf("wrote %s (%v), read %v", data, err, got)
+		}
+	})
 	t.Run("maps in any order", func(t *testing.T) {
 		many := unsorted{}
 		for i := range 50 {
@@ -242,6 +289,30 @@ func TestNullIsNotWritten(t *testing.T) {
 	if _, err := codec.Codec[chan int]().Encode(nil); err == nil {
 		t.Error("a channel was written")
 	}
+}
+
+type doubling struct{}
+
+func (doubling) MarshalJSON() ([]byte, error) { return []byte(`{"MARK":1,"MARK":2}`), nil }
+
+func TestUnwritableValuesAreNamedWithoutTheValue(t *testing.T) {
+	try := func(name string, encode func() ([]byte, error), part string) {
+		t.Run(name, func(t *testing.T) {
+			_, err := encode()
+			if err == nil || strings.Contains(err.Error(), "MARK") || !strings.Contains(err.Error(), part) {
+				t.Errorf("%v, want it to say %q and not the value", err, part)
+			}
+		})
+	}
+	try("below a map's key", func() ([]byte, error) {
+		return codec.Codec[map[string]float64]().Encode(map[string]float64{"MARK": math.NaN()})
+	}, "float64")
+	try("invalid UTF-8", func() ([]byte, error) {
+		return codec.Codec[map[string]string]().Encode(map[string]string{"MARK": "MARK\xff"})
+	}, "invalid UTF-8")
+	try("a name twice", func() ([]byte, error) {
+		return codec.Codec[map[string]doubling]().Encode(map[string]doubling{"MARK": {}})
+	}, "duplicate")
 }
 
 // BenchmarkDecode is of a value of some 350 bytes.
