@@ -152,8 +152,8 @@ type ConsumerConfig struct {
 	// below the first record that is not done, and what is done beyond it is told in the commit's metadata, so that a clean
 	// handover redelivers nothing of it. A crash may.
 	Concurrency int
-	// MaxBatchSize is how many messages a BatchConsumer's handler gets at most. Default 500, at most 10,000. Kafka:
-	// max.poll.records.
+	// MaxBatchSize is how many messages a BatchConsumer's handler gets at most. Default 500, at most 10,000: while a batch is in
+	// hand, each takes some 3 KB of its partition's stack, with a few middlewares. Kafka: max.poll.records.
 	MaxBatchSize int
 	// MaxBatchWait is how long a BatchConsumer waits after the first message for more, while there are fewer than MaxBatchSize and
 	// MaxQueuedRecords and MaxQueuedBytes let more come. Default 0: it takes those that are there.
