@@ -61,7 +61,7 @@ func TestLateCompletionIsFenced(t *testing.T) {
 		release := make(chan struct{})
 		var running, calls atomic.Int32
 		cfg := b.consumer()
-		_, stop := b.start(cfg, func(ctx context.Context, msg Message[numbered]) error {
+		consumer, stop := b.start(cfg, func(ctx context.Context, msg Message[numbered]) error {
 			if running.Add(1) > 1 {
 				t.Error("two handlers have one record in hand")
 			}
@@ -77,6 +77,7 @@ func TestLateCompletionIsFenced(t *testing.T) {
 			return nil
 		})
 		time.Sleep(time.Second)
+		lost := consumer.core.assignedNow()[0]
 		for range 2 {
 			b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID})
 			time.Sleep(time.Minute) // lost, and assigned again
@@ -85,6 +86,8 @@ func TestLateCompletionIsFenced(t *testing.T) {
 			t.Errorf("%d handlers, want 1", n)
 		}
 		close(release)
+		time.Sleep(time.Second)
+		lost.mark() // by who has seen it assigned, and comes late
 		time.Sleep(2 * time.Minute)
 		if err := stop(); err != nil {
 			t.Errorf("Start returned %v", err)

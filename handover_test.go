@@ -4,6 +4,7 @@ package kafka
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -258,7 +259,7 @@ func TestAHandoverFencesWhatFinishesAfterIt(t *testing.T) {
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.DrainTimeout = 300*time.Millisecond, time.Second
 		var ended atomic.Int32
-		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+		consumer, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
 			if msg.Offset == 0 {
 				time.Sleep(30 * time.Second)
 				ended.Add(1)
@@ -266,6 +267,7 @@ func TestAHandoverFencesWhatFinishesAfterIt(t *testing.T) {
 			return nil
 		})
 		time.Sleep(5 * time.Second)
+		before := consumer.core.assignedNow()
 		_, stopOther := b.start(cfg, func(context.Context, Message[numbered]) error { return nil })
 		time.Sleep(20 * time.Second)
 		mu.Lock()
@@ -276,6 +278,13 @@ func TestAHandoverFencesWhatFinishesAfterIt(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		if b.committed(0) != records || b.committed(1) != records || ended.Load() != 2 {
 			t.Errorf("committed %d and %d, want %d; %d handlers that hang ended", b.committed(0), b.committed(1), records, ended.Load())
+		}
+		after := consumer.core.assignedNow()
+		for _, p := range before { // a mark may come late, too
+			if p.mu.Lock(); p.fenced == slices.Contains(after, p) {
+				t.Errorf("partition %d: fenced %v", p.id, p.fenced)
+			}
+			p.mu.Unlock()
 		}
 		_, _ = stopOther(), stop()
 	})
