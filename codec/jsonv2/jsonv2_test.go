@@ -78,12 +78,13 @@ type (
 		S string `json:",string"`
 	}
 	blob   struct{ All []byte }
-	closed struct{ n int }
+	closed struct{ _ int }
 	twice  struct {
 		A int `json:"B"`
 		B int
 	}
 	malformed struct {
+		//lint:ignore SA5008 that is what is tested
 		A int `json:"a,omitempty,"`
 	}
 	optional struct {
