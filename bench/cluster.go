@@ -71,10 +71,10 @@ func (c *cluster) name(kind string) string {
 
 // newTopic returns when every broker knows the topic and its leaders serve it. Otherwise whoever comes first would meet an
 // error, and some clients wait for seconds then.
-func (c *cluster) newTopic(ctx context.Context, kind string) (string, error) {
+func (c *cluster) newTopic(ctx context.Context, kind string, partitions int) (string, error) {
 	topic := c.name(kind)
 	c.topics = append(c.topics, topic)
-	if err := topics.Ensure(ctx, c.maker, topics.New(topic, partitions)); err != nil {
+	if err := topics.Ensure(ctx, c.maker, topics.New(topic, int32(partitions))); err != nil {
 		return "", err
 	}
 	return topic, untilNil(ctx, readyPatience, func(ctx context.Context) error {
@@ -116,11 +116,11 @@ func (c *cluster) newGroup() string {
 // topicWith returns a topic that holds the batch, and makes it if there is none. Reading it back, to check it, brings it into the
 // page cache and warms the broker up.
 func (c *cluster) topicWith(ctx context.Context, want batch) (string, error) {
-	id := fmt.Sprintf("%s-%d", want.Keys, want.Records)
+	id := fmt.Sprintf("%s-%d-%d", want.Keys, want.Records, want.Partitions)
 	if topic, has := c.filled[id]; has {
 		return topic, nil
 	}
-	topic, err := c.newTopic(ctx, "filled")
+	topic, err := c.newTopic(ctx, "filled", want.Partitions)
 	if err != nil {
 		return "", err
 	}

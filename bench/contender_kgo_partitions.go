@@ -11,7 +11,7 @@ import (
 // goroutine_per_partition_consuming/autocommit_marks does.
 var kgoPartitions = contender{
 	name: baseline, module: "github.com/twmb/franz-go",
-	workloads: []string{"drain", "slow", "produce-async", "produce-sync", "latency"},
+	workloads: []string{"drain", "growth", "slow", "produce-async", "produce-sync", "latency"},
 	lanes:     partitions,
 	consuming: "PollRecords of 10,000, a goroutine for each partition with up to 5 polls' records before it; AutoCommitMarks every 1s, BlockRebalanceOnPoll",
 	producing: "defaults: acks from all, idempotent, snappy, 50,000 records buffered, linger 10ms; linger 0 for produce-sync and latency; Produce or ProduceSync",

@@ -13,7 +13,7 @@ import (
 // warnings.
 var library = contender{
 	name: "library", module: "github.com/skeji/kafka",
-	workloads: []string{"drain", "slow", "produce-async", "produce-sync", "latency"},
+	workloads: []string{"drain", "growth", "slow", "produce-async", "produce-sync", "latency"},
 	lanes:     partitions,
 	consuming: "defaults: Concurrency 1, which is a goroutine for each partition; CommitInterval 1s; no DLQTopic",
 	producing: "defaults: acks from all, idempotent, snappy, no linger, 50,000 messages buffered; PublishAsync or Publish",
@@ -40,7 +40,7 @@ const fittingConcurrency = 128
 
 var libraryByKey = contender{
 	name: "library-by-key", module: "github.com/skeji/kafka",
-	workloads: []string{"slow"},
+	workloads: []string{"growth", "slow"},
 	lanes:     partitions * fittingConcurrency,
 	consuming: "the same with Concurrency 128: keys of one partition are handled side by side",
 	consume: func(ctx context.Context, c consuming) error {

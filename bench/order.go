@@ -8,7 +8,10 @@ import (
 	"time"
 )
 
-const customers = 1000 // the number of keys
+const (
+	customers     = 1000           // the number of keys
+	manyCustomers = 10 * customers // of manyKeys
+)
 
 // order is what every record holds, as about 350 bytes of JSON. All contenders encode and decode this struct with encoding/json.
 type order struct {
@@ -36,7 +39,7 @@ var (
 )
 
 func makeCustomerNames() []string {
-	names := make([]string, customers)
+	names := make([]string, manyCustomers)
 	for i := range names {
 		names[i] = fmt.Sprintf("customer-%05d", i)
 	}
@@ -87,29 +90,34 @@ type keys string
 const (
 	uniformKeys keys = "uniform" // one after another
 	zipfKeys    keys = "zipf"    // few have many: the first has about a fifth of all
+	manyKeys    keys = "many"    // ten times as many, one after another
 )
 
 // sequence returns a function to call once for each order, from the first on. It says the same each time.
 func (k keys) sequence() func(number int) (customer int) {
-	if k == zipfKeys {
+	switch k {
+	case zipfKeys:
 		zipf := rand.NewZipf(rand.New(rand.NewPCG(1, 2)), 1.1, 1, customers-1)
 		return func(int) int { return int(zipf.Uint64()) }
+	case manyKeys:
+		return func(number int) int { return number % manyCustomers }
 	}
 	return func(number int) int { return number % customers }
 }
 
 // batch is what a contender is to handle or publish: the first n orders.
 type batch struct {
-	Keys    keys
-	Records int
-	Sum     uint64 // of all checksums
-	Hottest int    // records of the key that has the most
+	Keys       keys
+	Records    int
+	Partitions int    // of the topic
+	Sum        uint64 // of all checksums
+	Hottest    int    // records of the key that has the most
 }
 
 func newBatch(k keys, records int) batch {
-	b := batch{Keys: k, Records: records}
+	b := batch{Keys: k, Records: records, Partitions: partitions}
 	customer := k.sequence()
-	var counts [customers]int
+	var counts [manyCustomers]int
 	for i := range records {
 		c := customer(i)
 		counts[c]++

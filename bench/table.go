@@ -25,9 +25,10 @@ var (
 	cpuColumn     = column{"CPU s", func(s sample) float64 { return s.CPU }, false}
 	cpuEachColumn = column{"CPU µs/record", func(s sample) float64 { return s.CPUEach }, true}
 	allocsColumn  = column{"allocs/record", func(s sample) float64 { return s.Allocs }, true}
+	peakColumn    = column{"peak MB", func(s sample) float64 { return s.Peak }, false}
 	startColumn   = column{"start s", func(s sample) float64 { return s.Start }, false}
 
-	consumingColumns  = []column{rateColumn, cpuColumn, cpuEachColumn, allocsColumn, startColumn}
+	consumingColumns  = []column{rateColumn, cpuColumn, cpuEachColumn, allocsColumn, peakColumn, startColumn}
 	publishingColumns = consumingColumns
 	slowColumns       = []column{
 		rateColumn,

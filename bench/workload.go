@@ -19,7 +19,7 @@ type workload struct {
 
 // workloads are all there are, in the report's order.
 func workloads(records int) []workload {
-	list := []workload{drain(records)}
+	list := append([]workload{drain(newBatch(uniformKeys, records))}, growth(records)...)
 	list = append(list, slow(records)...)
 	return append(list, publishInBackground(records), publishAndWait(records), endToEnd(records))
 }

@@ -8,12 +8,11 @@ import (
 )
 
 // drain consumes a backlog with a handler that does nothing.
-func drain(records int) workload {
-	want := newBatch(uniformKeys, records)
+func drain(want batch) workload {
 	return workload{
 		name: "drain", family: "drain",
 		about: fmt.Sprintf("%s records in %d partitions are consumed, decoded and committed by a new group. The handler does nothing. "+
-			"Time runs from the first record to the last; joining the group is told apart. CPU and allocations are of all, joining too.", figure(float64(records)), partitions),
+			"Time runs from the first record to the last; joining the group is told apart. CPU and allocations are of all, joining too.", figure(float64(want.Records)), want.Partitions),
 		columns: consumingColumns,
 		plotted: recordsPerSecond,
 		job: func(ctx context.Context, k *cluster, c contender) (job, error) {

@@ -41,7 +41,7 @@ func endToEnd(records int) workload {
 }
 
 func flowJob(ctx context.Context, k *cluster, contender string, records int, rate float64) (job, error) {
-	topic, err := k.newTopic(ctx, "latency")
+	topic, err := k.newTopic(ctx, "latency", partitions)
 	return job{
 		Contender: contender, Kind: flow, Mode: latency, Brokers: k.brokers, Topic: topic, Group: k.newGroup(),
 		Batch: newBatch(uniformKeys, warmRecords+records), Rate: rate, Warm: warmRecords,

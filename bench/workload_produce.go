@@ -31,7 +31,7 @@ func publishing(name string, m mode, records int, about string) workload {
 		columns: publishingColumns,
 		plotted: recordsPerSecond,
 		job: func(ctx context.Context, k *cluster, c contender) (job, error) {
-			topic, err := k.newTopic(ctx, name)
+			topic, err := k.newTopic(ctx, name, partitions)
 			return job{Contender: c.name, Kind: publish, Mode: m, Brokers: k.brokers, Topic: topic, Batch: want}, err
 		},
 		check: func(ctx context.Context, k *cluster, j job) error {
