@@ -18,10 +18,11 @@ type gathering struct {
 	trying  *task   // the latest that was
 	arrived []*task // at the door
 
-	over     bool  // the handler was called
-	err      error // what it returned
-	unnamed  bool  // that is about all of them
-	messages any   // *[]Message[T], of those that arrived
+	over     bool   // the handler was called
+	err      error  // what it returned
+	unnamed  bool   // that is about all of them
+	messages any    // *[]Message[T], of those that arrived
+	stack    []byte // of the first panic
 	ctx      context.Context
 }
 
@@ -37,6 +38,19 @@ func (g *gathering) next() bool {
 	g.trying = t
 	g.p.try(context.WithValue(t.ctx, gatheringKey{}, g), t)
 	return true
+}
+
+// stackIn returns the goroutine's stack. Where all records of a batch panic, or are taken along by one, it is the first one's: a
+// stack that is some thousand records deep takes long to walk.
+func stackIn(ctx context.Context) []byte {
+	g, ok := ctx.Value(gatheringKey{}).(*gathering)
+	if !ok {
+		return debug.Stack()
+	}
+	if g.stack == nil {
+		g.stack = debug.Stack()
+	}
+	return g.stack
 }
 
 // of returns what the handler said of the i-th that arrived.

@@ -2,7 +2,9 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -104,6 +106,33 @@ func TestHealthCountsABatchsAttempts(t *testing.T) {
 		want := []string{"backoff of 0, attempt 1", "dead_letter of 0, attempt 2", "dead_letter of 1, attempt 2"}
 		if !slices.Equal(said, want) {
 			t.Errorf("health said %q, want %q", said, want)
+		}
+	})
+}
+
+// A goroutine that ends takes all records of its batch along. To walk its stack for each of them would take minutes.
+func TestTheStackOfABatchIsWalkedOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 5)
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		var mu sync.Mutex
+		stacks := map[*byte]bool{}
+		stop := b.startBatches(cfg, func(_ context.Context, batch []Message[numbered]) error {
+			if batch[0].Attempt == 1 {
+				runtime.Goexit()
+			}
+			return nil
+		}, ConsumerHooks{RetryScheduled: func(_ context.Context, _ *kgo.Record, retry Retry) {
+			mu.Lock()
+			defer mu.Unlock()
+			if panicked, ok := errors.AsType[*PanicError](retry.Err); ok {
+				stacks[&panicked.Stack[0]] = true
+			}
+		}})
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil || len(stacks) != 1 || b.committed(0) != 5 {
+			t.Errorf("Start returned %v; %d stacks, want 1; committed %d", err, len(stacks), b.committed(0))
 		}
 	})
 }

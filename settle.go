@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -58,7 +57,7 @@ func (p *partition) try(ctx context.Context, t *task) {
 		if returned {
 			return
 		}
-		err := &PanicError{Value: recover(), Stack: debug.Stack()}
+		err := &PanicError{Value: recover(), Stack: stackIn(ctx)}
 		t.verdict = verdict{err: err, class: ClassPermanent, text: textOf(err), stack: err.Stack}
 		t.exited = err.Value == nil // the goroutine is ending: work starts another, which comes back here
 	}()
