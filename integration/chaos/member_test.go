@@ -143,6 +143,11 @@ func consume(ctx context.Context, t task, logger *slog.Logger, notes *notes) err
 				notes.excuse("a commit failed")
 			}
 		},
+		RecordSettled: func(_ context.Context, r *kgo.Record, s kafka.Settlement) {
+			if s.Outcome == kafka.OutcomeLeft { // its last attempt may have been the last, but its letter was not stored
+				notes.write(noteFailed, place(r))
+			}
+		},
 	})
 	return consumer.Start(ctx)
 }
