@@ -144,8 +144,8 @@ func consume(ctx context.Context, t task, logger *slog.Logger, notes *notes) err
 			}
 		},
 		RecordSettled: func(_ context.Context, r *kgo.Record, s kafka.Settlement) {
-			if s.Outcome == kafka.OutcomeLeft { // its last attempt may have been the last, but its letter was not stored
-				notes.write(noteFailed, place(r))
+			if s.Outcome == kafka.OutcomeLeft {
+				notes.write(noteLetGo, place(r))
 			}
 		},
 	})
@@ -206,6 +206,7 @@ const (
 	noteBegan  = 'b' // partition, offset
 	noteFailed = 'f' // partition, offset
 	noteFinal  = 'd' // partition, offset
+	noteLetGo  = 'l' // partition, offset: after either, and the record is not done
 	noteExcuse = 'x' // a text
 )
 

@@ -148,6 +148,10 @@ func (c *crew) history(h *ledger.History) (excuses int) {
 			case noteBegan:
 				open[p] = len(h.Attempts)
 				h.Attempts = append(h.Attempts, ledger.Attempt{Member: i, Place: p, Began: at})
+			case noteLetGo:
+				if a := &h.Attempts[open[p]]; a.Outcome == ledger.Final {
+					a.Outcome = ledger.LetGo
+				}
 			default:
 				a := &h.Attempts[open[p]]
 				if a.Ended, a.Outcome = at, ledger.Failed; kind[0] == noteFinal {

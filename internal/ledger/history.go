@@ -53,6 +53,7 @@ const (
 	Open   Outcome = iota // it never ended, as far as is known
 	Failed                // another attempt is to come, or its context was taken away
 	Final                 // the record is done, or its letter is all that is left to do
+	LetGo                 // the latter, and its member let the record go without knowing the letter stored: it may come again
 )
 
 // Attempt is one call of a handler.

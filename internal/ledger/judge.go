@@ -120,7 +120,7 @@ func (c *court) gather() {
 			continue
 		}
 		s.attempts = append(s.attempts, i)
-		if a.Outcome == Final {
+		if a.Outcome >= Final {
 			s.finals++
 			s.done = min(s.done, a.Ended)
 			c.report.Handled++

@@ -45,6 +45,12 @@ func TestWhatIsRightPasses(t *testing.T) {
 	if r := Judge(frozen); !r.Good() || r.ExcusedBy["thawed"] != 1 {
 		t.Errorf("after a thaw: %v", r)
 	}
+	held := clean() // the first hands a record over whose letter is held up, and stored all the same
+	held.Attempts = append(held.Attempts, Attempt{0, Place{0, 13}, 35 * second, 36 * second, LetGo})
+	held.Letters = append(held.Letters, Place{0, 13})
+	if r := Judge(held); !r.Good() || r.Excused != 0 {
+		t.Errorf("after a letter that was held up: %v", r)
+	}
 	late := clean() // the first loses its partition and gets it back; a commit from before comes in between
 	late.HearsLate = 5 * time.Second
 	late.Members[0].Excuses = []Excuse{{At: 20 * second}}
