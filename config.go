@@ -155,8 +155,8 @@ type ConsumerConfig struct {
 	// MaxBatchSize is how many messages a BatchConsumer's handler gets at most. Default 500, at most 10,000: while a batch is in
 	// hand, each takes some 3 KB of its partition's stack, with a few middlewares. Kafka: max.poll.records.
 	MaxBatchSize int
-	// MaxBatchWait is how long a BatchConsumer waits after the first message for more, while there are fewer than MaxBatchSize and
-	// MaxQueuedRecords and MaxQueuedBytes let more come. Default 0: it takes those that are there.
+	// MaxBatchWait is how long a BatchConsumer that is done with a batch and has a message waits for more, while there are fewer than
+	// MaxBatchSize and MaxQueuedRecords and MaxQueuedBytes let more come. Default 0: it takes those that are there.
 	MaxBatchWait time.Duration
 	// AutoOffsetReset is where a group without a committed offset starts, and where it goes on when its offset is no
 	// longer in the log: earliest, latest, or none (an error). Default earliest. Kafka: auto.offset.reset.
