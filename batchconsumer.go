@@ -44,14 +44,15 @@ func NewBatchConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle
 //
 // nil: all are done. A [BatchError] names those that are not, each with an error of its own class; see [FailedAt], too. Any other
 // error is the batch's: a business one has all done; a transient one has all tried again together; a permanent one, a panic, or the
-// last attempt's has them tried once more one by one, so that only those go to the dead letter topic that fail alone. No other batch of the partition
-// begins before all of this one is done.
+// last attempt's has them tried once more one by one, so that only those go to the dead letter topic that fail alone. No other batch
+// of the partition begins before all of this one is done.
 //
 // The context is that of the first message, and ends as [Handler]'s does.
 type BatchHandler[T any] func(ctx context.Context, batch []Message[T]) error
 
 // BatchError names the messages of a batch that are not done, by the index at which the handler got them, and why. All others are,
-// and those whose error is nil. An empty one says that all are done. What is [ErrNotHandled] comes again, with what is retried, and the attempt does not count.
+// and those whose error is nil. An empty one says that all are done. What is [ErrNotHandled] comes again, with what is retried, and
+// the attempt does not count.
 type BatchError map[int]error
 
 // ErrNotHandled is of a message that its batch's handler did not come to.

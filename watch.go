@@ -16,17 +16,28 @@ const (
 	marks          = 4                // in each CommitInterval
 )
 
+// ticks yields once in each interval, of a millisecond at least, until ctx ends.
+func ticks(ctx context.Context, interval time.Duration) func(yield func() bool) {
+	return func(yield func() bool) {
+		ticker := time.NewTicker(max(interval, time.Millisecond))
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			if !yield() {
+				return
+			}
+		}
+	}
+}
+
 // markRegularly marks what is done, for franz-go's periodic commits: some times between two of them, and not with each record, which
 // would have all workers wait for one lock. It runs until Start is about to return.
 func (c *consumer) markRegularly(ctx context.Context) {
-	ticker := time.NewTicker(max(c.cfg.CommitInterval/marks, time.Millisecond))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for range ticks(ctx, c.cfg.CommitInterval/marks) {
 		for _, p := range c.assignedNow() {
 			p.mark()
 		}
@@ -37,14 +48,7 @@ func (c *consumer) markRegularly(ctx context.Context) {
 // return.
 func (c *consumer) watchStalls(ctx context.Context) {
 	live := true
-	ticker := time.NewTicker(max(c.cfg.StallTimeout/stallChecks, time.Millisecond))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for range ticks(ctx, c.cfg.StallTimeout/stallChecks) {
 		for _, p := range c.assignedNow() {
 			for _, stall := range p.stalls(c.cfg.StallTimeout) {
 				c.log.LogAttrs(ctx, slog.LevelWarn, "handler is still running", slog.String("topic", stall.Topic),
@@ -68,14 +72,7 @@ func (c *consumer) watchStalls(ctx context.Context) {
 // watchLag asks the brokers for the ends of partitions in which nothing is fetched, as long as somebody wants to know. It
 // runs until Start is about to return.
 func (c *consumer) watchLag(ctx context.Context, client *kgo.Client) {
-	ticker := time.NewTicker(lagAge / 2)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for range ticks(ctx, lagAge/2) {
 		asked := c.healthAsked.Load()
 		if asked == 0 || time.Since(c.made)-time.Duration(asked) > lagAskedLately {
 			continue
