@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/pprof"
 	"sync"
 	"syscall"
 	"testing"
@@ -103,6 +104,11 @@ func beMember(text string) int {
 	}()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, func() {
+		time.AfterFunc(t.Drain+5*time.Second, func() { // something holds it up: read on if it ends with an error
+			_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 2)
+		})
+	})
 	for {
 		err := consume(ctx, t, logger, notes)
 		if _, door := errors.AsType[*kafka.ConnectError](err); door || errors.Is(err, kafka.ErrUnreachable) {
