@@ -97,7 +97,10 @@ func (b *bubble) start(cfg ConsumerConfig, handle Handler[numbered], plugins ...
 	return consumer, b.run(consumer)
 }
 
-func (b *bubble) run(consumer *Consumer[numbered]) (stop func() error) {
+func (b *bubble) run(consumer interface {
+	Start(context.Context) error
+	Close() error
+}) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
 	go func() { result <- consumer.Start(ctx) }()

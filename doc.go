@@ -89,6 +89,7 @@
 //   - health.go: live and ready, for probes
 //   - handler.go: bytes as values, and the handler's verdict
 //   - batchconsumer.go: the handler of batches, and its errors
+//   - router.go: handlers by event type
 //   - limits.go: headers and batches that are larger than anybody means
 //   - errors.go: the error classes, and the errors that the package returns
 //   - retry.go: how long to wait between attempts

@@ -96,7 +96,47 @@ func ExampleHandler() {
 	// dead letter: orders-0 offset 1, permanent, 1 attempt(s): save booking: no table for two
 }
 
-// A topic may carry several event types: take raw JSON, and decode what the event type says.
+// A topic may carry several event types, each with a handler of its own.
+func ExampleRouter() {
+	broker, stopBroker := startBroker("events", "dlq-events")
+	defer stopBroker()
+	publishEvent(broker, "booking.create", `{"phone": "+15550100", "seats": 2}`)
+	publishEvent(broker, "booking.cancel", `{"id": "b-7", "reason": "rain"}`)
+	publishEvent(broker, "booking.praise", `"what a place"`)
+
+	ctx, stop := context.WithCancel(context.Background())
+	router := kafka.NewRouter()
+	kafka.On(router, "booking.create", func(ctx context.Context, msg kafka.Message[Booking]) error {
+		fmt.Println("create", msg.Value)
+		return nil
+	})
+	kafka.On(router, "booking.cancel", func(ctx context.Context, msg kafka.Message[struct{ ID, Reason string }]) error {
+		fmt.Println("cancel", msg.Value.ID, "because of", msg.Value.Reason)
+		return nil
+	})
+	router.Otherwise(func(ctx context.Context, msg kafka.Message[[]byte]) error {
+		fmt.Println("not for us:", msg.GetEventType())
+		stop()
+		return nil
+	})
+
+	cfg := kafka.NewConsumerConfig("events", "bookings", broker)
+	cfg.Logger = quiet
+	consumer, err := kafka.NewConsumerWithCodec(cfg, kafka.Bytes(), router.Handle)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer consumer.Close()
+	if err := consumer.Start(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// create {+15550100 2}
+	// cancel b-7 because of rain
+	// not for us: booking.praise
+}
+
+// The same by hand: take raw JSON, and decode what the event type says.
 func ExampleMessage_DecodeValue() {
 	broker, stopBroker := startBroker("events", "dlq-events")
 	defer stopBroker()

@@ -26,19 +26,28 @@ func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFun
 			if !tombstones {
 				return &DecodeError{Reason: "nil value (tombstone): set HandleTombstones to receive it", Err: ErrTombstone}
 			}
-		} else if err := codec.Decode(r.Value, &msg.Value); err != nil {
-			// The text of another codec's error may repeat the value, even if it wraps one of ours.
-			inner, ok := errors.AsType[*DecodeError](err)
-			switch {
-			case !ok:
-				err = &DecodeError{Reason: fmt.Sprintf("%T from the codec, for %d bytes", err, len(r.Value)), Err: err}
-			case err != error(inner):
-				err = &DecodeError{Reason: inner.Reason, Err: err}
-			}
+		} else if err := decode(codec, r.Value, &msg.Value); err != nil {
 			return err
 		}
 		return contained(ctx, msg, handle)
 	}
+}
+
+// decode makes a DecodeError of whatever the codec says: the text of another error may repeat the value, even if it wraps one of
+// ours.
+func decode[T any](codec Codec[T], data []byte, value *T) error {
+	err := codec.Decode(data, value)
+	if err == nil {
+		return nil
+	}
+	inner, ok := errors.AsType[*DecodeError](err)
+	switch {
+	case !ok:
+		return &DecodeError{Reason: fmt.Sprintf("%T from the codec, for %d bytes", err, len(data)), Err: err}
+	case err != error(inner):
+		return &DecodeError{Reason: inner.Reason, Err: err}
+	}
+	return err
 }
 
 // contained makes a panic an error here, where middleware still sees it. A handler that ends its goroutine, with
