@@ -34,7 +34,7 @@ simulate: ## SEEDS (1000) seeds of members, brokers and answers that go wrong, i
 	go test -count=1 -tags synctests ./internal/simulation -run '^TestSimulation$$' -v -timeout 60m -seeds $(SEEDS) $(if $(SEED),-seed $(SEED))
 
 codes: ## every error code of Kafka on every kind of request, at every point of a consumer's life, in virtual time
-	go test -count=1 -tags synctests . -run '^(TestEveryErrorCode|TestAHandover.*|TestASession.*|TestNoPeriodic.*)$$' -v -timeout 20m
+	go test -count=1 -tags synctests . -run '^(TestEveryErrorCode|TestAHandover.*|TestASession.*|TestNoPeriodic.*|TestARemoved.*|TestPeriodicCommits.*)$$' -v -timeout 20m
 
 plants: ## plant bugs into the library, one at a time, and see each caught
 	go test -count=1 ./internal/simulation -run '^TestPlantedBugsAreCaught$$' -v -timeout 60m -plants

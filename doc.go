@@ -75,6 +75,7 @@
 //   - budget.go: the memory of records that wait, published or fetched
 //   - consumer.go: Start and Close
 //   - rebalance.go: partitions assigned, revoked and lost
+//   - expelled.go: what a member had that the group has removed
 //   - poll.go: from the brokers into the partitions' queues
 //   - partition.go: one partition: its queue and its workers
 //   - lanes.go: which record comes next

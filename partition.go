@@ -18,6 +18,7 @@ type partition struct {
 	client   *kgo.Client
 	topic    string
 	id       int32
+	member   string          // to whom it was assigned
 	previous <-chan struct{} // done of this partition's last workers here, if one ignored its context; else nil
 
 	ctx    context.Context // the handlers'
@@ -47,9 +48,9 @@ type partition struct {
 	status   status
 }
 
-func newPartition(c *consumer, client *kgo.Client, topic string, id int32, previous <-chan struct{}) *partition {
+func newPartition(c *consumer, client *kgo.Client, topic string, id int32, member string, previous <-chan struct{}) *partition {
 	p := &partition{
-		c: c, client: client, topic: topic, id: id, previous: previous,
+		c: c, client: client, topic: topic, id: id, member: member, previous: previous,
 		stop: make(chan struct{}), done: make(chan struct{}), lanes: map[uint64][]waiting{},
 	}
 	p.ctx, p.cancel = context.WithCancelCause(c.handlerCtx)

@@ -227,6 +227,9 @@ func (c *consumer) committed(err error) {
 	if errors.Is(err, kerr.OffsetMetadataTooLarge) {
 		c.untold.Store(true)
 	}
+	if c.removedFromGroup(err) {
+		c.disown(c.assignedNow())
+	}
 	text := err.Error()
 	if protocol, ok := errors.AsType[*kerr.Error](err); ok {
 		text = protocol.Message // whichever partition it is about

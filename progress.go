@@ -126,14 +126,16 @@ func (c *consumer) beforePeriodicCommit(client *kgo.Client, request *kmsg.Offset
 }
 
 // dropUnassigned takes out of a periodic commit what is being handed over, or was: the handover's own commit tells of progress, and
-// this one would say that there is none. It returns false if nothing is left.
+// this one would say that there is none. So it does with what the member had before it was removed from the group. It returns false
+// if nothing is left.
 func (c *consumer) dropUnassigned(request *kmsg.OffsetCommitRequest) (left bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range request.Topics {
 		topic := &request.Topics[i]
 		topic.Partitions = slices.DeleteFunc(topic.Partitions, func(p kmsg.OffsetCommitRequestTopicPartition) bool {
-			return c.partitions[p.Partition] == nil
+			own := c.partitions[p.Partition]
+			return own == nil || !own.isOf(request.MemberID)
 		})
 		left = left || len(topic.Partitions) > 0
 	}

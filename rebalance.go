@@ -28,7 +28,7 @@ const commitTimeout = 5 * time.Second
 const commitRetryPause = 100 * time.Millisecond
 
 // assigned starts a worker for each partition. Fetching begins after it returns, so that a record finds its worker.
-func (c *consumer) assigned(_ context.Context, client *kgo.Client, added map[string][]int32) {
+func (c *consumer) assigned(ctx context.Context, client *kgo.Client, added map[string][]int32) {
 	c.assignedOnce.Store(true)
 	held := c.take(client, added)
 	c.logPartitions(slog.LevelInfo, "partitions assigned", added)
@@ -37,6 +37,10 @@ func (c *consumer) assigned(_ context.Context, client *kgo.Client, added map[str
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
 	}
 	c.hooks.assigned(added[c.cfg.Topic])
+	if others := c.ofOthers(client, c.assignedNow()); len(others) > 0 {
+		c.disown(others)
+		c.leaveToJoinAgain(ctx, client)
+	}
 }
 
 // take returns how many partitions there are now.
@@ -44,9 +48,10 @@ func (c *consumer) take(client *kgo.Client, added map[string][]int32) (held int)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.joined.Store(true)
+	member, _ := client.GroupMetadata()
 	for topic, ids := range added {
 		for _, id := range ids {
-			p := newPartition(c, client, topic, id, c.stragglers[id]) // not forgotten yet: it may be lost again meanwhile
+			p := newPartition(c, client, topic, id, member, c.stragglers[id]) // not forgotten yet: it may be lost again meanwhile
 			c.partitions[id] = p
 			go p.run()
 		}
@@ -60,6 +65,11 @@ func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[st
 	if len(leaving) == 0 {
 		return // cooperative rebalancing says so at every session's end
 	}
+	if len(c.ofOthers(client, leaving)) > 0 {
+		c.letGo(leaving, removed)
+		c.handedOver()
+		return
+	}
 	c.logPartitions(slog.LevelInfo, "partitions revoked; what is in hand is finished first", removed)
 	c.hooks.revoked(removed[c.cfg.Topic])
 	c.drain(leaving)
@@ -70,10 +80,17 @@ func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[st
 		c.committed(err)
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.closing {
 		c.lastCommit = cmp.Or(c.lastCommit, err)
 	}
+	c.mu.Unlock()
+	c.handedOver()
+}
+
+// handedOver ends what remove began.
+func (c *consumer) handedOver() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.draining--
 	c.nothingLeftToDrain()
 }
@@ -141,24 +158,20 @@ func (c *consumer) lost(ctx context.Context, client *kgo.Client, removed map[str
 	c.joined.Store(false)
 	leaving := c.remove(removed)
 	if len(leaving) > 0 {
-		c.logPartitions(slog.LevelWarn, "partitions lost", removed)
-	}
-	for _, p := range leaving {
-		p.fence()
-		p.halt()
-		p.cancel(ErrPartitionLost)
-	}
-	c.abandon(awaitWorkers(leaving, drainGrace))
-	if len(leaving) > 0 {
-		c.hooks.lost(removed[c.cfg.Topic])
+		c.letGo(leaving, removed)
 	}
 	c.awaitPeriodicCommits(ctx, client)
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if len(leaving) > 0 {
-		c.draining--
+		c.handedOver()
 	}
-	c.nothingLeftToDrain()
+}
+
+// letGo stops work on partitions that are another member's.
+func (c *consumer) letGo(leaving []*partition, removed map[string][]int32) {
+	c.logPartitions(slog.LevelWarn, "partitions lost", removed)
+	c.disown(leaving)
+	c.abandon(awaitWorkers(leaving, drainGrace))
+	c.hooks.lost(removed[c.cfg.Topic])
 }
 
 // awaitPeriodicCommits returns once none is under way; those that wait in line are refused. The member joins again after that, and

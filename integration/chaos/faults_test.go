@@ -22,7 +22,7 @@ func (r *run) join() {
 }
 
 func (r *run) leave(m *member) {
-	m.mayFail = r.brokenUntil != time.Time{}
+	m.mayFail = r.brokenUntil != time.Time{} || time.Since(m.thawedAt) < 2*sessionTimeout // it may not have heard yet
 	m.leave()
 	r.left++
 }
@@ -90,6 +90,9 @@ func (r *run) breakBroker() {
 	}
 	r.Logf("broker %d (%s): killed %v, for %v", broker, which, kill, outage.Round(time.Millisecond))
 	r.brokenUntil = time.Now().Add(outage)
+	for _, m := range r.crew.members {
+		m.mayFail = m.mayFail || m.dead && !m.hasEnded()
+	}
 	if kill {
 		r.cluster.Kill(r.T, broker)
 		r.brokersKilled++

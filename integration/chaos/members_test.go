@@ -27,14 +27,15 @@ type crew struct {
 
 type member struct {
 	task
-	process *exec.Cmd
-	output  bytes.Buffer
-	ended   chan struct{}
-	excuses []ledger.Excuse // what was done to it
-	frozen  bool
-	dead    bool  // killed, or asked to end
-	mayFail bool  // it was asked to end amid faults: its last commit may have been refused
-	at      int64 // when it ended
+	process  *exec.Cmd
+	output   bytes.Buffer
+	ended    chan struct{}
+	excuses  []ledger.Excuse // what was done to it
+	frozen   bool
+	dead     bool // killed, or asked to end
+	mayFail  bool // faults came upon it while it was ending: its last commit may have been refused
+	thawedAt time.Time
+	at       int64 // when it ended
 }
 
 // join starts a member.
@@ -98,7 +99,16 @@ func (m *member) freeze() {
 func (m *member) thaw() {
 	m.excuse("thawed")
 	m.signal(syscall.SIGCONT)
-	m.frozen = false
+	m.frozen, m.thawedAt = false, time.Now()
+}
+
+func (m *member) hasEnded() bool {
+	select {
+	case <-m.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // leave asks the member to end, and does not wait.

@@ -39,7 +39,7 @@ func (w *world) direct() {
 			continue
 		}
 		one := working[w.random.IntN(len(working))]
-		switch act := w.random.IntN(18); {
+		switch act := w.random.IntN(20); {
 		case act < 3 && len(working) < w.plan.most:
 			w.join()
 		case act < 4:
@@ -77,6 +77,10 @@ func (w *world) direct() {
 		case act < 15:
 			w.count("broker removed")
 			w.removeBroker()
+		case act < 17 && w.plan.protocol == "classic":
+			w.count("member removed")
+			one.excuse()
+			w.remove(func(m kfake.GroupMember) bool { return m.ClientID == one.end() })
 		default:
 			w.answerWrong()
 		}
@@ -177,13 +181,22 @@ func (w *world) evict() {
 	}
 	if time.Since(w.preparing) < 5*time.Minute { // longer than any rebalance may take
 		for _, m := range w.working() {
-			alive[fmt.Sprint("member-", m.number)] = true
+			alive[m.end()] = true
 		}
+	}
+	w.remove(func(m kfake.GroupMember) bool { return !alive[m.ClientID] })
+}
+
+// remove has the coordinator forget members, as it does when their sessions time out.
+func (w *world) remove(which func(kfake.GroupMember) bool) {
+	info := w.cluster.GroupInfo(group)
+	if info == nil {
+		return
 	}
 	client := w.client()
 	defer client.Close()
 	for _, m := range info.Members {
-		if !alive[m.ClientID] {
+		if which(m) {
 			request := kmsg.NewPtrLeaveGroupRequest()
 			request.Group, request.MemberID = group, m.MemberID
 			member := kmsg.NewLeaveGroupRequestMember()
