@@ -14,6 +14,14 @@ import (
 // lost; context.Cause tells which. What the handler returns then counts only if it is nil.
 type Handler[T any] func(ctx context.Context, msg Message[T]) error
 
+// NewHandlerFunc returns what a consumer with that config calls for each attempt at a record, inside its middleware: it keeps a record
+// above the header limits from handle, decodes the value, and makes a panic of handle a [PanicError]. Of cfg it heeds
+// HandleTombstones, MaxHeaders and MaxHeaderBytes. It is for tests, of middleware for example, and for those who fetch records by
+// themselves.
+func NewHandlerFunc[T any](cfg ConsumerConfig, codec Codec[T], handle Handler[T]) HandlerFunc {
+	return cfg.headerLimits().keep(typed(codec, handle, cfg.HandleTombstones))
+}
+
 // typed is the one place where bytes become T.
 func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFunc {
 	return func(ctx context.Context, r *Record) error {

@@ -1,0 +1,68 @@
+package kafkatest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// AwaitDone returns when the group has committed all that the topic holds at the moment of the call: each message is handled,
+// rejected, or stored as a dead letter. It waits as [AwaitPublished] does.
+//
+// What a transaction has aborted counts, since consumers get it by default. One that reads only what is committed may never commit an
+// offset beyond it, when it comes last.
+func AwaitDone(t testing.TB, b *Broker, topic, group string) {
+	t.Helper()
+	ctx, cancel := b.within(t)
+	defer cancel()
+	b.awaitTopic(t, ctx, topic)
+	r, err := b.newReader(ctx, topic, false)
+	if err != nil {
+		t.Fatalf("kafkatest: read %s: %v", topic, err)
+	}
+	defer r.close()
+	r.mustReadAll(t, ctx)
+	// Not where the partitions end: the markers of transactions stand there, of which consumers know nothing.
+	done := map[int32]int64{}
+	for _, record := range r.records {
+		done[record.Partition] = max(done[record.Partition], record.Offset+1)
+	}
+	begun := time.Now()
+	for {
+		missing := b.uncommitted(ctx, topic, group, done)
+		switch {
+		case missing == "":
+			return
+		case t.Failed():
+			t.Fatalf("kafkatest: group %s is not done with %s, and the test has failed already: %s", group, topic, missing)
+		case !pause(ctx):
+			t.Fatalf("kafkatest: group %s is not done with %s in %v: %s", group, topic, time.Since(begun).Round(time.Millisecond), missing)
+		}
+	}
+}
+
+// uncommitted says what the group has not committed; "" if nothing is missing.
+func (b *Broker) uncommitted(ctx context.Context, topic, group string, done map[int32]int64) string {
+	offsets, err := kadm.NewClient(b.client.KGO()).FetchOffsetsForTopics(ctx, group, topic)
+	var missing []string
+	for _, partition := range slices.Sorted(maps.Keys(done)) {
+		committed, ok := offsets.Lookup(topic, partition)
+		switch {
+		case !ok || committed.At < 0:
+			missing = append(missing, fmt.Sprintf("%s-%d: nothing of %d committed", topic, partition, done[partition]))
+		case committed.At < done[partition]:
+			missing = append(missing, fmt.Sprintf("%s-%d: %d of %d committed", topic, partition, committed.At, done[partition]))
+		}
+	}
+	text := strings.Join(missing, "; ")
+	if err != nil && text != "" {
+		text = fmt.Sprintf("%s (%v)", text, err)
+	}
+	return text
+}

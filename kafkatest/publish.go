@@ -1,0 +1,90 @@
+package kafkatest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
+)
+
+// Publish publishes messages, in their order, and returns once all are stored. It waits for a topic that does not exist yet: what
+// runs may be about to make it.
+func Publish[T any](t testing.TB, b *Broker, topic string, msgs ...kafka.Message[T]) {
+	t.Helper()
+	PublishWithCodec(t, b, topic, codecOf[T](), msgs...)
+}
+
+// PublishWithCodec is [Publish] with another codec.
+func PublishWithCodec[T any](t testing.TB, b *Broker, topic string, codec kafka.Codec[T], msgs ...kafka.Message[T]) {
+	t.Helper()
+	ctx, cancel := b.within(t)
+	defer cancel()
+	b.awaitTopic(t, ctx, topic)
+	cfg := b.ProducerConfig(topic)
+	cfg.Client = b.client
+	producer, err := kafka.NewProducerWithCodec(cfg, codec)
+	if err != nil {
+		t.Fatalf("kafkatest: %v", err)
+	}
+	defer producer.Close()
+	if err := producer.PublishBatch(ctx, msgs...); err != nil {
+		t.Fatalf("kafkatest: %v", err)
+	}
+}
+
+// codecOf is JSON, but for bytes, of which it would make base64 text.
+func codecOf[T any]() kafka.Codec[T] {
+	if raw, ok := kafka.Bytes().(kafka.Codec[T]); ok {
+		return raw
+	}
+	return kafka.JSON[T]()
+}
+
+// awaitTopic returns when the topic is there and its partitions have leaders.
+func (b *Broker) awaitTopic(t testing.TB, ctx context.Context, topic string) {
+	t.Helper()
+	for {
+		err := b.lookUp(ctx, topic)
+		if err == nil {
+			return
+		}
+		if !pause(ctx) {
+			t.Fatalf("kafkatest: topic %s: %v", topic, err)
+		}
+	}
+}
+
+func (b *Broker) lookUp(ctx context.Context, topic string) error {
+	request := kmsg.NewPtrMetadataRequest()
+	request.Topics = []kmsg.MetadataRequestTopic{{Topic: kmsg.StringPtr(topic)}}
+	response, err := request.RequestWith(ctx, b.client.KGO())
+	if err != nil {
+		return err
+	}
+	for _, found := range response.Topics {
+		if err := kerr.ErrorForCode(found.ErrorCode); err != nil {
+			return err
+		}
+		for _, partition := range found.Partitions {
+			if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pause is between two looks at what nobody tells of. It returns false once ctx has ended.
+func pause(ctx context.Context) bool {
+	const between = 20 * time.Millisecond
+	select {
+	case <-time.After(between):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
