@@ -2,6 +2,7 @@ package kafka_test
 
 import (
 	"context"
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -9,47 +10,41 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
-	"time"
-
-	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/kafkatest"
 )
 
 // TestBookingIsSaved is the README's example of a service's own test.
 func TestBookingIsSaved(t *testing.T) {
 	type Booking struct{ Seats int }
-	check := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
+	broker := kafkatest.Start(t, "bookings")
+	var saved atomic.Int32
+	handle := func(_ context.Context, msg kafka.Message[Booking]) error { // your handler goes here
+		if msg.Value.Seats > 100 {
+			return kafka.NewPermanentError("save booking", errors.New("no room that large"))
 		}
-	}
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "bookings", "dlq-bookings"))
-	check(err)
-	defer cluster.Close()
-	broker := cluster.ListenAddrs()[0]
-
-	producer, err := kafka.NewProducer[Booking](kafka.NewProducerConfig("bookings", broker))
-	check(err)
-	defer producer.Close()
-	check(producer.Publish(t.Context(), kafka.NewMessage[Booking]().WithKey("k").WithValue(Booking{Seats: 2}).Build()))
-
-	ctx, done := context.WithTimeout(t.Context(), 10*time.Second)
-	defer done()
-	var saved []Booking
-	cfg := kafka.NewConsumerConfig("bookings", "bookings-service", broker)
-	consumer, err := kafka.NewConsumer(cfg, func(_ context.Context, msg kafka.Message[Booking]) error {
-		saved = append(saved, msg.Value) // your handler goes here
-		done()
+		saved.Add(1)
 		return nil
-	})
-	check(err)
-	defer consumer.Close()
-	check(consumer.Start(ctx)) // once it returns, no handler runs
-	if len(saved) != 1 || saved[0].Seats != 2 {
-		t.Errorf("saved %v, want one booking of 2 seats", saved)
+	}
+	consumer, err := kafka.NewConsumer(broker.ConsumerConfig("bookings", "bookings-service"), handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kafkatest.Run(t, consumer)
+
+	kafkatest.Publish(t, broker, "bookings",
+		kafka.NewMessage[Booking]().WithKey("k").WithValue(Booking{Seats: 2}).Build(),
+		kafka.NewMessage[Booking]().WithKey("k").WithValue(Booking{Seats: 300}).Build())
+	kafkatest.AwaitDone(t, broker, "bookings", "bookings-service")
+	if saved.Load() != 1 {
+		t.Errorf("%d bookings are saved, want 1", saved.Load())
+	}
+	refused := kafkatest.Published[Booking](t, broker, "dlq-bookings")
+	if letter, _ := refused[0].DeadLetter(); letter.Class != kafka.ClassPermanent || refused[0].Value.Seats != 300 {
+		t.Errorf("dead letter %+v: %+v", refused[0].Value, letter)
 	}
 }
 

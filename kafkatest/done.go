@@ -2,6 +2,7 @@ package kafkatest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // AwaitDone returns when the group has committed all that the topic holds at the moment of the call: each message is handled,
@@ -33,36 +35,44 @@ func AwaitDone(t testing.TB, b *Broker, topic, group string) {
 	for _, record := range r.records {
 		done[record.Partition] = max(done[record.Partition], record.Offset+1)
 	}
-	begun := time.Now()
+	begun, missing := time.Now(), "no answer"
 	for {
-		missing := b.uncommitted(ctx, topic, group, done)
+		now, err := b.uncommitted(ctx, topic, group, done)
 		switch {
-		case missing == "":
+		case err == nil && now == "":
 			return
-		case t.Failed():
+		case ctx.Err() != nil: // there was no time for an answer
+		case err != nil:
+			missing = err.Error()
+		default:
+			missing = now
+		}
+		if t.Failed() {
 			t.Fatalf("kafkatest: group %s is not done with %s, and the test has failed already: %s", group, topic, missing)
-		case !pause(ctx):
+		}
+		if !pause(ctx) {
 			t.Fatalf("kafkatest: group %s is not done with %s in %v: %s", group, topic, time.Since(begun).Round(time.Millisecond), missing)
 		}
 	}
 }
 
 // uncommitted says what the group has not committed; "" if nothing is missing.
-func (b *Broker) uncommitted(ctx context.Context, topic, group string, done map[int32]int64) string {
+func (b *Broker) uncommitted(ctx context.Context, topic, group string, done map[int32]int64) (string, error) {
 	offsets, err := kadm.NewClient(b.client.KGO()).FetchOffsetsForTopics(ctx, group, topic)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		return "", err
+	}
 	var missing []string
 	for _, partition := range slices.Sorted(maps.Keys(done)) {
-		committed, ok := offsets.Lookup(topic, partition)
+		committed, has := offsets.Lookup(topic, partition)
 		switch {
-		case !ok || committed.At < 0:
+		case committed.Err != nil:
+			return "", fmt.Errorf("%s-%d: %w", topic, partition, committed.Err)
+		case !has || committed.At < 0:
 			missing = append(missing, fmt.Sprintf("%s-%d: nothing of %d committed", topic, partition, done[partition]))
 		case committed.At < done[partition]:
 			missing = append(missing, fmt.Sprintf("%s-%d: %d of %d committed", topic, partition, committed.At, done[partition]))
 		}
 	}
-	text := strings.Join(missing, "; ")
-	if err != nil && text != "" {
-		text = fmt.Sprintf("%s (%v)", text, err)
-	}
-	return text
+	return strings.Join(missing, "; "), nil
 }

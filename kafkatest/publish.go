@@ -2,6 +2,7 @@ package kafkatest
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -47,13 +48,17 @@ func codecOf[T any]() kafka.Codec[T] {
 // awaitTopic returns when the topic is there and its partitions have leaders.
 func (b *Broker) awaitTopic(t testing.TB, ctx context.Context, topic string) {
 	t.Helper()
+	why := context.DeadlineExceeded // the latest answer, and not that there was no time for another one
 	for {
 		err := b.lookUp(ctx, topic)
 		if err == nil {
 			return
 		}
+		if ctx.Err() == nil {
+			why = err
+		}
 		if !pause(ctx) {
-			t.Fatalf("kafkatest: topic %s: %v", topic, err)
+			t.Fatalf("kafkatest: topic %s can't be had: %v", topic, why)
 		}
 	}
 }
@@ -66,7 +71,9 @@ func (b *Broker) lookUp(ctx context.Context, topic string) error {
 		return err
 	}
 	for _, found := range response.Topics {
-		if err := kerr.ErrorForCode(found.ErrorCode); err != nil {
+		if err := kerr.ErrorForCode(found.ErrorCode); errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return kafka.ErrTopicMissing
+		} else if err != nil {
 			return err
 		}
 		for _, partition := range found.Partitions {

@@ -37,7 +37,7 @@ func (b *Broker) newReader(ctx context.Context, topic string, committed bool) (*
 		r.next[o.Partition] = o.Offset
 		from[o.Partition] = kgo.NewOffset().At(o.Offset)
 	})
-	opts := append(b.client.KGO().Opts(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
+	opts := append(slices.Clone(b.client.KGO().Opts()), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
 		kgo.KeepControlRecords()) // else nothing tells that a transaction's marker, at the end, is read
 	if committed {
 		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
@@ -58,9 +58,10 @@ func (b *Broker) mustRead(t testing.TB, ctx context.Context, topic string) *read
 
 // ends returns where the topic ends now.
 func (r *reader) ends(ctx context.Context) (map[int32]int64, error) {
-	list := kadm.NewClient(r.broker.client.KGO()).ListEndOffsets
+	admin := kadm.NewClient(r.broker.client.KGO())
+	list := admin.ListEndOffsets
 	if r.committed {
-		list = kadm.NewClient(r.broker.client.KGO()).ListCommittedOffsets
+		list = admin.ListCommittedOffsets
 	}
 	offsets, err := list(ctx, r.topic)
 	if err == nil {

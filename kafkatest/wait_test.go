@@ -1,0 +1,176 @@
+package kafkatest_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/kafkatest"
+	"github.com/skeji/kafka/kafkatest/internal/suite"
+)
+
+// What does not come is waited for for 30 s, and the text says what is there.
+func TestWhatDoesNotComeIsTold(t *testing.T) {
+	t.Parallel()
+	never := func(kafka.Message[suite.Booking]) bool { return false }
+	for name, c := range map[string]struct {
+		wait  func(testing.TB, *kafkatest.Broker)
+		parts []string
+	}{
+		"fewer": {
+			func(t testing.TB, b *kafkatest.Broker) { kafkatest.AwaitPublished[suite.Booking](t, b, "bookings", 5) },
+			[]string{"bookings has not got 5 messages in 30s", "it holds 2:", `offset 0 booking.create key "k": {"seats":1}`, `offset 0 key "other": not JSON`},
+		},
+		"nothing": {
+			func(t testing.TB, b *kafkatest.Broker) {
+				kafkatest.AwaitPublished[suite.Booking](t, b, "dlq-bookings", 1)
+			},
+			[]string{"dlq-bookings has not got 1 messages in 30s; it holds nothing"},
+		},
+		"none that matches": {
+			func(t testing.TB, b *kafkatest.Broker) { kafkatest.AwaitMessage(t, b, "bookings", never) },
+			[]string{"bookings has not got a message that matches in 30s", "not JSON (decode value: invalid JSON at byte"},
+		},
+		"no topic to read": {
+			func(t testing.TB, b *kafkatest.Broker) { kafkatest.AwaitPublished[suite.Booking](t, b, "absent", 1) },
+			[]string{"topic absent can't be had: topic does not exist"},
+		},
+		"no topic to publish to": {
+			func(t testing.TB, b *kafkatest.Broker) { kafkatest.Publish(t, b, "absent", suite.BookingOf(1)) },
+			[]string{"topic absent can't be had: topic does not exist"},
+		},
+		"a group that commits nothing": {
+			func(t testing.TB, b *kafkatest.Broker) { kafkatest.AwaitDone(t, b, "bookings", "nobody") },
+			[]string{"group nobody is not done with bookings in 30s: bookings-", "nothing of 1 committed"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := kafkatest.StartInBubble(t, "bookings")
+				kafkatest.Publish(t, b, "bookings", suite.BookingOf(1))
+				kafkatest.Publish(t, b, "bookings", notJSON())
+				begun := time.Now()
+				mustFail(t, func(t testing.TB) { c.wait(t, b) }, c.parts...)
+				if took := time.Since(begun).Round(time.Second); took != 30*time.Second {
+					t.Errorf("it was waited for for %v, want 30 s", took)
+				}
+			})
+		})
+	}
+}
+
+func notJSON() kafka.Message[[]byte] {
+	return kafka.NewMessage[[]byte]().WithKey("other").WithValue([]byte("not JSON")).Build()
+}
+
+// A test that has failed says so at once, and not in half a minute.
+func TestAFailedTestWaitsForNothing(t *testing.T) {
+	t.Parallel()
+	for name, wait := range map[string]func(testing.TB, *kafkatest.Broker){
+		"message": func(t testing.TB, b *kafkatest.Broker) { kafkatest.AwaitPublished[suite.Booking](t, b, "bookings", 2) },
+		"done":    func(t testing.TB, b *kafkatest.Broker) { kafkatest.AwaitDone(t, b, "bookings", "nobody") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := kafkatest.StartInBubble(t, "bookings")
+				kafkatest.Publish(t, b, "bookings", suite.BookingOf(1))
+				begun := time.Now()
+				mustFail(t, func(t testing.TB) {
+					t.Errorf("the consumer has ended")
+					kafkatest.AwaitPublished[suite.Booking](t, b, "bookings", 1) // what is there is had all the same
+					wait(t, b)
+				}, "the consumer has ended", "the test has failed already")
+				if took := time.Since(begun); took > time.Second {
+					t.Errorf("it waited for %v", took)
+				}
+			})
+		})
+	}
+}
+
+// The test binary's own deadline would end all tests with a dump of goroutines.
+func TestWaitsEndBeforeTheTestBinaryDoes(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Start(t, "bookings")
+	f := &fakeTest{TB: t, bound: 1200 * time.Millisecond}
+	deadline, _ := f.Deadline()
+	f.run(func(t testing.TB) { kafkatest.AwaitPublished[suite.Booking](t, b, "bookings", 1) })
+	if !strings.Contains(f.text(), "has not got 1 messages") || time.Now().After(deadline) {
+		t.Errorf("after the deadline, it fails with %q", f.text())
+	}
+}
+
+func TestPublishedTellsWhatItCantRead(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Start(t, "bookings")
+	kafkatest.Publish(t, b, "bookings", notJSON())
+	mustFail(t, func(t testing.TB) { kafkatest.Published[suite.Booking](t, b, "bookings") },
+		"this is no suite.Booking: decode value: invalid JSON", `offset 0 key "other": not JSON`)
+	mustFail(t, func(t testing.TB) { kafkatest.Published[suite.Booking](t, b, "absent") }, "read absent", "UNKNOWN_TOPIC_OR_PARTITION")
+	if got := kafkatest.Published[[]byte](t, b, "bookings"); len(got) != 1 || string(got[0].Value) != "not JSON" {
+		t.Errorf("as bytes it is %v", got)
+	}
+}
+
+// A topic may hold much, and values may be large.
+func TestWhatIsThereIsToldInShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := kafkatest.StartInBubble(t)
+		b.CreateTopic(t, "blobs", 1)
+		for range 12 {
+			kafkatest.Publish(t, b, "blobs", kafka.NewMessage[[]byte]().WithValue([]byte(strings.Repeat("x", 1000))).Build())
+		}
+		kafkatest.Publish(t, b, "blobs", kafka.NewMessage[[]byte]().WithValue([]byte{0, 0xff}).Build())
+		kafkatest.Publish(t, b, "blobs", kafka.NewMessage[[]byte]().WithKey("gone").WithTombstone().Build())
+		f := &fakeTest{TB: t}
+		f.run(func(t testing.TB) { kafkatest.AwaitPublished[[]byte](t, b, "blobs", 15) })
+		for _, part := range []string{"it holds 14:\n\t… 4 more\n\tblobs-0 offset 4: xxx", "x… (1000 bytes)", `offset 12: "\x00\xff"`, `offset 13 key "gone": tombstone`} {
+			if !strings.Contains(f.text(), part) {
+				t.Errorf("no %q in:\n%s", part, f.text())
+			}
+		}
+		if len(f.text()) > 4000 {
+			t.Errorf("%d bytes", len(f.text()))
+		}
+	})
+}
+
+func TestLettersTellWhereTheyAreFrom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := kafkatest.StartInBubble(t, "bookings")
+		consumer, err := kafka.NewConsumer(b.ConsumerConfig("bookings", "group"), func(_ context.Context, msg kafka.Message[suite.Booking]) error {
+			return kafka.NewPermanentError("there is no table", nil)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kafkatest.Run(t, consumer)
+		kafkatest.Publish(t, b, "bookings", suite.BookingOf(1))
+		mustFail(t, func(t testing.TB) { kafkatest.AwaitPublished[suite.Booking](t, b, "dlq-bookings", 2) },
+			`from bookings-2 offset 0 after 1 attempts: permanent: "there is no table": {"seats":1}`)
+	})
+}
+
+func TestPublishRefusesWhatCantBeEncoded(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Start(t, "bookings")
+	mustFail(t, func(t testing.TB) {
+		kafkatest.Publish(t, b, "bookings", kafka.NewMessage[*suite.Booking]().Build())
+	}, "value is null in JSON")
+}
+
+// What runs may make its topics itself, some time later.
+func TestTopicsAreWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := kafkatest.StartInBubble(t)
+		go func() {
+			time.Sleep(10 * time.Second)
+			b.CreateTopic(t, "late", 1)
+		}()
+		kafkatest.Publish(t, b, "late", suite.BookingOf(1))
+		kafkatest.AwaitPublished[suite.Booking](t, b, "late", 1)
+	})
+}
