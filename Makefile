@@ -22,6 +22,7 @@ unit: ## the tests that need nothing but Go
 # No package list: only then does go test show which broker served, or that none did.
 integration: ## the tests that need a broker: from Docker, or else KAFKA_BROKERS
 	cd integration && go test -race -count=1
+	cd kafkatest/container && go test -race -count=1
 
 # It needs three brokers that it may break: integration/doc.go says how to name them. SEED=n replays a schedule.
 chaos: ## a million records while brokers and consumers are killed and frozen: an hour or so

@@ -10,9 +10,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// pollAtMost is how long a poll waits for records: whoever waits looks then whether the test goes on.
+const pollAtMost = 250 * time.Millisecond
+
 // reader reads a topic from its beginning, without a group.
 type reader struct {
-	broker    *Broker
 	topic     string
 	client    *kgo.Client
 	committed bool            // leave out what transactions have not committed
@@ -23,27 +25,39 @@ type reader struct {
 	undecodable map[*kgo.Record]error // of those that somebody tried to decode
 }
 
+// newReader has a client of its own: one that was asked for the topic before may still answer that there is none.
 func (b *Broker) newReader(ctx context.Context, topic string, committed bool) (*reader, error) {
-	starts, err := kadm.NewClient(b.client.KGO()).ListStartOffsets(ctx, topic)
-	if err == nil {
-		err = starts.Error()
+	opts := append(slices.Clone(b.client.KGO().Opts()),
+		kgo.KeepControlRecords(),     // else nothing tells that a transaction's marker, at the end, is read
+		kgo.FetchMaxWait(pollAtMost)) // a partition that joins the fetches later waits for the one that is under way
+	if committed {
+		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
+	client, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{broker: b, topic: topic, committed: committed, next: map[int32]int64{}, undecodable: map[*kgo.Record]error{}}
+	r := &reader{topic: topic, client: client, committed: committed, next: map[int32]int64{}, undecodable: map[*kgo.Record]error{}}
+	if err := r.begin(ctx); err != nil {
+		client.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// begin begins where the topic does.
+func (r *reader) begin(ctx context.Context) error {
+	starts, err := kadm.NewClient(r.client).ListStartOffsets(ctx, r.topic)
+	if err == nil {
+		err = starts.Error()
+	}
 	from := map[int32]kgo.Offset{}
 	starts.Each(func(o kadm.ListedOffset) {
 		r.next[o.Partition] = o.Offset
 		from[o.Partition] = kgo.NewOffset().At(o.Offset)
 	})
-	opts := append(slices.Clone(b.client.KGO().Opts()), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
-		kgo.KeepControlRecords()) // else nothing tells that a transaction's marker, at the end, is read
-	if committed {
-		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
-	}
-	r.client, err = kgo.NewClient(opts...)
-	return r, err
+	r.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{r.topic: from})
+	return err
 }
 
 // mustRead is a reader of what is committed.
@@ -58,7 +72,7 @@ func (b *Broker) mustRead(t testing.TB, ctx context.Context, topic string) *read
 
 // ends returns where the topic ends now.
 func (r *reader) ends(ctx context.Context) (map[int32]int64, error) {
-	admin := kadm.NewClient(r.broker.client.KGO())
+	admin := kadm.NewClient(r.client)
 	list := admin.ListEndOffsets
 	if r.committed {
 		list = admin.ListCommittedOffsets
@@ -97,8 +111,7 @@ func (r *reader) isBefore(ends map[int32]int64) bool {
 
 // poll waits for records, but not for long: something else may have happened. It returns false once ctx has ended.
 func (r *reader) poll(ctx context.Context) bool {
-	const long = 250 * time.Millisecond
-	short, cancel := context.WithTimeout(ctx, long)
+	short, cancel := context.WithTimeout(ctx, pollAtMost)
 	defer cancel()
 	fetches := r.client.PollFetches(short)
 	if short.Err() == nil { // which is an error of the fetches, too
