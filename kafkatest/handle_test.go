@@ -219,6 +219,14 @@ func TestHandleBatchKeepsBackWhatCantBeDecoded(t *testing.T) {
 	if got := outcomes(kafkatest.HandleBatch(t, handle, bad)); !slices.Equal(got, []string{dead}) {
 		t.Errorf("got %v", got)
 	}
+	// At the last attempt: what was not handled has not had it.
+	good.Attempt = kafka.NewConsumerConfig("", "").MaxRetries + 1
+	stops := func(_ context.Context, batch []kafka.Message[suite.Booking]) error {
+		return kafka.FailedAt(batch, 0, errors.New("away"))
+	}
+	if got := outcomes(kafkatest.HandleBatch(t, stops, good, good)); !slices.Equal(got, []string{dead, "retried"}) {
+		t.Errorf("got %v", got)
+	}
 	panics := func(context.Context, []kafka.Message[suite.Booking]) error { panic("no table") }
 	results := kafkatest.HandleBatch(t, panics, good)
 	if _, is := errors.AsType[*kafka.PanicError](results[0].Err); !is || results[0].Outcome != kafka.OutcomeDeadLettered {

@@ -65,7 +65,7 @@ func (b *Broker) awaitTopic(t testing.TB, ctx context.Context, topic string) {
 
 func (b *Broker) lookUp(ctx context.Context, topic string) error {
 	request := kmsg.NewPtrMetadataRequest()
-	request.Topics = []kmsg.MetadataRequestTopic{{Topic: kmsg.StringPtr(topic)}}
+	request.Topics = []kmsg.MetadataRequestTopic{{Topic: new(topic)}}
 	response, err := request.RequestWith(ctx, b.client.KGO())
 	if err != nil {
 		return err

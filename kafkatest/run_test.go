@@ -82,15 +82,19 @@ func TestRunTellsErrorsAtOnce(t *testing.T) {
 
 func TestWhatDoesNotEndIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hang := make(chan struct{})
-		mustFail(t, func(t testing.TB) {
+		hang, f := make(chan struct{}), &fakeTest{TB: t}
+		f.run(func(t testing.TB) {
 			stop := kafkatest.RunFunc(t, func(context.Context) error {
 				<-hang
 				return errors.New("too late to be told")
 			})
 			stop()
-		}, "does not end")
+		})
 		close(hang)
+		synctest.Wait()
+		if !strings.Contains(f.text(), "does not end") || strings.Contains(f.text(), "too late") {
+			t.Errorf("told %q", f.text())
+		}
 	})
 }
 

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/kafkatest"
 	"github.com/skeji/kafka/kafkatest/internal/suite"
@@ -64,6 +66,31 @@ func TestWhatDoesNotComeIsTold(t *testing.T) {
 
 func notJSON() kafka.Message[[]byte] {
 	return kafka.NewMessage[[]byte]().WithKey("other").WithValue([]byte("not JSON")).Build()
+}
+
+// A group that is on its way is not done.
+func TestDoneIsToTheLastMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := kafkatest.StartInBubble(t)
+		b.CreateTopic(t, "bookings", 1)
+		kafkatest.Publish(t, b, "bookings", suite.BookingOf(1), suite.BookingOf(2))
+		client, err := kafka.NewClient(b.ClientConfig())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		commit := func(offset int64) {
+			var offsets kadm.Offsets
+			offsets.AddOffset("bookings", 0, offset, -1)
+			if err := kadm.NewClient(client.KGO()).CommitAllOffsets(t.Context(), "group", offsets); err != nil {
+				t.Fatal(err)
+			}
+		}
+		commit(1)
+		mustFail(t, func(t testing.TB) { kafkatest.AwaitDone(t, b, "bookings", "group") }, "bookings-0: 1 of 2 committed")
+		commit(2)
+		kafkatest.AwaitDone(t, b, "bookings", "group")
+	})
 }
 
 // A test that has failed says so at once, and not in half a minute.
