@@ -35,13 +35,13 @@ type said struct {
 	correlation      string
 }
 
-// topics are where a conversation goes on, in its order.
-var topics = []string{"gw-to-scrub-layer", "pipeline-executor-to-bookings", "bookings-to-pipeline-executor", "dlq-domain-services"}
+// places are the topics where a conversation goes on, in its order.
+var places = []string{"gw-to-scrub-layer", "pipeline-executor-to-bookings", "bookings-to-pipeline-executor", "dlq-domain-services"}
 
 // messagesOfOne: a message of the gateway's, a command, and a reply or a dead letter.
 const messagesOfOne = 3
 
-// converse tells the gateway all requests, listens to all topics until each conversation has come to its end, and writes down
+// converse tells the gateway all requests, listens at all places until each conversation has come to its end, and writes down
 // who said what, and when.
 func converse(ctx context.Context, out io.Writer, gateway, broker string) error {
 	conversations := map[string][]said{}
@@ -69,7 +69,7 @@ func converse(ctx context.Context, out io.Writer, gateway, broker string) error 
 	}
 	for _, id := range order {
 		fmt.Fprintf(out, "\nconversation %s\n", id)
-		slices.SortStableFunc(conversations[id], func(a, b said) int { return slices.Index(topics, a.where) - slices.Index(topics, b.where) })
+		slices.SortStableFunc(conversations[id], func(a, b said) int { return slices.Index(places, a.where) - slices.Index(places, b.where) })
 		for _, s := range conversations[id] {
 			fmt.Fprintf(out, "  %s  %-17s  %-29s  %s\n", s.at.Format("15:04:05.000"), s.who, s.where, s.what)
 		}
@@ -102,10 +102,10 @@ func post(ctx context.Context, gateway string, r request) (string, error) {
 	return accepted.CorrelationID, err
 }
 
-// listen consumes all topics until ctx ends. Its goroutines end then, too.
+// listen consumes all places until ctx ends. Its goroutines end then, too.
 func listen(ctx context.Context, broker string) (<-chan said, error) {
 	heard := make(chan said)
-	for _, topic := range topics {
+	for _, topic := range places {
 		cfg := kafka.NewConsumerConfig(topic, "listener", broker)
 		cfg.DLQTopic = "" // it only listens
 		cfg.Logger = slog.New(slog.DiscardHandler)

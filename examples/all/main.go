@@ -24,37 +24,44 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Stdout); err != nil {
+	if err := run(ctx); err != nil {
 		log.Fatal(err)
 	}
 }
 
 // timeout is for what takes a second or two once the services are built.
-const timeout = 10 * time.Second
+const timeout = 8 * time.Second
 
-func run(ctx context.Context, out io.Writer) error {
+func run(ctx context.Context) error {
 	folder, err := os.MkdirTemp("", "kafka-example-")
 	if err != nil {
 		return err
 	}
-	programs := filepath.Join(folder, "programs")
-	defer os.RemoveAll(programs)
-	if err := build(ctx, programs); err != nil {
+	if err := build(ctx, folder); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+	defer func() { // the logs stay
+		for _, name := range names {
+			_ = os.Remove(filepath.Join(folder, name))
+		}
+	}()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1)) // for examples and tests alone: it keeps everything in memory
 	if err != nil {
 		return err
 	}
 	defer cluster.Close()
 	broker := cluster.ListenAddrs()[0]
-	fmt.Fprintf(out, "a broker in this process at %s, three services, their logs in %s\n", broker, folder)
+	fmt.Printf("a broker in this process at %s, three services, their logs in %s\n", broker, folder)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return show(ctx, os.Stdout, folder, broker)
+}
 
+// show runs the services from the first to the last word.
+func show(ctx context.Context, out io.Writer, folder, broker string) error {
 	running := map[string]*service{}
 	for _, name := range names {
-		s, err := start(filepath.Join(programs, name), filepath.Join(folder, name+".log"), broker)
+		s, err := start(folder, name, broker)
 		if err != nil {
 			return err
 		}
@@ -82,7 +89,7 @@ var names = []string{"gateway", "pipeline-executor", "bookings"}
 
 // build makes the services' programs, of the source that go run made this one of.
 func build(ctx context.Context, folder string) error {
-	args := []string{"build", "-ldflags=-s -w", "-o", folder + string(filepath.Separator)} // without symbols: that is quicker
+	args := []string{"build", "-ldflags=-s -w", "-o", folder} // without symbols: that is quicker
 	for _, name := range names {
 		args = append(args, "github.com/skeji/kafka/examples/"+name)
 	}

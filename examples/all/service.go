@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,21 +14,24 @@ import (
 	"time"
 )
 
-// service is a process of one.
+// service is one of the three, as a process.
 type service struct {
+	name    string
 	process *exec.Cmd
-	log     string        // its file
+	log     string        // a file
 	ended   chan struct{} // closed once err says how it ended
 	err     error
 }
 
-func start(program, logFile, broker string) (*service, error) {
-	file, err := os.Create(logFile)
+// start starts a program of the folder, which gets its log, too.
+func start(folder, name, broker string) (*service, error) {
+	program := filepath.Join(folder, name)
+	file, err := os.Create(program + ".log")
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close() // the process has its own
-	s := &service{process: exec.Command(program), log: logFile, ended: make(chan struct{})}
+	s := &service{name: name, process: exec.Command(program), log: file.Name(), ended: make(chan struct{})}
 	s.process.Stderr = file
 	s.process.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "KAFKA_") })
 	s.process.Env = append(s.process.Env, "KAFKA_BROKERS="+broker, "HTTP_ADDRESS=127.0.0.1:0", "PROBES_ADDRESS=127.0.0.1:0")
@@ -67,9 +71,9 @@ func (s *service) ready(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-s.ended:
-			return fmt.Errorf("%s ended: %w: see %s", s.process.Path, s.err, s.log)
+			return fmt.Errorf("%s ended: %w: see %s", s.name, s.err, s.log)
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready: %w: see %s", s.process.Path, context.Cause(ctx), s.log)
+			return fmt.Errorf("%s is not ready: %w: see %s", s.name, context.Cause(ctx), s.log)
 		}
 	}
 }
@@ -82,10 +86,10 @@ func (s *service) end(ctx context.Context) error {
 	select {
 	case <-s.ended:
 	case <-ctx.Done():
-		return fmt.Errorf("%s does not end: %w: see %s", s.process.Path, context.Cause(ctx), s.log)
+		return fmt.Errorf("%s does not end: %w: see %s", s.name, context.Cause(ctx), s.log)
 	}
 	if s.err != nil {
-		return fmt.Errorf("%s ended: %w: see %s", s.process.Path, s.err, s.log)
+		return fmt.Errorf("%s ended: %w: see %s", s.name, s.err, s.log)
 	}
 	return nil
 }
