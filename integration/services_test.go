@@ -136,21 +136,20 @@ func (c *crowd) ask(ctx context.Context, user int) {
 func (c *crowd) one(ctx context.Context, phone string, withheld bool) (fault string) {
 	ctx, cancel := context.WithTimeout(ctx, replyPatience)
 	defer cancel()
-	id := uuid.NewString()
-	reply := c.heard.await(id)
 	if withheld {
 		phone = "withheld"
 	}
-	tries := 0
-	for accepted := false; !accepted; accepted = post(ctx, c.door.read(), id, phone) {
+	key, id, tries := uuid.NewString(), "", 0
+	for ; id == ""; id = post(ctx, c.door.read(), key, phone) {
 		if tries++; tries > 1 {
 			select {
 			case <-time.After(50 * time.Millisecond):
 			case <-ctx.Done():
-				return fmt.Sprintf("request %s is not accepted after %d tries", id, tries)
+				return fmt.Sprintf("the request with the key %s is not accepted after %d tries", key, tries)
 			}
 		}
 	}
+	reply := c.heard.await(id)
 	c.mu.Lock()
 	c.ids, c.sent = append(c.ids, id), c.sent+tries
 	c.mu.Unlock()
@@ -165,23 +164,26 @@ func (c *crowd) one(ctx context.Context, phone string, withheld bool) (fault str
 	}
 }
 
-// post tells whether the gateway has accepted the request. If not, or if there is no answer, nobody knows what became of it.
-func post(ctx context.Context, gateway, id, phone string) bool {
-	body, err := json.Marshal(map[string]string{"user_phone": phone, "text": "book a table"})
+// post returns the correlation id of an accepted request. "" means that nobody knows what became of it.
+func post(ctx context.Context, gateway, key, phone string) (id string) {
+	body := fmt.Sprintf(`{"user_phone":%q,"text":"book a table"}`, phone)
+	asked, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+gateway+"/messages", strings.NewReader(body))
 	if err != nil {
-		return false
+		return ""
 	}
-	asked, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+gateway+"/messages", bytes.NewReader(body))
-	if err != nil {
-		return false
-	}
-	asked.Header.Set("Idempotency-Key", id)
+	asked.Header.Set("Idempotency-Key", key)
 	answer, err := http.DefaultClient.Do(asked)
 	if err != nil {
-		return false
+		return ""
 	}
-	answer.Body.Close()
-	return answer.StatusCode == http.StatusAccepted
+	defer answer.Body.Close()
+	var accepted struct {
+		CorrelationID string `json:"correlation_id"`
+	}
+	if answer.StatusCode != http.StatusAccepted || json.NewDecoder(answer.Body).Decode(&accepted) != nil {
+		return ""
+	}
+	return accepted.CorrelationID
 }
 
 // overheard is what two topics got since the test began, by correlation id.
@@ -241,12 +243,17 @@ func (o *overheard) hear(r *kgo.Record) {
 	}
 }
 
-// await returns where the first reply to a request will be.
+// await returns where the first reply to a request is, or will be.
 func (o *overheard) await(id string) <-chan string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.waiting[id] = make(chan string, 1)
-	return o.waiting[id]
+	reply := make(chan string, 1)
+	if there := o.said[repliesTopic][id]; len(there) > 0 {
+		reply <- string(there[0].Value)
+	} else {
+		o.waiting[id] = reply
+	}
+	return reply
 }
 
 // judge wants for each request a command and a reply of its own, and whatever came more than once the same each time.

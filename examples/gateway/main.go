@@ -1,7 +1,6 @@
 // Gateway takes what users say and passes it on: POST /messages with {"user_phone":"+15550100","text":"book a table"}.
 //
-// 202 means that the message is stored, 503 that nobody knows: send it again with the same Idempotency-Key, and what
-// follows from it happens once.
+// 202 means that the message is stored, 503 that nobody knows: send it again with its Idempotency-Key, and it happens once.
 package main
 
 import (
@@ -9,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -68,16 +68,17 @@ func run(ctx context.Context) error {
 // accept publishes the messages of requests.
 func accept(publish func(context.Context, kafka.Message[request]) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		var said request
-		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyBytes)).Decode(&said)
-		id := cmp.Or(r.Header.Get("Idempotency-Key"), uuid.NewString())
-		conversation := cmp.Or(r.Header.Get("Conversation-Id"), id)
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 			http.Error(w, "the body is too large", http.StatusRequestEntityTooLarge)
 			return
 		}
-		if err != nil || said.UserPhone == "" || said.Text == "" || max(len(id), len(conversation)) > 128 {
-			http.Error(w, `want {"user_phone":"...","text":"..."}, and ids in headers of at most 128 bytes`, http.StatusBadRequest)
+		// The same request sent again with its key has the same id, and no other request has it.
+		id := uuid.NewSHA1(uuid.Nil, append([]byte(cmp.Or(r.Header.Get("Idempotency-Key"), uuid.NewString())+"\n"), body...)).String()
+		conversation := cmp.Or(r.Header.Get("Conversation-Id"), id)
+		var said request
+		if err != nil || json.Unmarshal(body, &said) != nil || said.UserPhone == "" || said.Text == "" || len(conversation) > 128 {
+			http.Error(w, `want {"user_phone":"...","text":"..."}, and a Conversation-Id of at most 128 bytes, if any`, http.StatusBadRequest)
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), publishTimeout)
@@ -85,11 +86,10 @@ func accept(publish func(context.Context, kafka.Message[request]) error) http.Ha
 		err = publish(ctx, kafka.NewMessage[request]().
 			WithMessageID(id). // the ids of what follows are made of it
 			WithKey(said.UserPhone).WithValue(said).WithEventType("message.received").
-			WithCorrelationID(id).WithConversationID(conversation).WithSource("gateway").
-			Build())
+			WithCorrelationID(id).WithConversationID(conversation).WithSource("gateway").Build())
 		if err != nil { // and logged, by the middleware
 			w.Header().Set("Retry-After", "1")
-			http.Error(w, "not acknowledged: send it again with the same Idempotency-Key", http.StatusServiceUnavailable)
+			http.Error(w, "not acknowledged: send it again, with its Idempotency-Key", http.StatusServiceUnavailable)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,15 +22,15 @@ import (
 func TestMessagesAreAcceptedOnceTheyAreStored(t *testing.T) {
 	const body = `{"user_phone":"+15550100","text":"book a table"}`
 	for _, test := range []struct {
-		name, body, key string
-		err             error
-		status          int
-		published       int
+		name, body, conversation string
+		err                      error
+		status                   int
+		published                int
 	}{
 		{"good", body, "", nil, http.StatusAccepted, 1},
-		{"with a key", body, "key-1", nil, http.StatusAccepted, 1},
 		{"not acknowledged", body, "", kafka.ErrOutcomeUnknown, http.StatusServiceUnavailable, 1},
-		{"a key that is too long", body, strings.Repeat("k", 129), nil, http.StatusBadRequest, 0},
+		{"of a conversation", body, "talk-1", nil, http.StatusAccepted, 1},
+		{"of a conversation whose id is too long", body, strings.Repeat("k", 129), nil, http.StatusBadRequest, 0},
 		{"no JSON", `user_phone`, "", nil, http.StatusBadRequest, 0},
 		{"no phone", `{"text":"book a table"}`, "", nil, http.StatusBadRequest, 0},
 		{"no text", `{"user_phone":"+15550100"}`, "", nil, http.StatusBadRequest, 0},
@@ -42,7 +43,7 @@ func TestMessagesAreAcceptedOnceTheyAreStored(t *testing.T) {
 				return test.err
 			})
 			asked := httptest.NewRequest(http.MethodPost, "/messages", strings.NewReader(test.body))
-			asked.Header.Set("Idempotency-Key", test.key)
+			asked.Header.Set("Conversation-Id", test.conversation)
 			answer := httptest.NewRecorder()
 			handler(answer, asked)
 			if answer.Code != test.status || len(published) != test.published {
@@ -52,16 +53,36 @@ func TestMessagesAreAcceptedOnceTheyAreStored(t *testing.T) {
 				t.Errorf("Retry-After %q with status %d", again, answer.Code)
 			}
 			if test.status == http.StatusAccepted {
-				id := correlationID(t, answer.Body)
-				msg := published[0]
-				if id == "" || test.key != "" && id != test.key || msg.GetCorrelationID() != id || msg.GetMessageID() != id || msg.GetConversationID() != id {
-					t.Errorf("answered with %q, message %s of %s and %s, key %q", id, msg.GetMessageID(), msg.GetCorrelationID(), msg.GetConversationID(), test.key)
+				id, msg := correlationID(t, answer.Body), published[0]
+				if id == "" || msg.GetCorrelationID() != id || msg.GetMessageID() != id || msg.GetConversationID() != cmp.Or(test.conversation, id) {
+					t.Errorf("answered with %q, message %s of %s and %s", id, msg.GetMessageID(), msg.GetCorrelationID(), msg.GetConversationID())
 				}
 				if msg.Key != "+15550100" || msg.GetSource() != "gateway" {
 					t.Errorf("key %q, source %q", msg.Key, msg.GetSource())
 				}
 			}
 		})
+	}
+}
+
+func TestOnlyARequestThatIsSentAgainHasItsId(t *testing.T) {
+	handler := accept(func(context.Context, kafka.Message[request]) error { return nil })
+	ask := func(key, phone string) string {
+		asked := httptest.NewRequest(http.MethodPost, "/messages", strings.NewReader(`{"user_phone":"`+phone+`","text":"book a table"}`))
+		asked.Header.Set("Idempotency-Key", key)
+		answer := httptest.NewRecorder()
+		handler(answer, asked)
+		return correlationID(t, answer.Body)
+	}
+	first := ask("key-1", "+15550100")
+	if again := ask("key-1", "+15550100"); again != first {
+		t.Errorf("sent again, it is %s, and was %s", again, first)
+	}
+	if other := ask("key-1", "+15550101"); other == first {
+		t.Error("another user with the same key gets the same id")
+	}
+	if one, two := ask("", "+15550100"), ask("", "+15550100"); one == two {
+		t.Error("without a key, two requests are one")
 	}
 }
 

@@ -81,8 +81,7 @@ func command(publish func(context.Context, kafka.Message[Command]) error) kafka.
 			WithMessageID("command-of-"+msg.GetMessageID()). // the same at each attempt: whoever gets it twice can tell
 			WithKey(msg.Value.UserPhone).WithEventType("booking.command").WithSource("pipeline-executor").
 			WithValue(Command{Action: action, Params: map[string]string{"user_phone": msg.Value.UserPhone}}).
-			WithCorrelationID(msg.GetCorrelationID()).WithConversationID(msg.GetConversationID()).
-			Build())
+			WithCorrelationID(msg.GetCorrelationID()).WithConversationID(msg.GetConversationID()).Build())
 	}
 }
 
