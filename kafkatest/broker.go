@@ -163,14 +163,14 @@ const (
 
 // within bounds a wait.
 func (b *Broker) within(t testing.TB) (context.Context, context.CancelFunc) {
-	limit := patience
+	until := time.Now().Add(patience)
 	bounded, ok := t.(interface{ Deadline() (time.Time, bool) }) // a benchmark has none
 	if ok && !b.inBubble {                                       // whose time is not the test binary's
-		if deadline, has := bounded.Deadline(); has {
-			limit = min(limit, time.Until(deadline)-reserve)
+		if deadline, has := bounded.Deadline(); has && deadline.Add(-reserve).Before(until) {
+			until = deadline.Add(-reserve)
 		}
 	}
-	return context.WithTimeout(t.Context(), limit)
+	return context.WithDeadline(t.Context(), until)
 }
 
 // logger writes to the test's log, and nothing once the test has ended, when that would panic.

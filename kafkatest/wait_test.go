@@ -118,18 +118,6 @@ func TestAFailedTestWaitsForNothing(t *testing.T) {
 	}
 }
 
-// The test binary's own deadline would end all tests with a dump of goroutines.
-func TestWaitsEndBeforeTheTestBinaryDoes(t *testing.T) {
-	t.Parallel()
-	b := kafkatest.Start(t, "bookings")
-	f := &fakeTest{TB: t, bound: 1200 * time.Millisecond}
-	deadline, _ := f.Deadline()
-	f.run(func(t testing.TB) { kafkatest.AwaitPublished[suite.Booking](t, b, "bookings", 1) })
-	if !strings.Contains(f.text(), "has not got 1 messages") || time.Now().After(deadline) {
-		t.Errorf("after the deadline, it fails with %q", f.text())
-	}
-}
-
 func TestPublishedTellsWhatItCantRead(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t, "bookings")
