@@ -36,7 +36,7 @@ func NewConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle Hand
 	case handle == nil:
 		return nil, fmt.Errorf("kafka: consumer of %s: the handler is nil", cfg.Topic)
 	}
-	core, err := newConsumer(cfg, cfg.headerLimits().keep(typed(codec, handle, cfg.HandleTombstones)))
+	core, err := newConsumer(cfg, NewHandlerFunc(cfg, codec, handle))
 	if err != nil {
 		return nil, err
 	}
