@@ -48,20 +48,27 @@ func TestBookingIsSaved(t *testing.T) {
 	}
 }
 
-// The README's Go code is the named function, letter for letter, where a comment such as
+// The documents' Go code is the named function, letter for letter, where a comment such as
 // <!-- code: examples/quickstart/main.go func publish --> stands right before it. Any other Go code at least parses.
 func TestReadmeCodeIsReal(t *testing.T) {
+	compared := compareCode(t, "README.md") + compareCode(t, "docs/migrating.md")
+	if compared < 5 {
+		t.Errorf("%d blocks compared, want publish, consume, the example of a test, and two ways to handle several event types", compared)
+	}
+}
+
+func compareCode(t *testing.T, document string) (compared int) {
+	t.Helper()
 	marker := regexp.MustCompile(`^<!-- code: (\S+) func (\S+) -->$`)
-	lines := strings.Split(readText(t, "README.md"), "\n")
-	compared := 0
+	lines := strings.Split(readText(t, document), "\n")
 	for i := 0; i < len(lines); i++ {
 		marked := marker.FindStringSubmatch(lines[i])
 		if marked == nil && strings.HasPrefix(lines[i], "<!-- code:") {
-			t.Errorf("README.md:%d: want <!-- code: file func name -->", i+1)
+			t.Errorf("%s:%d: want <!-- code: file func name -->", document, i+1)
 		}
 		if marked != nil {
 			if i++; lines[i] != "```go" {
-				t.Fatalf("README.md:%d: no ```go right after the code comment", i+1)
+				t.Fatalf("%s:%d: no ```go right after the code comment", document, i+1)
 			}
 		}
 		if lines[i] != "```go" {
@@ -74,17 +81,15 @@ func TestReadmeCodeIsReal(t *testing.T) {
 		switch {
 		case marked == nil:
 			if err := parseAny(code); err != nil {
-				t.Errorf("README.md:%d: does not parse: %v", start+1, err)
+				t.Errorf("%s:%d: does not parse: %v", document, start+1, err)
 			}
 		case code != functionText(t, marked[1], marked[2]):
-			t.Errorf("README.md:%d: is not func %s of %s: copy it again", start+1, marked[2], marked[1])
+			t.Errorf("%s:%d: is not func %s of %s: copy it again", document, start+1, marked[2], marked[1])
 		default:
 			compared++
 		}
 	}
-	if compared < 3 {
-		t.Errorf("%d blocks compared, want publish, consume and the example of a test", compared)
-	}
+	return compared
 }
 
 // parseAny returns nil if code is a file, declarations or statements.
@@ -168,9 +173,9 @@ func TestReadmesFileMapsAreComplete(t *testing.T) {
 func TestReadmeLinksLeadSomewhere(t *testing.T) {
 	code := regexp.MustCompile("(?ms)^```.*?^```|`[^`\n]*`")
 	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
-	for _, document := range []string{"README.md", "DESIGN.md", "CONTRIBUTING.md", "CHANGELOG.md"} {
+	for _, document := range []string{"README.md", "DESIGN.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/migrating.md"} {
 		for _, match := range link.FindAllStringSubmatch(code.ReplaceAllString(readText(t, document), ""), -1) {
-			if _, err := os.Stat(match[1]); err != nil {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(document), match[1])); err != nil {
 				t.Errorf("%s links to %s: %v", document, match[1], err)
 			}
 		}
