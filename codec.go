@@ -5,16 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/skeji/kafka/internal/magicbyte"
 )
 
 // Codec turns values into bytes and back. A codec is used by many goroutines at once.
 type Codec[T any] interface {
 	// Encode returns the value's bytes, which the caller keeps.
 	Encode(value T) ([]byte, error)
-	// Decode reads data, which is never nil but may be empty, into value. Any error sends the record to the dead letter
-	// topic: the same bytes fail the same way each time.
+	// Decode reads data, which is never nil but may be empty, into value. Its errors send the record to the dead letter
+	// topic: the same bytes fail the same way each time. Only a [TransientError], returned as it is and not within another
+	// error, has the record retried; it says that something else failed that decoding needs, and its text holds no value.
 	Decode(data []byte, value *T) error
 	// ContentType is the content-type header of published messages.
 	ContentType() string
@@ -24,6 +29,10 @@ type Codec[T any] interface {
 // value and JSON null. Unknown fields are ignored, so that senders can add some.
 func JSON[T any]() Codec[T] { return jsonCodec[T]{} }
 
+// StrictJSON is [JSON] that refuses unknown fields: the value has a field that T has not. A field is still known by its name in
+// another case, and may come twice; encoding/json refuses neither.
+func StrictJSON[T any]() Codec[T] { return jsonCodec[T]{strict: true} }
+
 // checkJSON refuses []byte, which JSON makes base64 text of.
 func checkJSON[T any]() error {
 	if _, isBytes := any(*new(T)).([]byte); isBytes {
@@ -32,7 +41,7 @@ func checkJSON[T any]() error {
 	return nil
 }
 
-type jsonCodec[T any] struct{}
+type jsonCodec[T any] struct{ strict bool }
 
 func (jsonCodec[T]) ContentType() string { return "application/json" }
 
@@ -47,13 +56,32 @@ func (jsonCodec[T]) Encode(value T) ([]byte, error) {
 	return data, nil
 }
 
-func (jsonCodec[T]) Decode(data []byte, value *T) error { return decodeJSON(data, value) }
+func (c jsonCodec[T]) Decode(data []byte, value *T) error {
+	if c.strict {
+		return decodeJSON(data, value, unmarshalStrict)
+	}
+	return decodeJSON(data, value, json.Unmarshal)
+}
 
-func decodeJSON(data []byte, value any) error {
+// unmarshalStrict is json.Unmarshal that refuses unknown fields, as only a Decoder does. A Decoder alone would not look at what
+// follows the first value.
+func unmarshalStrict(data []byte, value any) error {
+	if !json.Valid(data) {
+		return json.Unmarshal(data, value) // which says where
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(value)
+}
+
+func decodeJSON(data []byte, value any, unmarshal func([]byte, any) error) error {
 	if len(data) == 0 {
 		return &DecodeError{Reason: "empty value, want JSON"}
 	}
-	if err := json.Unmarshal(data, value); err != nil {
+	if reason := magicbyte.Reason(data); reason != "" {
+		return &DecodeError{Reason: reason}
+	}
+	if err := unmarshal(data, value); err != nil {
 		return &DecodeError{Reason: fmt.Sprintf("%s, in %d bytes", describeJSON(err), len(data)), Err: err}
 	}
 	if isNull(data) {
@@ -81,7 +109,26 @@ func describeJSON(err error) string {
 		// Not mismatch.Field: on json/v2, from Go 1.27 on, it holds map keys, which are part of the value.
 		return fmt.Sprintf("JSON %s does not fit %v, at byte %d", kind, mismatch.Type, mismatch.Offset)
 	}
+	if name, ok := unknownField(err); ok {
+		return "unknown field" + name
+	}
 	return fmt.Sprintf("JSON refused with %T", err)
+}
+
+// plainName is how programs name fields. Other names may be data, such as an address by which an object is kept.
+var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`)
+
+// unknownField returns the field's name for an error's text if it may be repeated. encoding/json has no type for this error, nor a
+// way to the name but its text: if that changes, the error is named less well.
+func unknownField(err error) (name string, ok bool) {
+	quoted, ok := strings.CutPrefix(err.Error(), "json: unknown field ")
+	if !ok {
+		return "", false
+	}
+	if name, err := strconv.Unquote(quoted); err == nil && plainName.MatchString(name) {
+		return fmt.Sprintf(" %q", name), true
+	}
+	return "", true
 }
 
 // Bytes returns a codec that passes values through as they are. A decoded value shares the record's memory, and a dead

@@ -107,7 +107,7 @@ func TestUnreadableJSONIsAPermanentDecodeErrorWithoutTheValue(t *testing.T) {
 		"an interface of no method": {`"MARK"`, new(fmt.Stringer)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := decodeJSON([]byte(test.value), test.into)
+			err := decodeJSON([]byte(test.value), test.into, json.Unmarshal)
 			decodeErr, ok := err.(*DecodeError)
 			if !ok {
 				t.Fatalf("got %v, want a DecodeError", err)
@@ -128,16 +128,58 @@ func TestUnreadableJSONIsAPermanentDecodeErrorWithoutTheValue(t *testing.T) {
 func TestDecodeErrorsSayWhatIsWrong(t *testing.T) {
 	type order struct{ Seats int8 }
 	for value, parts := range map[string][]string{
-		``:                 {"empty value, want JSON"},
-		` null`:            {"JSON null, want a value"},
-		`{"Seats":`:        {"invalid JSON at byte ", "in 9 bytes"},
-		`{"Seats":"many"}`: {"JSON string does not fit int8", "at byte ", "in 16 bytes"},
-		`{"Seats":300}`:    {"JSON number does not fit int8", "at byte ", "in 13 bytes"},
-		`[]`:               {"JSON array does not fit kafka.order", "in 2 bytes"},
+		``:                       {"empty value, want JSON"},
+		` null`:                  {"JSON null, want a value"},
+		`{"Seats":`:              {"invalid JSON at byte ", "in 9 bytes"},
+		`{"Seats":"many"}`:       {"JSON string does not fit int8", "at byte ", "in 16 bytes"},
+		`{"Seats":300}`:          {"JSON number does not fit int8", "at byte ", "in 13 bytes"},
+		`[]`:                     {"JSON array does not fit kafka.order", "in 2 bytes"},
+		"\x00\x00\x00\x01\x02{}": {"magic byte (schema id 258)", "use codec/schemaregistry"},
 	} {
 		wantFault(t, JSON[order]().Decode([]byte(value), new(order)), parts...)
 	}
 	wantFault(t, JSON[time.Time]().Decode([]byte(`"x"`), new(time.Time)), "JSON refused with *time.ParseError, in 3 bytes")
+}
+
+func TestStrictJSONRefusesUnknownFields(t *testing.T) {
+	type inner struct{ Count int }
+	type order struct {
+		Seats int
+		Items []inner
+		Table map[string]inner
+	}
+	strict := StrictJSON[order]()
+	for value, parts := range map[string][]string{
+		`{"Seats":1,"seat_type":"MARK"}`:        {`unknown field "seat_type", in 30 bytes`},
+		`{"Items":[{"Count":1,"Extra":777}]}`:   {`unknown field "Extra"`},
+		`{"Table":{"MARK":{"Extra":"MARK"}}}`:   {`unknown field "Extra"`},
+		`{"MARK@example.com":1}`:                {"unknown field, in 22 bytes"}, // data, rather than a name
+		`{"777":1}`:                             {"unknown field, in"},
+		`{"` + strings.Repeat("x", 65) + `":1}`: {"unknown field, in"},
+		`{"":1}`:                                {"unknown field, in"},
+		`{"Seats":1} {"MARK":2}`:                {"invalid JSON at byte 13"},
+		`{"Seats":`:                             {"invalid JSON at byte 9"},
+		`{"Seats":"MARK"}`:                      {"JSON string does not fit int"},
+		``:                                      {"empty value, want JSON"},
+		`null`:                                  {"JSON null, want a value"},
+		"\x00\x00\x00\x00\x07{}":                {"magic byte (schema id 7)"},
+	} {
+		err := strict.Decode([]byte(value), new(order))
+		wantFault(t, err, parts...)
+		if !isType[*DecodeError](err) || ClassOf(err) != ClassPermanent || strings.Contains(fmt.Sprint(err), "MARK") {
+			t.Errorf("%s: %v of class %s, want a permanent DecodeError without the value", value, err, ClassOf(err))
+		}
+	}
+	var got order
+	if err := strict.Decode([]byte(` {"SEATS":1,"Seats":2,"Table":{"anything":{}}} `), &got); err != nil || got.Seats != 2 {
+		t.Errorf("read %+v (%v)", got, err)
+	}
+	if _, err := StrictJSON[*order]().Encode(nil); err == nil {
+		t.Error("null was written")
+	}
+	if err := JSON[order]().Decode([]byte(`{"Extra":1}`), &got); err != nil {
+		t.Errorf("the default codec refuses unknown fields: %v", err)
+	}
 }
 
 func TestReadableJSONDecodes(t *testing.T) {
@@ -267,9 +309,9 @@ func TestAnyCodecsErrorsArePermanentAndHideTheValue(t *testing.T) {
 		t.Fatalf("decoded %q", msg.Value)
 	}
 	for name, cause := range map[string]error{
-		"plain":     errors.New("bad value MARK"),
-		"transient": NewTransientError("registry says MARK", nil),
-		"business":  NewBusinessError("MARK", nil),
+		"plain":               errors.New("bad value MARK"),
+		"a wrapped transient": fmt.Errorf("MARK: %w", NewTransientError("registry says MARK", nil)),
+		"business":            NewBusinessError("MARK", nil),
 	} {
 		t.Run(name, func(t *testing.T) {
 			handle := typed(Codec[string](reversing{cause}), func(context.Context, Message[string]) error {
@@ -290,5 +332,13 @@ func TestAnyCodecsErrorsArePermanentAndHideTheValue(t *testing.T) {
 	handle := typed(Codec[string](reversing{own}), nil, false)
 	if err := handle(t.Context(), &Record{Record: &kgo.Record{Value: []byte{}}}); err != error(own) {
 		t.Errorf("a codec's own DecodeError became %v", err)
+	}
+}
+
+func TestACodecsTransientErrorIsRetried(t *testing.T) {
+	cause := NewTransientError("registry unreachable", nil)
+	handle := typed(Codec[string](reversing{cause}), nil, false)
+	if err := handle(t.Context(), &Record{Record: &kgo.Record{Value: []byte("KRAM")}}); err != error(cause) || ClassOf(err) != ClassTransient {
+		t.Errorf("got %v of class %s", err, ClassOf(err))
 	}
 }

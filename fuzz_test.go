@@ -17,10 +17,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// decodeErrorText is all that a decoding error may say: nothing in it is from the value but numbers of bytes.
+// decodeErrorText is all that a decoding error may say: nothing in it is from the value but numbers of bytes, the name of an unknown
+// field, and a schema's id.
 var decodeErrorText = regexp.MustCompile(`^decode value: (empty value, want JSON|JSON null, want a value|` +
 	`(invalid JSON|JSON (string|number|bool|object|array) does not fit [a-zA-Z0-9_.\[\]*]+( in field "(Name|When|Items|Count|Table|Data|Address|[0-9*]+|\.)+")?,?) ?at byte \d+, in \d+ bytes|` +
-	`JSON refused with \*?[a-zA-Z0-9_.]+, in \d+ bytes)$`)
+	`(JSON refused with \*?[a-zA-Z0-9_.]+|unknown field( "[A-Za-z_][A-Za-z0-9_-]*")?), in \d+ bytes|` +
+	`value begins with Schema Registry's magic byte \(schema id \d+\): use codec/schemaregistry)$`)
 
 // FuzzJSONDecode: no bytes make decoding panic, every error is a DecodeError, and its text repeats nothing of the value.
 func FuzzJSONDecode(f *testing.F) {
@@ -29,6 +31,7 @@ func FuzzJSONDecode(f *testing.F) {
 		`{"Name":"a","When":"2026-01-02T03:04:05Z","Items":[{"Count":1}],"Table":{"k":1},"Data":"AAE=","Address":"b"}`,
 		`{"Name":1}`, `{"When":"MARK"}`, `{"When":1}`, `{"Items":[{"Count":300}]}`, `{"Items":[{"Count":"MARK"}]}`, `{"Items":"MARK"}`, `{"Table":{"MARK":"x"}}`,
 		`{"Data":"MARK!"}`, `{"Address":"MARK"}`, `{"Address":{}}`, `{"name":1,"NAME":2,"Name":true}`, `{"Items":null,"Table":null}`,
+		"\x00\x00\x00\x00\x07MARK", `{"Unknown":1}`, `{"MARK@":1}`, `{"Table":{"Table":{"MARK":1}}}`,
 		`[[[[[[`, `{"Table":{"Table":{"Table":`,
 	} {
 		f.Add([]byte(seed))
@@ -45,24 +48,37 @@ func FuzzJSONDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before := bytes.Clone(data)
 		for _, into := range []any{new(target), new(any), new(json.RawMessage), new(int8), new(string), new(map[string]target), new([]time.Time)} {
-			err := decodeJSON(data, into)
-			if err == nil {
-				if !json.Valid(data) || string(bytes.TrimSpace(data)) == "null" {
-					t.Fatalf("%q was decoded into %T", data, into)
-				}
-				continue
+			lenient := decodeJSON(data, into, json.Unmarshal)
+			fresh := reflect.New(reflect.TypeOf(into).Elem()).Interface()
+			strict := decodeJSON(data, fresh, unmarshalStrict)
+			if strict == nil && (lenient != nil || !reflect.DeepEqual(into, fresh)) {
+				t.Fatalf("%q: the strict codec read %+v, the other %+v (%v)", data, fresh, into, lenient)
 			}
-			if _, ok := err.(*DecodeError); !ok || ClassOf(err) != ClassPermanent {
-				t.Fatalf("%T of class %s, want a permanent DecodeError", err, ClassOf(err))
-			}
-			if text := err.Error(); !decodeErrorText.MatchString(text) {
-				t.Fatalf("%q into %T: the error may repeat the value: %s", data, into, text)
+			for _, err := range []error{lenient, strict} {
+				checkFault(t, data, into, err)
 			}
 		}
 		if !bytes.Equal(data, before) {
 			t.Fatalf("decoding changed the record's bytes to %q", data)
 		}
 	})
+}
+
+// checkFault looks at what came of decoding data.
+func checkFault(t *testing.T, data []byte, into any, err error) {
+	t.Helper()
+	if err == nil {
+		if !json.Valid(data) || string(bytes.TrimSpace(data)) == "null" {
+			t.Fatalf("%q was decoded into %T", data, into)
+		}
+		return
+	}
+	if _, ok := err.(*DecodeError); !ok || ClassOf(err) != ClassPermanent {
+		t.Fatalf("%T of class %s, want a permanent DecodeError", err, ClassOf(err))
+	}
+	if text := err.Error(); !decodeErrorText.MatchString(text) {
+		t.Fatalf("%q into %T: the error may repeat the value: %s", data, into, text)
+	}
 }
 
 // FuzzDeadLetterHeaders: whatever headers a record claims, parsing them does not panic and stays within its bounds, and

@@ -42,11 +42,14 @@ func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFun
 }
 
 // decode makes a DecodeError of whatever the codec says: the text of another error may repeat the value, even if it wraps one of
-// ours.
+// ours. A TransientError is not about the value: retried, it may be read.
 func decode[T any](codec Codec[T], data []byte, value *T) error {
 	err := codec.Decode(data, value)
 	if err == nil {
 		return nil
+	}
+	if transient, ok := err.(*TransientError); ok {
+		return transient
 	}
 	inner, ok := errors.AsType[*DecodeError](err)
 	switch {

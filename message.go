@@ -95,7 +95,7 @@ func (m Message[T]) DecodeValue(v any) error {
 			data = encoded
 		}
 	}
-	return decodeJSON(data, v)
+	return decodeJSON(data, v, json.Unmarshal)
 }
 
 // MessageBuilder builds a [Message] step by step. Make one with [NewMessage].

@@ -41,6 +41,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/magicbyte"
 )
 
 // Codec returns a codec of JSON with options. As [kafka.JSON] it refuses an empty value and JSON null, ignores unknown fields unless
@@ -69,6 +70,9 @@ func (c codec[T]) Encode(value T) ([]byte, error) {
 func (c codec[T]) Decode(data []byte, value *T) error {
 	if len(data) == 0 {
 		return &kafka.DecodeError{Reason: "empty value, want JSON"}
+	}
+	if reason := magicbyte.Reason(data); reason != "" {
+		return &kafka.DecodeError{Reason: reason}
 	}
 	if err := json.Unmarshal(data, value, c.options); err != nil {
 		return &kafka.DecodeError{Reason: fmt.Sprintf("%s, in %d bytes", describe(err), len(data)), Err: err}

@@ -261,7 +261,7 @@ func TestUnreadableValuesAreNamedWithoutTheValue(t *testing.T) {
 	try("not JSON", into[any](), `MARK`, "invalid JSON, at byte 0, in 4 bytes")
 	try("cut off", into[nested](), `{"a":"MARK`, "invalid JSON")
 	try("trailing value", into[nested](), `{"Name":"x"} {"Name":"MARK"}`, "invalid JSON")
-	try("Schema Registry's magic byte", into[nested](), "\x00\x00\x00\x00\x07MARK", "invalid JSON, at byte 0")
+	try("Schema Registry's magic byte", into[nested](), "\x00\x00\x00\x00\x07MARK", "magic byte (schema id 7): use codec/schemaregistry")
 	try("too deep", into[any](), deep)
 	try("empty", into[any](), ``, "empty value, want JSON")
 	try("white space", into[any](), " \n", "invalid JSON")
