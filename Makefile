@@ -16,6 +16,7 @@ unit: ## the tests that need nothing but Go
 	go test -race ./...
 	cd middleware/tracing && go test -race ./...
 	cd codec/jsonv2 && go test -race ./...
+	cd codec/protobuf && go test -race ./...
 	cd bench && go test ./...
 
 # -count=1: a result from the cache says nothing about the broker that is there now.
@@ -63,7 +64,7 @@ tidy:
 deps:
 	@graph=$$(go mod graph) && if echo "$$graph" | grep -e testcontainers -e opentelemetry -e go-json-experiment; then \
 		echo "that is in the root module's graph"; exit 1; fi
-	@deps=$$(go list -deps . ./topics) && if echo "$$deps" | grep -e prometheus -e yaml; then \
+	@deps=$$(go list -deps . ./topics) && if echo "$$deps" | grep -e prometheus -e yaml -e protobuf; then \
 		echo "that is linked into services that don't ask for it"; exit 1; fi
 
 alerts: ## the alert rules and their tests, with Prometheus' promtool
