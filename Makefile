@@ -18,6 +18,7 @@ unit: ## the tests that need nothing but Go
 	cd codec/jsonv2 && go test -race ./...
 	cd codec/protobuf && go test -race ./...
 	cd codec/avro && go test -race ./...
+	cd codec/schemaregistry && go test -race ./...
 	cd bench && go test ./...
 
 # -count=1: a result from the cache says nothing about the broker that is there now.
@@ -63,7 +64,7 @@ tidy:
 
 # Who uses the library must not inherit what its tests, or what others use of it, need.
 deps:
-	@graph=$$(go mod graph) && if echo "$$graph" | grep -e testcontainers -e opentelemetry -e go-json-experiment -e twmb/avro; then \
+	@graph=$$(go mod graph) && if echo "$$graph" | grep -e testcontainers -e opentelemetry -e go-json-experiment -e twmb/avro -e franz-go/pkg/sr -e protocompile; then \
 		echo "that is in the root module's graph"; exit 1; fi
 	@deps=$$(go list -deps . ./topics) && if echo "$$deps" | grep -e prometheus -e yaml -e protobuf; then \
 		echo "that is linked into services that don't ask for it"; exit 1; fi

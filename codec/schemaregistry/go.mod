@@ -1,0 +1,30 @@
+module github.com/skeji/kafka/codec/schemaregistry
+
+go 1.26.0
+
+require (
+	github.com/bufbuild/protocompile v0.14.1
+	github.com/skeji/kafka v0.2.0
+	github.com/skeji/kafka/codec/avro v0.2.0
+	github.com/skeji/kafka/codec/protobuf v0.2.0
+	github.com/twmb/avro v1.9.1
+	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c
+	github.com/twmb/franz-go/pkg/sr v1.8.0
+	google.golang.org/protobuf v1.36.12
+)
+
+require (
+	github.com/caarlos0/env/v11 v11.4.2 // indirect
+	github.com/google/uuid v1.6.0 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/pierrec/lz4/v4 v4.1.33 // indirect
+	github.com/twmb/franz-go v1.22.2 // indirect
+	github.com/twmb/franz-go/pkg/kmsg v1.15.0 // indirect
+	github.com/twmb/franz-go/plugin/kslog v1.0.0 // indirect
+)
+
+replace (
+	github.com/skeji/kafka => ../..
+	github.com/skeji/kafka/codec/avro => ../avro
+	github.com/skeji/kafka/codec/protobuf => ../protobuf
+)

@@ -1,0 +1,88 @@
+// Package schemaregistry has codecs of the wire format that Schema Registry's serializers share: a zero byte, the id of the schema that
+// wrote the value, and the value, in Avro, Protocol Buffers or JSON.
+//
+//	registry, err := sr.NewClient(sr.URLs("http://registry:8081"), sr.BasicAuth(user, password))
+//	codec, err := schemaregistry.Avro[Booking](schemaregistry.Config{Client: registry, Topic: "bookings"}, nil)
+//	producer, err := kafka.NewProducerWithCodec(cfg, codec)
+//
+// # Writing
+//
+// The schema is looked up once, when the codec is made: Publish asks nobody. By default it must be there, under the subject that the
+// topic name strategy gives it, such as bookings-value; with [Config.Register] it is registered if it is not. A codec without a Topic
+// and a Subject only reads.
+//
+// # Reading
+//
+// The schema of an id is fetched when the id is first met, by one goroutine while others that met it wait, and kept: up to 1,000 of
+// them for each codec. What becomes of the record then:
+//
+//   - The registry does not answer, or with anything but an answer to the question: a transient error. The record is retried, up to
+//     MaxRetries, and dead-lettered after that: raise MaxRetries to sit out longer outages. Ids that are known need no registry.
+//   - The registry does not know the id: a permanent error, for this record and those that come within the next 10 seconds.
+//   - The schema is of another format, or what it writes can't be read as T: a permanent error.
+//   - The value is not in the wire format, or is empty: a permanent error.
+//
+// Errors name the schema's id and hold none of the value, and no password of a registry's address.
+//
+// A tombstone is a message of its own, see [kafka.MessageBuilder.WithTombstone], and with ConsumerConfig.HandleTombstones it reaches the
+// handler with T's zero, which the codec never sees. The content-type header of published messages is application/octet-stream:
+// what follows the id is Avro, Protocol Buffers or JSON, and the value as a whole is none of them.
+package schemaregistry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/sr"
+)
+
+const defaultTimeout = 5 * time.Second // as sr's own HTTP client has it
+
+// Config says where schemas are.
+type Config struct {
+	// Client asks the registry. It is required; its options are the registry's addresses, credentials and certificates.
+	Client *sr.Client
+	// Topic whose values are written. Their schema's subject is Topic + "-value", as the topic name strategy has it. With neither
+	// Topic nor Subject the codec only reads.
+	Topic string
+	// Subject in place of the topic's, for the other naming strategies.
+	Subject string
+	// Register has a schema registered that the subject has not. By default that is an error: in many places schemas are
+	// reviewed, and a service may not register any. Schema Registry: auto.register.schemas, whose default is true.
+	Register bool
+	// Timeout bounds what is asked of the registry at a time: when the codec is made, and for each id. A handler's shutdown waits
+	// for it: keep it below DrainTimeout. Default 5s.
+	Timeout time.Duration
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.Client == nil:
+		return errors.New("schemaregistry: Config.Client is nil: make one with sr.NewClient")
+	case c.Topic != "" && c.Subject != "":
+		return fmt.Errorf("schemaregistry: Topic %q and Subject %q: set one of them", c.Topic, c.Subject)
+	case c.Register && c.subject() == "":
+		return errors.New("schemaregistry: Register without a Topic: set it, or Subject")
+	case c.Timeout < 0:
+		return fmt.Errorf("schemaregistry: Timeout is %v", c.Timeout)
+	}
+	return nil
+}
+
+func (c Config) subject() string {
+	if c.Topic != "" {
+		return c.Topic + "-value"
+	}
+	return c.Subject
+}
+
+// context bounds one conversation with the registry.
+func (c Config) context() (context.Context, context.CancelFunc) {
+	timeout := c.Timeout
+	if timeout == 0 {
+		timeout = defaultTimeout
+	}
+	return context.WithTimeout(context.Background(), timeout)
+}
