@@ -62,7 +62,7 @@ func classed(err error) error {
 // isUnknown tells the registry's own answer from a 404 of another server, or of a path that it does not have.
 func isUnknown(err error) bool {
 	answer, ok := errors.AsType[*sr.ResponseError](err)
-	if !ok || answer.StatusCode != http.StatusNotFound {
+	if !ok {
 		return false
 	}
 	switch answer.ErrorCode {
