@@ -27,7 +27,7 @@ func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFun
 	return func(ctx context.Context, r *Record) error {
 		msg := Message[T]{
 			Key: string(r.Key), Headers: r.Headers, Timestamp: r.Timestamp, Tombstone: r.Value == nil,
-			Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Attempt: r.Attempt,
+			Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Attempt: r.Attempt, LastAttempt: r.LastAttempt,
 			raw: r.Value,
 		}
 		if msg.Tombstone {

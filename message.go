@@ -42,6 +42,9 @@ type Message[T any] struct {
 	Offset    int64 // see Topic
 	// Attempt is 1 for the first call of the handler with this record, 2 for the first retry, and so on.
 	Attempt int
+	// LastAttempt says that no retry is left: a transient error goes to the dead letter topic, too. (In a batch, what failed with
+	// others comes once more, alone.)
+	LastAttempt bool
 
 	raw []byte // the record's value, for DecodeValue
 }

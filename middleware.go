@@ -12,8 +12,9 @@ import (
 // it does goes to the handler and nowhere else. Don't write into their bytes.
 type Record struct {
 	*kgo.Record
-	Group   string // the consumer group; "" when publishing
-	Attempt int    // 1 for the first call of the handler with this record; 0 when publishing
+	Group       string // the consumer group; "" when publishing
+	Attempt     int    // 1 for the first call of the handler with this record; 0 when publishing
+	LastAttempt bool   // no retry is left; see [Message]
 }
 
 // HandlerFunc handles one record. It is what every typed handler becomes, decoding included.

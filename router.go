@@ -59,7 +59,7 @@ func OnWithCodec[T any](r *Router, eventType string, codec Codec[T], handle Hand
 	r.handlers[eventType] = func(ctx context.Context, raw Message[[]byte]) error {
 		msg := Message[T]{
 			Key: raw.Key, Headers: raw.Headers, Timestamp: raw.Timestamp, Tombstone: raw.Tombstone,
-			Topic: raw.Topic, Partition: raw.Partition, Offset: raw.Offset, Attempt: raw.Attempt,
+			Topic: raw.Topic, Partition: raw.Partition, Offset: raw.Offset, Attempt: raw.Attempt, LastAttempt: raw.LastAttempt,
 			raw: raw.raw,
 		}
 		if !raw.Tombstone {

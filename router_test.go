@@ -121,3 +121,27 @@ func TestARouterRefusesWhatCantBeMeant(t *testing.T) {
 		})
 	}
 }
+
+// Whether a retry is left is told to handlers, a router's too.
+func TestTheLastAttemptIsNamed(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var last []bool
+		router := NewRouter()
+		On(router, "", func(_ context.Context, msg Message[numbered]) error {
+			last = append(last, msg.LastAttempt)
+			return errors.New("away")
+		})
+		b.seed(0, 1)
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.MaxRetries = time.Hour, 2
+		consumer, err := NewConsumerWithCodec(cfg, Bytes(), router.Handle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.run(consumer)
+		time.Sleep(5 * time.Minute)
+		if fmt.Sprint(last) != "[false false true]" {
+			t.Errorf("the attempts were the last: %v", last)
+		}
+	})
+}

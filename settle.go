@@ -71,7 +71,7 @@ func (p *partition) copyOf(t *task) *Record {
 	own := &struct {
 		Record
 		fetched kgo.Record
-	}{Record{Group: p.c.cfg.Group, Attempt: t.attempt}, *t.record}
+	}{Record{Group: p.c.cfg.Group, Attempt: t.attempt, LastAttempt: t.attempt > p.c.cfg.MaxRetries}, *t.record}
 	own.fetched.Headers = slices.Clone(t.record.Headers)
 	own.Record.Record = &own.fetched
 	return &own.Record
