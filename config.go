@@ -35,6 +35,8 @@ const (
 	defaultRebalanceTimeout   = 60 * time.Second // kgo's default
 	defaultAuthFailureTimeout = 30 * time.Second
 	defaultStallTimeout       = time.Minute // longer than a service waits for another
+
+	defaultRequestTimeout = 30 * time.Second // Kafka's own for requests to brokers
 )
 
 // ClientConfig is how to reach a cluster and how to write to it. It is part of [ProducerConfig] and [ConsumerConfig];
@@ -215,6 +217,25 @@ type ConsumerConfig struct {
 	DisableMiddleware bool
 }
 
+// RequesterConfig configures a [Requester].
+type RequesterConfig struct {
+	ClientConfig
+	// Client, if set, is shared: requests go out over its connections, and ClientConfig is ignored. Replies come over
+	// connections of the requester's own.
+	Client *Client
+	// Topic to publish requests to. Required.
+	Topic string
+	// ReplyTopic takes the replies. Required. Requesters may share it, and its partitions: each reads one of them, from its end
+	// on, and leaves alone what answers others. It must not be compacted.
+	ReplyTopic string
+	// ReplyPartition is the partition of ReplyTopic to read. Default nil: one at random.
+	ReplyPartition *int32
+	// RequestTimeout bounds a Request whose context has no deadline. Default 30s.
+	RequestTimeout time.Duration
+	// DisableMiddleware bypasses everything added with Use.
+	DisableMiddleware bool
+}
+
 // NewConsumerConfig returns a config with the defaults: dead letters to dlq-<topic>, 3 retries.
 func NewConsumerConfig(topic, group string, brokers ...string) ConsumerConfig {
 	return ConsumerConfig{
@@ -227,6 +248,11 @@ func NewConsumerConfig(topic, group string, brokers ...string) ConsumerConfig {
 // NewProducerConfig returns a config with the defaults.
 func NewProducerConfig(topic string, brokers ...string) ProducerConfig {
 	return ProducerConfig{ClientConfig: ClientConfig{Brokers: brokers}, Topic: topic}
+}
+
+// NewRequesterConfig returns a config with the defaults.
+func NewRequesterConfig(topic, replyTopic string, brokers ...string) RequesterConfig {
+	return RequesterConfig{ClientConfig: ClientConfig{Brokers: brokers}, Topic: topic, ReplyTopic: replyTopic}
 }
 
 // The configs print without their secrets, and only what tells where and as whom they connect.
@@ -248,6 +274,12 @@ func (c ConsumerConfig) LogValue() slog.Value { return slog.GroupValue(c.attrs()
 
 // String is LogValue as text.
 func (c ConsumerConfig) String() string { return printAttrs(c.attrs()) }
+
+// LogValue groups what tells one config from another, without secrets.
+func (c RequesterConfig) LogValue() slog.Value { return slog.GroupValue(c.attrs()...) }
+
+// String is LogValue as text.
+func (c RequesterConfig) String() string { return printAttrs(c.attrs()) }
 
 func (c ClientConfig) attrs() []slog.Attr {
 	return []slog.Attr{
@@ -273,6 +305,13 @@ func (c ConsumerConfig) attrs() []slog.Attr {
 		slog.String("group", c.Group),
 		slog.String("dlq_topic", c.DLQTopic),
 		slog.Int("max_retries", c.MaxRetries),
+	}, c.ClientConfig.attrs()...)
+}
+
+func (c RequesterConfig) attrs() []slog.Attr {
+	return append([]slog.Attr{
+		slog.String("topic", c.Topic),
+		slog.String("reply_topic", c.ReplyTopic),
 	}, c.ClientConfig.attrs()...)
 }
 

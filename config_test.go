@@ -90,9 +90,19 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 		wantFault(t, err, want...)
 	})
 
+	t.Run("requester", func(t *testing.T) {
+		cfg := RequesterConfig{ClientConfig: client, Topic: "bad topic", ReplyTopic: "bad topic", ReplyPartition: new(int32(-1)), RequestTimeout: -time.Second}
+		want := append(clientFaults, "kafka: requester config: ", `Topic is "bad topic"`, `ReplyTopic is "bad topic"`, "ReplyTopic is the topic itself",
+			"ReplyPartition is -1", "RequestTimeout is -1s")
+		wantFault(t, cfg.Validate(), want...)
+		_, err := NewRequester[int, int](cfg)
+		wantFault(t, err, want...)
+	})
+
 	t.Run("nothing set", func(t *testing.T) {
 		wantFault(t, ConsumerConfig{}.Validate(), "no brokers: set Brokers or KAFKA_BROKERS", "Topic is empty", "Group is empty")
 		wantFault(t, ProducerConfig{}.Validate(), "no brokers", "Topic is empty")
+		wantFault(t, RequesterConfig{}.Validate(), "no brokers", "Topic is empty", "ReplyTopic is empty")
 		wantFault(t, ClientConfig{}.Validate(), "no brokers")
 	})
 }
@@ -102,6 +112,8 @@ func TestMinimalConfigsAreValid(t *testing.T) {
 	wantFault(t, ProducerConfig{ClientConfig: validClient(), Topic: "orders"}.Validate())
 	wantFault(t, ProducerConfig{Client: &Client{}, Topic: "orders"}.Validate()) // the client brings its brokers
 	wantFault(t, ConsumerConfig{ClientConfig: validClient(), Topic: "orders", Group: "bookings"}.Validate())
+	wantFault(t, RequesterConfig{ClientConfig: validClient(), Topic: "orders", ReplyTopic: "replies"}.Validate())
+	wantFault(t, RequesterConfig{Client: &Client{}, Topic: "orders", ReplyTopic: "replies", ReplyPartition: new(int32(0))}.Validate())
 	wantFault(t, validConsumer().Validate())
 	wantFault(t, validProducer().Validate())
 	wantFault(t, validConsumer().withDefaults().Validate())
@@ -114,6 +126,10 @@ func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 	}
 	if made := NewProducerConfig("orders", "a:1"); made.Topic != "orders" || made.DLQTopic != "" || len(made.Brokers) != 1 {
 		t.Errorf("NewProducerConfig made %+v", made)
+	}
+
+	if made := NewRequesterConfig("orders", "replies", "a:1"); made.Topic != "orders" || made.ReplyTopic != "replies" || made.ReplyPartition != nil || len(made.Brokers) != 1 {
+		t.Errorf("NewRequesterConfig made %+v", made)
 	}
 
 	client := ClientConfig{}.withDefaults()
@@ -143,6 +159,7 @@ func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 		"SessionTimeout":                {consumer.SessionTimeout, 45 * time.Second},
 		"RebalanceTimeout":              {consumer.RebalanceTimeout, 60 * time.Second},
 		"GroupProtocol":                 {consumer.GroupProtocol, "classic"},
+		"RequestTimeout":                {RequesterConfig{}.withDefaults().RequestTimeout, 30 * time.Second},
 		"AuthFailureTimeout":            {consumer.AuthFailureTimeout, 30 * time.Second},
 	} {
 		if pair[0] != pair[1] {

@@ -9,14 +9,19 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// deleteRecords deletes a partition's records below an offset, as retention would.
+// deleteRecords deletes records of a partition of orders below an offset, as retention would.
 func (b *bubble) deleteRecords(partition int32, below int64) {
+	b.t.Helper()
+	b.deleteRecordsOf("orders", partition, below)
+}
+
+func (b *bubble) deleteRecordsOf(name string, partition int32, below int64) {
 	b.t.Helper()
 	client := b.raw()
 	defer client.Close()
 	request := kmsg.NewPtrDeleteRecordsRequest()
 	topic := kmsg.NewDeleteRecordsRequestTopic()
-	topic.Topic = "orders"
+	topic.Topic = name
 	at := kmsg.NewDeleteRecordsRequestTopicPartition()
 	at.Partition, at.Offset = partition, below
 	topic.Partitions = append(topic.Partitions, at)

@@ -41,6 +41,11 @@
 //   - Mistakes show at the start: in a constructor's error, or in that of Start.
 //   - Passwords print as "[redacted]". Keys and values are never logged; the texts of handlers' errors are.
 //
+// # Requests
+//
+// A [Requester] publishes a request and waits for its reply, with a deadline that travels along. [Respond] makes a function that
+// answers a [Handler], and so what holds for records holds for requests.
+//
 // # Errors
 //
 // The error that a handler returns decides what becomes of its record, by its class:
@@ -91,6 +96,9 @@
 //   - handler.go: bytes as values, and the handler's verdict
 //   - batchconsumer.go: the handler of batches, and its errors
 //   - router.go: handlers by event type
+//   - requester.go: requests, and each one's reply
+//   - replies.go: from the reply topic to who waits
+//   - responder.go: functions that answer, as handlers
 //   - limits.go: headers and batches that are larger than anybody means
 //   - errors.go: the error classes, and the errors that the package returns
 //   - retry.go: how long to wait between attempts

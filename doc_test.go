@@ -71,6 +71,8 @@ func receiver(method *ast.FuncDecl) *ast.Ident {
 			expr = e.X
 		case *ast.IndexExpr:
 			expr = e.X
+		case *ast.IndexListExpr:
+			expr = e.X
 		case *ast.Ident:
 			return e
 		}

@@ -44,6 +44,9 @@ type environment struct {
 	ConsumerMaxHeaders                int   `env:"KAFKA_CONSUMER_MAX_HEADERS" envDefault:"1000"`
 	ConsumerMaxHeaderBytes            int   `env:"KAFKA_CONSUMER_MAX_HEADER_BYTES" envDefault:"1048588"`
 	ConsumerMaxDecompressedBatchBytes int64 `env:"KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES" envDefault:"67108864"`
+
+	RequesterReplyPartition *int32        `env:"KAFKA_REQUESTER_REPLY_PARTITION"`
+	RequesterRequestTimeout time.Duration `env:"KAFKA_REQUESTER_REQUEST_TIMEOUT" envDefault:"30s"`
 }
 
 // NewClientConfigFromEnv reads the KAFKA_ variables that say where the cluster is. It reports every mistake at once.
@@ -82,6 +85,18 @@ func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 	return cfg, errors.Join(err, cfg.Validate())
 }
 
+// NewRequesterConfigFromEnv reads the KAFKA_ variables for a requester that publishes to topic and reads its replies from
+// replyTopic. It reports every mistake at once.
+func NewRequesterConfigFromEnv(topic, replyTopic string) (RequesterConfig, error) {
+	e, err := readEnvironment()
+	cfg := RequesterConfig{
+		ClientConfig: e.client(), Topic: topic, ReplyTopic: replyTopic,
+		ReplyPartition: e.RequesterReplyPartition, RequestTimeout: e.RequesterRequestTimeout,
+		DisableMiddleware: !e.EnableMiddleware,
+	}
+	return cfg, errors.Join(err, cfg.Validate())
+}
+
 func readEnvironment() (environment, error) {
 	var e environment
 	var faults faults
@@ -113,8 +128,11 @@ func explainParse(err error) []error {
 			field, _ := reflect.TypeFor[environment]().FieldByName(bad.Name)
 			name := field.Tag.Get("env")
 			want := "a whole number"
-			if bad.Type.Kind() == reflect.Bool {
+			switch {
+			case bad.Type.Kind() == reflect.Bool:
 				want = "true or false"
+			case bad.Type == reflect.TypeFor[time.Duration]():
+				want = "a duration, such as 30s"
 			}
 			err = fmt.Errorf("%s is %q: want %s", name, os.Getenv(name), want)
 		}

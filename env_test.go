@@ -125,6 +125,39 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 		}
 	})
 
+	t.Run("requesters", func(t *testing.T) {
+		partition := func(cfg RequesterConfig) any {
+			if cfg.ReplyPartition == nil {
+				return nil
+			}
+			return int(*cfg.ReplyPartition)
+		}
+		for _, test := range []struct {
+			name, value  string
+			read         func(RequesterConfig) any
+			before, want any
+		}{
+			{"KAFKA_REQUESTER_REPLY_PARTITION", "0", partition, nil, 0},
+			{"KAFKA_REQUESTER_REQUEST_TIMEOUT", "5s", func(c RequesterConfig) any { return c.RequestTimeout }, 30 * time.Second, 5 * time.Second},
+			{"KAFKA_ENABLE_MIDDLEWARE", "false", func(c RequesterConfig) any { return c.DisableMiddleware }, false, true},
+			{"KAFKA_CLIENT_ID", "asker", func(c RequesterConfig) any { return c.ClientID }, "", "asker"},
+		} {
+			tested[test.name] = true
+			t.Run(test.name, func(t *testing.T) {
+				setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092"})
+				cfg, err := NewRequesterConfigFromEnv("orders", "replies")
+				if got := test.read(cfg); err != nil || got != test.before || cfg.Topic != "orders" || cfg.ReplyTopic != "replies" {
+					t.Errorf("without it %v in %v, want %v (error: %v)", got, cfg, test.before, err)
+				}
+				t.Setenv(test.name, test.value)
+				cfg, err = NewRequesterConfigFromEnv("orders", "replies")
+				if got := test.read(cfg); err != nil || got != test.want {
+					t.Errorf("with %q %v, want %v (error: %v)", test.value, got, test.want, err)
+				}
+			})
+		}
+	})
+
 	tested["KAFKA_CONSUMER_CONCURRENCY"] = true
 	t.Run("KAFKA_CONSUMER_CONCURRENCY", func(t *testing.T) {
 		setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092"})
@@ -179,6 +212,9 @@ func TestEmptyVariablesCountAsUnset(t *testing.T) {
 	if got, err := NewConsumerConfigFromEnv("orders", "bookings"); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %#v, want %#v (error: %v)", got, want, err)
 	}
+	if got, err := NewRequesterConfigFromEnv("orders", "replies"); err != nil || got.ReplyPartition != nil || got.RequestTimeout != 30*time.Second {
+		t.Errorf("a requester has %#v (error: %v)", got, err)
+	}
 }
 
 func TestBrokersAreRequired(t *testing.T) {
@@ -217,6 +253,9 @@ func TestBadValuesAreAllReportedByName(t *testing.T) {
 		"KAFKA_ENABLE_MIDDLEWARE":    "2",
 		"KAFKA_CONSUMER_MAX_RETRIES": "three",
 		"KAFKA_CONSUMER_CONCURRENCY": "1.5",
+
+		"KAFKA_REQUESTER_REPLY_PARTITION": "first",
+		"KAFKA_REQUESTER_REQUEST_TIMEOUT": "30",
 	}
 	variables := maps.Clone(bad)
 	variables["KAFKA_SASL_PASSWORD_FILE"] = filepath.Join(t.TempDir(), "missing")
@@ -229,6 +268,8 @@ func TestBadValuesAreAllReportedByName(t *testing.T) {
 	wantFault(t, err, append(want, "Group is empty")...)
 	_, err = NewProducerConfigFromEnv("bad topic")
 	wantFault(t, err, want...)
+	_, err = NewRequesterConfigFromEnv("bad topic", "")
+	wantFault(t, err, append(want, "ReplyTopic is empty", "want a duration, such as 30s")...)
 	_, err = NewClientConfigFromEnv()
 	wantFault(t, err, slices.DeleteFunc(want, func(s string) bool { return strings.HasPrefix(s, "Topic") })...)
 }
@@ -249,8 +290,13 @@ func TestSenselessValuesAreReportedByName(t *testing.T) {
 		_, err := NewConsumerConfigFromEnv("orders", "bookings")
 		wantFault(t, err, want)
 	}
+	setEnvironment(t, map[string]string{
+		"KAFKA_BROKERS": "kafka-1:9092", "KAFKA_REQUESTER_REPLY_PARTITION": "-1", "KAFKA_REQUESTER_REQUEST_TIMEOUT": "-1s",
+	})
+	_, err := NewRequesterConfigFromEnv("orders", "replies")
+	wantFault(t, err, "KAFKA_REQUESTER_REPLY_PARTITION", "KAFKA_REQUESTER_REQUEST_TIMEOUT")
 	setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092", "KAFKA_SASL_MECHANISM": "PLAIN"})
-	_, err := NewClientConfigFromEnv()
+	_, err = NewClientConfigFromEnv()
 	wantFault(t, err, "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD", "KAFKA_SASL_ALLOW_PLAINTEXT")
 }
 

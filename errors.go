@@ -43,6 +43,14 @@ var (
 	// ErrPartitionLost is the cause of a handler's cancelled context when the group gave its partition away without
 	// asking, after a session timeout for example. The record is redelivered to the new owner.
 	ErrPartitionLost = errors.New("partition lost")
+	// ErrNoReply: a request's time was over before its reply came. The request may have been handled all the same.
+	ErrNoReply = errors.New("no reply in time")
+	// ErrCorrelationID: a request has the correlation id of another one that waits for its reply.
+	ErrCorrelationID = errors.New("correlation id already waits for a reply")
+	// ErrExpired: a request's deadline was over before it was handled. Nobody waits for its reply, so that it is a business error.
+	ErrExpired = errors.New("the request's deadline is over")
+	// ErrReplyAddress: a request wants its reply where Respond may not write, or where that can't be read. It is permanent.
+	ErrReplyAddress = errors.New("reply address")
 )
 
 // failure is what the three error classes share.
@@ -159,6 +167,29 @@ func (e *PublishError) Error() string {
 }
 
 func (e *PublishError) Unwrap() error { return e.Err }
+
+// RequestError is a request without a good reply.
+type RequestError struct {
+	Topic         string        // where the request was to go
+	CorrelationID string        // its correlation-id header
+	After         time.Duration // since Request was called
+	Err           error         // why: ErrNoReply, a RemoteError, a PublishError, a DecodeError, ErrClosed
+}
+
+func (e *RequestError) Error() string {
+	return fmt.Sprintf("kafka: request to %s, correlation id %s, after %v: %v", e.Topic, e.CorrelationID, e.After.Round(time.Millisecond), e.Err)
+}
+
+func (e *RequestError) Unwrap() error { return e.Err }
+
+// RemoteError is the responder's error, as its reply tells it. ClassOf finds its class.
+type RemoteError struct {
+	Class   Class  // the responder's
+	Message string // the text of the responder's error, shortened to 1 KiB
+}
+
+func (e *RemoteError) Error() string { return "the responder says: " + e.Message }
+func (e *RemoteError) class() Class  { return e.Class }
 
 // ClassOf returns the class that decides what becomes of a record whose handler returned err, and "" for nil. The
 // outermost class wins; among joined errors at the same depth transient beats permanent, which beats business, so that

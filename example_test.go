@@ -136,7 +136,55 @@ func ExampleRouter() {
 	// not for us: booking.praise
 }
 
-// The same by hand: take raw JSON, and decode what the event type says.
+// A request waits for its reply. The other side is a consumer whose handler is made by Respond.
+func ExampleRequester() {
+	broker, stopBroker := startBroker("bookings", "dlq-bookings", "bookings-replies")
+	defer stopBroker()
+
+	replies, err := kafka.NewProducer[string](kafka.NewProducerConfig("bookings-replies", broker))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer replies.Close()
+	cfg := kafka.NewConsumerConfig("bookings", "bookings-service", broker)
+	cfg.Logger = quiet
+	consumer, err := kafka.NewConsumer(cfg, kafka.Respond(replies, func(ctx context.Context, msg kafka.Message[Booking]) (string, error) {
+		if msg.Value.Seats > 100 {
+			return "", kafka.NewBusinessError("no room that large", nil)
+		}
+		return fmt.Sprintf("%d seats are yours", msg.Value.Seats), nil
+	}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer consumer.Close()
+	go func() { // ends with Close
+		if err := consumer.Start(context.Background()); err != nil {
+			log.Fatal(err)
+		}
+	}()
+
+	requester, err := kafka.NewRequester[Booking, string](kafka.NewRequesterConfig("bookings", "bookings-replies", broker))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer requester.Close()
+	for _, seats := range []int{2, 200} {
+		msg := kafka.NewMessage[Booking]().WithKey("+15550100").WithValue(Booking{"+15550100", seats}).Build()
+		reply, err := requester.Request(context.Background(), msg)
+		var refused *kafka.RemoteError
+		if errors.As(err, &refused) {
+			fmt.Println("refused:", refused.Class, refused.Message)
+			continue
+		}
+		fmt.Println(reply.Value, err)
+	}
+	// Output:
+	// 2 seats are yours <nil>
+	// refused: business no room that large
+}
+
+// What a Router does, by hand: take raw JSON, and decode what the event type says.
 func ExampleMessage_DecodeValue() {
 	broker, stopBroker := startBroker("events", "dlq-events")
 	defer stopBroker()

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,6 +70,65 @@ func (c *Client) partitionCounts(ctx context.Context, uses ...topicUse) (map[str
 		}
 	}
 	return counts, errors.Join(faults...)
+}
+
+// leaderPatience is how long franz-go may look for a partition's leader before it is asked again.
+const leaderPatience = 250 * time.Millisecond
+
+// endOffset returns the offset that a partition's next record will have.
+//
+// franz-go asks any broker for the partition's leader, and waits long for one that does not answer: then it is asked again, for
+// another one. The goroutines end with their answers or with this call.
+func (c *Client) endOffset(ctx context.Context, topic string, partition int32) (int64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		offset int64
+		err    error
+	}
+	answers := make(chan answer)
+	ask := func() {
+		offset, err := c.listEnd(ctx, topic, partition)
+		select {
+		case answers <- answer{offset, err}:
+		case <-ctx.Done():
+		}
+	}
+	again := time.NewTicker(leaderPatience)
+	defer again.Stop()
+	var failure error
+	go ask()
+	for {
+		select {
+		case got := <-answers:
+			protocol, isProtocol := errors.AsType[*kerr.Error](got.err)
+			if got.err == nil || isProtocol && !protocol.Retriable {
+				return got.offset, got.err
+			}
+			failure = got.err // such as a leader that has just moved
+		case <-again.C:
+			go ask()
+		case <-ctx.Done():
+			return 0, cmp.Or(failure, ctx.Err())
+		}
+	}
+}
+
+func (c *Client) listEnd(ctx context.Context, topic string, partition int32) (int64, error) {
+	const latest = -1
+	request := kmsg.NewPtrListOffsetsRequest()
+	asked := kmsg.NewListOffsetsRequestTopicPartition()
+	asked.Partition, asked.Timestamp = partition, latest
+	request.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: topic, Partitions: []kmsg.ListOffsetsRequestTopicPartition{asked}}} // no other field has a default
+	response, err := request.RequestWith(ctx, c.kgo)
+	if err != nil {
+		return 0, err
+	}
+	if len(response.Topics) != 1 || len(response.Topics[0].Partitions) != 1 {
+		return 0, errors.New("the brokers' answer is about something else")
+	}
+	got := response.Topics[0].Partitions[0]
+	return got.Offset, kerr.ErrorForCode(got.ErrorCode)
 }
 
 // topicID returns the topic's id as it is now, or zeros.

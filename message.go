@@ -21,6 +21,16 @@ const (
 	HeaderContentType    = "content-type"    // set from the codec; Bytes keeps the one that is there
 )
 
+// Names of the headers by which a [Requester] and [Respond] understand each other, as UTF-8 text, beside the correlation id.
+const (
+	HeaderReplyTopic        = "reply-topic"         // where the reply is to go
+	HeaderReplyPartition    = "reply-partition"     // which partition of it, decimal; without it the key decides
+	HeaderRequesterID       = "requester-id"        // of the instance that asks; its replies have it, too
+	HeaderDeadline          = "deadline"            // until when the reply is waited for, RFC 3339 with nanoseconds
+	HeaderReplyErrorClass   = "reply-error-class"   // of a reply that is an error: transient, permanent or business
+	HeaderReplyErrorMessage = "reply-error-message" // its text, up to 1 KiB
+)
+
 // Message is a decoded record on its way to a handler, or a value on its way to a topic.
 type Message[T any] struct {
 	// Key decides the partition: messages with one key stay in order. A message without a key ("") goes to any

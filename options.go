@@ -67,6 +67,7 @@ func producingOptions(cfg ClientConfig, batchLimit func(topic string) int32, log
 	opts = append(opts,
 		kgo.ProducerBatchCompression(compression(cfg.Compression)),
 		kgo.ProducerLinger(cfg.Linger),
+		kgo.RecordPartitioner(replyPartitioner{defaultPartitioner}),
 	)
 	opts = append(opts, cfg.Options...)
 	opts = append(opts,
@@ -135,6 +136,26 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error
 	if cfg.GroupProtocol == "consumer" {
 		opts = append(opts, kgo.Balancers(kgo.StickyBalancer()), kgo.ServerSideBalancer())
 	}
+	return opts, nil
+}
+
+// replyOptions is for a client that reads a partition of a reply topic. Behind an offset that is gone, it goes on at the end.
+func replyOptions(cfg ClientConfig, topic string, partition int32, from int64, logs kgo.Logger, hooks ...kgo.Hook) ([]kgo.Opt, error) {
+	opts, err := connectOptions(cfg, logs, hooks...)
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts,
+		kgo.FetchMaxWait(fetchMaxWait),
+		kgo.FetchMaxBytes(fetchMaxBytes),
+		kgo.MaxDecompressBatchBytes(deadLetterMaxBytes),
+	)
+	opts = append(opts, cfg.Options...)
+	opts = append(opts,
+		kgo.RequiredAcks(kgo.AllISRAcks()), // it writes nothing, but franz-go holds options to each other
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(from)}}),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()),
+	)
 	return opts, nil
 }
 
@@ -233,6 +254,32 @@ type samePartition struct{}
 func (samePartition) ForTopic(string) kgo.TopicPartitioner { return samePartition{} }
 func (samePartition) RequiresConsistency(*kgo.Record) bool { return true }
 func (samePartition) Partition(r *kgo.Record, n int) int   { return int(r.Partition) % n }
+
+// defaultPartitioner is kgo's default: keys as Java clients place them, records without a key by what waits where.
+var defaultPartitioner = kgo.UniformBytesPartitioner(64<<10, true, true, nil)
+
+// replyPartitioner puts a record into the partition that its context asks for, and leaves the others to the default.
+type replyPartitioner struct{ kgo.Partitioner }
+
+func (p replyPartitioner) ForTopic(topic string) kgo.TopicPartitioner {
+	return replyTopicPartitioner{p.Partitioner.ForTopic(topic).(kgo.TopicBackupPartitioner)}
+}
+
+type replyTopicPartitioner struct{ kgo.TopicBackupPartitioner }
+
+func (p replyTopicPartitioner) RequiresConsistency(r *kgo.Record) bool {
+	return r.Context.Value(replyPartitionKey{}) != nil || p.TopicBackupPartitioner.RequiresConsistency(r)
+}
+
+func (p replyTopicPartitioner) PartitionByBackup(r *kgo.Record, n int, waiting kgo.TopicBackupIter) int {
+	if partition, ok := r.Context.Value(replyPartitionKey{}).(int32); ok {
+		return int(partition) // franz-go refuses one that is not there
+	}
+	return p.TopicBackupPartitioner.PartitionByBackup(r, n, waiting)
+}
+
+// replyPartitionKey is the key of the partition, an int32, in a reply's context.
+type replyPartitionKey struct{}
 
 // validateGroupOptions finds mistakes in the user's options before Start joins the group.
 func validateGroupOptions(cfg ConsumerConfig) error {

@@ -65,6 +65,8 @@ func secretive() map[string]any {
 		"SASLConfig": sasl, "*SASLConfig": &sasl, "ClientConfig": client, "*ClientConfig": &client,
 		"ProducerConfig": producing, "*ProducerConfig": &producing, "ConsumerConfig": consuming, "*ConsumerConfig": &consuming,
 		"unexported fields": hidden, "a pointer to unexported fields": &hidden, "a list of them": []any{hidden, &hidden},
+		"RequesterConfig": RequesterConfig{ClientConfig: client}, "*RequesterConfig": &RequesterConfig{ClientConfig: client},
+		"*Requester":        &Requester[int, int]{cfg: RequesterConfig{ClientConfig: client}, replies: &replyReader{access: &accessWatch{cfg: client}}},
 		"*Client":           &Client{cfg: client, access: &accessWatch{cfg: client}},
 		"*Producer":         &Producer[int]{core: &publisher{cfg: producing}},
 		"*Consumer":         &Consumer[int]{core: &consumer{cfg: consuming}},
@@ -106,6 +108,7 @@ func TestSecretsSayThatTheyAreRedacted(t *testing.T) {
 	cfg := ClientConfig{Brokers: []string{"a:1", "b:2"}, ClientID: "me", SASL: SASLConfig{Mechanism: "PLAIN", Username: "svc", Password: secret}}
 	for what, text := range map[string]string{
 		"a client's": cfg.String(), "a producer's": ProducerConfig{ClientConfig: cfg}.String(), "a consumer's": ConsumerConfig{ClientConfig: cfg}.String(),
+		"a requester's": RequesterConfig{ClientConfig: cfg}.String(),
 	} {
 		for _, part := range []string{`brokers="a:1,b:2"`, `client_id="me"`, `sasl_username="svc"`, redacted} {
 			if !strings.Contains(text, part) {

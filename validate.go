@@ -98,6 +98,26 @@ func (c ConsumerConfig) Validate() error {
 	return faults.join("consumer config")
 }
 
+// Validate reports every mistake at once. Constructors call it.
+func (c RequesterConfig) Validate() error {
+	var faults faults
+	if c.Client == nil {
+		faults.checkClient(c.ClientConfig)
+	}
+	faults.checkTopic("Topic", c.Topic)
+	faults.checkTopic("ReplyTopic", c.ReplyTopic)
+	if c.ReplyTopic == c.Topic {
+		faults.addf("ReplyTopic is the topic itself, %q: responders would take replies for requests", c.Topic)
+	}
+	if c.ReplyPartition != nil && *c.ReplyPartition < 0 {
+		faults.addf("ReplyPartition is %d: want 0 or more (KAFKA_REQUESTER_REPLY_PARTITION)", *c.ReplyPartition)
+	}
+	if c.RequestTimeout < 0 {
+		faults.addf("RequestTimeout is %v: want more than 0, or 0 for the default (KAFKA_REQUESTER_REQUEST_TIMEOUT)", c.RequestTimeout)
+	}
+	return faults.join("requester config")
+}
+
 // franz-go's own bounds, which it would name one at a time.
 const (
 	maxLinger          = time.Minute
@@ -291,5 +311,11 @@ func (c ConsumerConfig) withDefaults() ConsumerConfig {
 	c.RebalanceTimeout = cmp.Or(c.RebalanceTimeout, defaultRebalanceTimeout)
 	c.AuthFailureTimeout = cmp.Or(c.AuthFailureTimeout, defaultAuthFailureTimeout)
 	c.StallTimeout = cmp.Or(c.StallTimeout, defaultStallTimeout)
+	return c
+}
+
+func (c RequesterConfig) withDefaults() RequesterConfig {
+	c.ClientConfig = c.ClientConfig.withDefaults()
+	c.RequestTimeout = cmp.Or(c.RequestTimeout, defaultRequestTimeout)
 	return c
 }

@@ -1,0 +1,556 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// withReplies has topics for requests and replies.
+func withReplies(t *testing.T, test func(t *testing.T, b *bubble), opts ...kfake.Opt) {
+	t.Helper()
+	inBubble(t, test, append(opts, kfake.SeedTopics(2, "requests", "dlq-requests"), kfake.SeedTopics(3, "replies", "fixed-replies"))...)
+}
+
+func (b *bubble) requester(change ...func(*RequesterConfig)) *Requester[numbered, numbered] {
+	b.t.Helper()
+	cfg := NewRequesterConfig("requests", "replies")
+	cfg.ClientConfig = b.client()
+	cfg.Logger = slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	for _, f := range change {
+		f(&cfg)
+	}
+	requester, err := NewRequester[numbered, numbered](cfg)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = requester.Close() })
+	return requester
+}
+
+// answering is a function for Respond.
+type answering = func(context.Context, Message[numbered]) (numbered, error)
+
+// respond answers requests until stop is called.
+func (b *bubble) respond(answer answering, plugins ...ConsumerPlugin) (stop func() error) {
+	b.t.Helper()
+	cfg := NewConsumerConfig("requests", "responders")
+	cfg.ClientConfig = b.client()
+	cfg.MaxRetries = 2
+	cfg.CommitInterval = time.Hour
+	replies := b.newProducer(ProducerConfig{ClientConfig: b.client(), Topic: "replies"})
+	_, stop = b.start(cfg, Respond(replies, answer), plugins...)
+	return stop
+}
+
+func doubled(_ context.Context, msg Message[numbered]) (numbered, error) {
+	return numbered{2 * msg.Value.N}, nil
+}
+
+// reply puts a reply into a partition of the reply topic, by hand.
+func (b *bubble) reply(partition int32, n int, headers ...kgo.RecordHeader) {
+	b.t.Helper()
+	client := b.raw()
+	defer client.Close()
+	r := &kgo.Record{Topic: "replies", Partition: partition, Value: fmt.Appendf(nil, `{"n":%d}`, n), Headers: headers}
+	if err := client.ProduceSync(context.Background(), r).FirstErr(); err != nil {
+		b.t.Error(err)
+	}
+}
+
+func to(requester *Requester[numbered, numbered], id string) []kgo.RecordHeader {
+	return []kgo.RecordHeader{
+		{Key: HeaderCorrelationID, Value: []byte(id)}, {Key: HeaderRequesterID, Value: []byte(requester.replies.requester)},
+	}
+}
+
+func request(n int, id string) Message[numbered] {
+	return NewMessage[numbered]().WithKey(fmt.Sprint("key-", n)).WithValue(numbered{n}).WithCorrelationID(id).WithConversationID("talk").Build()
+}
+
+func wantStats(t *testing.T, requester *Requester[numbered, numbered], want RequesterStats) {
+	t.Helper()
+	if got := requester.Stats(); got != want {
+		t.Errorf("the stats are %+v, want %+v", got, want)
+	}
+}
+
+func TestEachRequestGetsItsOwnReply(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		b.respond(doubled)
+		requester := b.requester()
+		const requests = 300
+		var wg sync.WaitGroup
+		for n := range requests {
+			wg.Go(func() {
+				id := fmt.Sprint("id-", n)
+				reply, err := requester.Request(t.Context(), request(n, id))
+				if err != nil || reply.Value.N != 2*n {
+					t.Errorf("request %d got %+v, %v", n, reply.Value, err)
+				}
+				if reply.GetCorrelationID() != id || reply.GetConversationID() != "talk" || reply.Key != fmt.Sprint("key-", n) || reply.GetMessageID() == "" {
+					t.Errorf("the reply to %d has the key %q and the headers %v", n, reply.Key, reply.Headers)
+				}
+				if contentType, _ := reply.Header(HeaderContentType); contentType != "application/json" || reply.Topic != "replies" {
+					t.Errorf("the reply to %d is of %s, in %s", n, contentType, reply.Topic)
+				}
+			})
+		}
+		wg.Wait()
+		wantStats(t, requester, RequesterStats{Replies: requests})
+	})
+}
+
+// The reply may be there before the brokers have acknowledged the request, or before Publish has returned.
+func TestAReplyMayBeFasterThanTheAcknowledgement(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		requester := b.requester()
+		requester.Use(ProducerMiddleware(func(next PublishFunc) PublishFunc {
+			return func(ctx context.Context, r *Record, done func(error)) {
+				b.reply(requester.replies.partition, 7, to(requester, "early")...)
+				synctest.Wait() // it is read
+				time.Sleep(time.Second)
+				next(ctx, r, done)
+			}
+		}))
+		reply, err := requester.Request(t.Context(), request(1, "early"))
+		if err != nil || reply.Value.N != 7 {
+			t.Errorf("got %+v, %v", reply.Value, err)
+		}
+		wantStats(t, requester, RequesterStats{Replies: 1})
+	})
+}
+
+// A reply to the first request comes before franz-go has begun to read. What was there before the requester is not read.
+func TestARequesterIsMadeWhenItIsPositioned(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		const partition = 1
+		b.reply(partition, 1)
+		b.reply(partition, 2)
+		var made atomic.Bool
+		b.cluster.ControlKey(int16(kmsg.ListOffsets), func(kmsg.Request) (kmsg.Response, error, bool) {
+			b.cluster.KeepControl()
+			if made.Load() { // whoever asks for the end only now, gets it late
+				b.cluster.SleepControl(func() { time.Sleep(time.Second) })
+			}
+			return nil, nil, false
+		})
+		requester := b.requester(func(cfg *RequesterConfig) { cfg.ReplyPartition = new(int32(partition)) })
+		made.Store(true)
+		requester.Use(ProducerMiddleware(func(next PublishFunc) PublishFunc {
+			return func(ctx context.Context, r *Record, done func(error)) {
+				b.reply(partition, 3, to(requester, "first")...)
+				next(ctx, r, done)
+			}
+		}))
+		reply, err := requester.Request(t.Context(), request(1, "first"))
+		if err != nil || reply.Value.N != 3 || reply.Offset != 2 {
+			t.Errorf("got %+v of offset %d, %v", reply.Value, reply.Offset, err)
+		}
+		wantStats(t, requester, RequesterStats{Replies: 1})
+	})
+}
+
+func TestATimeoutSaysWhatItWaitedFor(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		requester := b.requester(func(cfg *RequesterConfig) { cfg.RequestTimeout = 5 * time.Second })
+		check := func(ctx context.Context, after time.Duration) {
+			t.Helper()
+			began := time.Now()
+			_, err := requester.Request(ctx, request(1, "nobody"))
+			if took := time.Since(began); took != after {
+				t.Errorf("it took %v, want %v", took, after)
+			}
+			failure, ok := errors.AsType[*RequestError](err)
+			if !ok || failure.Topic != "requests" || failure.CorrelationID != "nobody" || failure.After != after {
+				t.Errorf("the error is %#v", err)
+			}
+			if !errors.Is(err, ErrNoReply) || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrOutcomeUnknown) {
+				t.Errorf("the error is %v", err)
+			}
+			wantFault(t, err, "request to requests", "correlation id nobody", "after "+after.String(), "no reply in time")
+		}
+		check(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Second, errors.New("the user's own cause"))
+		defer cancel()
+		check(ctx, 3*time.Second)
+		wantStats(t, requester, RequesterStats{Timeouts: 2})
+
+		given, giveUp := context.WithCancel(t.Context())
+		giveUp()
+		if _, err := requester.Request(given, request(1, "given up")); !errors.Is(err, context.Canceled) || errors.Is(err, ErrNoReply) {
+			t.Errorf("a caller that gave up got %v", err)
+		}
+		wantStats(t, requester, RequesterStats{Timeouts: 2})
+	})
+}
+
+// While the brokers don't store requests, the error says that, too.
+func TestATimeoutSaysThatTheRequestMayNotBeStored(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		requester := b.requester(func(cfg *RequesterConfig) { cfg.RequestTimeout = time.Second })
+		outage := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
+		defer outage.Remove()
+		_, err := requester.Request(t.Context(), request(1, "stuck"))
+		if !errors.Is(err, ErrNoReply) || !errors.Is(err, ErrOutcomeUnknown) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the error is %v", err)
+		}
+	})
+}
+
+// A reply that comes late, or twice, is counted, told at Debug, and handed to nobody.
+func TestLateRepliesAreCountedAndForgotten(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		requester := b.requester()
+		place := requester.replies.partition
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := requester.Request(ctx, request(1, "a\nb")); !errors.Is(err, ErrNoReply) {
+			t.Error(err)
+		}
+		b.reply(place, 1, to(requester, "a\nb")...)
+		time.Sleep(time.Second)
+		wantStats(t, requester, RequesterStats{Timeouts: 1, LateReplies: 1})
+		if n := b.log.count(`a reply came late, or once more`); n != 1 {
+			t.Errorf("told %d times:\n%s", n, b.log.text.String())
+		}
+		if n := b.log.count(`correlation_id=a\nb`); n != 1 {
+			t.Errorf("the id is told %d times, escaped:\n%s", n, b.log.text.String())
+		}
+
+		// The same request again, with its reply twice.
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if reply, err := requester.Request(t.Context(), request(1, "a\nb")); err != nil || reply.Value.N != 2 {
+				t.Errorf("got %+v, %v", reply.Value, err)
+			}
+		})
+		time.Sleep(time.Second)
+		b.reply(place, 2, to(requester, "a\nb")...)
+		b.reply(place, 3, to(requester, "a\nb")...)
+		wg.Wait()
+		time.Sleep(time.Second)
+		wantStats(t, requester, RequesterStats{Timeouts: 1, LateReplies: 2, Replies: 1})
+	})
+}
+
+func TestACorrelationIDWaitsOnce(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		requester := b.requester()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if reply, err := requester.Request(t.Context(), request(1, "twice")); err != nil || reply.Value.N != 8 {
+				t.Errorf("the first got %+v, %v", reply.Value, err)
+			}
+		})
+		time.Sleep(time.Second)
+		if _, err := requester.Request(t.Context(), request(2, "twice")); !errors.Is(err, ErrCorrelationID) {
+			t.Errorf("the second got %v", err)
+		}
+		b.reply(requester.replies.partition, 8, to(requester, "twice")...)
+		wg.Wait()
+		var n int64
+		for _, info := range b.cluster.PartitionInfos("requests") {
+			n += info.HighWatermark
+		}
+		if n != 1 {
+			t.Errorf("%d requests were sent, want the first alone", n)
+		}
+	})
+}
+
+// Who does not know the requester's id answers by the correlation id alone.
+func TestForeignRespondersNeedTheCorrelationIDAlone(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		requester := b.requester()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if reply, err := requester.Request(t.Context(), request(1, "plain")); err != nil || reply.Value.N != 9 {
+				t.Errorf("got %+v, %v", reply.Value, err)
+			}
+		})
+		time.Sleep(time.Second)
+		for range 2 {
+			b.reply(requester.replies.partition, 9, kgo.RecordHeader{Key: HeaderCorrelationID, Value: []byte("plain")})
+		}
+		wg.Wait()
+		time.Sleep(time.Second)
+		wantStats(t, requester, RequesterStats{Replies: 1, OtherReplies: 1}) // nobody can tell that the second one is late
+	})
+}
+
+// Two requesters read one partition, and have requests of the same correlation id under way.
+func TestRequestersShareAPartition(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		b.respond(doubled)
+		shared := func(cfg *RequesterConfig) { cfg.ReplyPartition = new(int32(2)) }
+		requesters := []*Requester[numbered, numbered]{b.requester(shared), b.requester(shared)}
+		const requests = 50
+		var wg sync.WaitGroup
+		for i, requester := range requesters {
+			for n := range requests {
+				wg.Go(func() {
+					want := 1000*i + n
+					reply, err := requester.Request(t.Context(), request(want, fmt.Sprint("id-", n)))
+					if err != nil || reply.Value.N != 2*want || reply.Partition != 2 {
+						t.Errorf("request %d got %+v from partition %d, %v", want, reply.Value, reply.Partition, err)
+					}
+				})
+			}
+		}
+		wg.Wait()
+		time.Sleep(time.Second)
+		for _, requester := range requesters {
+			wantStats(t, requester, RequesterStats{Replies: requests, OtherReplies: requests})
+		}
+	})
+}
+
+// Ten thousand requests wait at once, and the library has no goroutine for any of them.
+func TestTenThousandRequestsWaitAtOnce(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		const requests = 10_000
+		requester := b.requester(func(cfg *RequesterConfig) { cfg.RequestTimeout = time.Hour })
+		var ready, answers sync.WaitGroup
+		ready.Add(1)
+		b.respond(func(ctx context.Context, msg Message[numbered]) (numbered, error) {
+			ready.Wait()
+			return doubled(ctx, msg)
+		})
+		time.Sleep(time.Minute)
+		before := runtime.NumGoroutine()
+		for n := range requests {
+			answers.Go(func() {
+				reply, err := requester.Request(t.Context(), request(n, fmt.Sprint("id-", n)))
+				if err != nil || reply.Value.N != 2*n {
+					t.Errorf("request %d got %+v, %v", n, reply.Value, err)
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		wantStats(t, requester, RequesterStats{Outstanding: requests})
+		if more := runtime.NumGoroutine() - before - requests; more > 20 { // a connection, a worker
+			t.Errorf("there are %d goroutines beside the callers'", more)
+		}
+		ready.Done()
+		answers.Wait()
+		wantStats(t, requester, RequesterStats{Replies: requests})
+	})
+}
+
+func TestCloseFailsTheRequestsThatWait(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		requester := b.requester()
+		const requests = 20
+		var wg sync.WaitGroup
+		for n := range requests {
+			wg.Go(func() {
+				began := time.Now()
+				_, err := requester.Request(t.Context(), request(n, fmt.Sprint("id-", n)))
+				if !errors.Is(err, ErrClosed) || time.Since(began) != time.Second {
+					t.Errorf("after %v: %v", time.Since(began), err)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		if err := errors.Join(requester.Close(), requester.Close()); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+		if _, err := requester.Request(t.Context(), request(1, "late")); !errors.Is(err, ErrClosed) {
+			t.Errorf("a request to a closed requester: %v", err)
+		}
+		wantStats(t, requester, RequesterStats{})
+	})
+}
+
+// A requester on a shared client leaves it open.
+func TestARequesterSharesAClient(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		b.respond(doubled)
+		client, err := NewClient(b.client())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		shared := func(cfg *RequesterConfig) { cfg.ClientConfig, cfg.Client = ClientConfig{}, client }
+		for range 2 {
+			requester := b.requester(shared)
+			if reply, err := requester.Request(t.Context(), request(4, "")); err != nil || reply.Value.N != 8 || reply.GetCorrelationID() == "" {
+				t.Errorf("got %+v, %v", reply, err)
+			}
+			if err := requester.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestARequesterFailsAtTheDoor(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		for _, test := range []struct {
+			change func(*RequesterConfig)
+			want   []string
+		}{
+			{func(cfg *RequesterConfig) { cfg.Topic = "nowhere" }, []string{"topic nowhere", ErrTopicMissing.Error()}},
+			{func(cfg *RequesterConfig) { cfg.ReplyTopic = "nowhere" }, []string{"topic nowhere", ErrTopicMissing.Error()}},
+			{func(cfg *RequesterConfig) { cfg.ReplyPartition = new(int32(3)) }, []string{"ReplyPartition is 3", "replies has 3 partitions", "KAFKA_REQUESTER_REPLY_PARTITION"}},
+			{func(cfg *RequesterConfig) { cfg.Brokers = []string{"127.0.0.1:1"} }, []string{"connect to 127.0.0.1:1"}},
+		} {
+			cfg := NewRequesterConfig("requests", "replies")
+			cfg.ClientConfig = b.client()
+			test.change(&cfg)
+			_, err := NewRequester[numbered, numbered](cfg)
+			wantFault(t, err, test.want...)
+		}
+		cfg := NewRequesterConfig("requests", "replies")
+		cfg.ClientConfig = b.client()
+		_, err := NewRequester[numbered, []byte](cfg)
+		wantFault(t, err, "for raw bytes use")
+		_, err = NewRequesterWithCodecs[numbered, []byte](cfg, JSON[numbered](), nil)
+		wantFault(t, err, "a codec is nil")
+	})
+}
+
+// franz-go may ask the dead seed for the end of the reply topic's partition, and waits long for it.
+func TestADeadSeedDoesNotDelayRequesters(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		var silent hush
+		silent.on.Store(true)
+		dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := b.network.DialContext(ctx, network, "127.0.0.1:9092")
+			if err == nil && address == "dead:9092" {
+				return hushed{conn, &silent}, nil
+			}
+			return conn, err
+		}
+		for range 20 { // franz-go chooses at random
+			began := time.Now()
+			requester := b.requester(func(cfg *RequesterConfig) {
+				cfg.Brokers, cfg.Options = []string{"dead:9092", "127.0.0.1:9092"}, []kgo.Opt{kgo.Dialer(dial)}
+			})
+			if took := time.Since(began); took > 1500*time.Millisecond {
+				t.Errorf("the constructor took %v", took)
+			}
+			requester.replies.close()
+			requester.requests.core.client.abort()
+		}
+	})
+}
+
+func TestRequestersOutliveTheirPartitionsLeader(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		b.respond(doubled)
+		requester := b.requester()
+		for n := range 6 {
+			if err := b.cluster.MoveTopicPartition("replies", requester.replies.partition, int32(n%2)); err != nil {
+				t.Fatal(err)
+			}
+			if reply, err := requester.Request(t.Context(), request(n, "")); err != nil || reply.Value.N != 2*n {
+				t.Errorf("request %d got %+v, %v", n, reply.Value, err)
+			}
+		}
+		wantStats(t, requester, RequesterStats{Replies: 6})
+	}, kfake.NumBrokers(2), kfake.Ports(9092, 9093))
+}
+
+// Retention has deleted what a requester was to read while it was cut off. It goes on at the end; who waits for what is gone, waits
+// in vain.
+func TestARequesterGoesOnAtTheEnd(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		requester := b.requester()
+		place := requester.replies.partition
+		var cut atomic.Bool
+		b.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			b.cluster.KeepControl()
+			if cut.Load() {
+				return nil, errors.New("cut off"), true
+			}
+			return nil, nil, false
+		})
+		var wg sync.WaitGroup
+		ask := func(n int, id string, check func(reply Message[numbered], err error)) {
+			wg.Go(func() { check(requester.Request(t.Context(), request(n, id))) })
+			time.Sleep(time.Second)
+		}
+		cut.Store(true)
+		ask(1, "gone", func(_ Message[numbered], err error) {
+			if !errors.Is(err, ErrNoReply) {
+				t.Errorf("the one whose reply is gone got %v", err)
+			}
+		})
+		for range 3 {
+			b.reply(place, 1, to(requester, "gone")...)
+		}
+		b.deleteRecordsOf("replies", place, 3)
+		cut.Store(false)
+		time.Sleep(10 * time.Second)
+		ask(2, "there", func(reply Message[numbered], err error) {
+			if err != nil || reply.Value.N != 2 || reply.Offset != 3 {
+				t.Errorf("the next one got %+v of offset %d, %v", reply.Value, reply.Offset, err)
+			}
+		})
+		b.reply(place, 2, to(requester, "there")...)
+		wg.Wait()
+	})
+}
+
+// Where no reply will ever come, nobody waits for one.
+func TestADeletedReplyTopicFailsRequests(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		requester := b.requester(func(cfg *RequesterConfig) { cfg.RequestTimeout = time.Hour })
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := requester.Request(t.Context(), request(1, "one"))
+			if !errors.Is(err, ErrTopicMissing) {
+				t.Errorf("who waited got %v", err)
+			}
+		})
+		time.Sleep(time.Second)
+		b.deleteTopic("replies")
+		wg.Wait()
+		if _, err := requester.Request(t.Context(), request(1, "two")); !errors.Is(err, ErrTopicMissing) {
+			t.Errorf("who asked later got %v", err)
+		}
+		if b.log.count("no more replies are read") != 1 {
+			t.Errorf("not told:\n%s", b.log.text.String())
+		}
+	})
+}
+
+// One batch of zeros is no reason to read no more: it is passed over.
+func TestABatchThatIsTooLargeIsPassedOver(t *testing.T) {
+	withReplies(t, func(t *testing.T, b *bubble) {
+		requester := b.requester()
+		place := requester.replies.partition
+		client := b.raw(kgo.ProducerBatchCompression(kgo.GzipCompression()), kgo.ProducerBatchMaxBytes(80<<20), kgo.MaxBufferedBytes(0), kgo.BrokerMaxWriteBytes(100<<20))
+		defer client.Close()
+		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "replies", Partition: place, Value: []byte(strings.Repeat("0", 65<<20))}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if reply, err := requester.Request(t.Context(), request(1, "behind it")); err != nil || reply.Value.N != 5 {
+				t.Errorf("got %+v, %v", reply.Value, err)
+			}
+		})
+		time.Sleep(time.Second)
+		b.reply(place, 5, to(requester, "behind it")...)
+		wg.Wait()
+	})
+}
