@@ -64,10 +64,19 @@ func doubled(_ context.Context, msg Message[numbered]) (numbered, error) {
 // reply puts a reply into a partition of the reply topic, by hand.
 func (b *bubble) reply(partition int32, n int, headers ...kgo.RecordHeader) {
 	b.t.Helper()
+	b.replies(partition, []int{n}, headers...)
+}
+
+// replies does so with several, in one batch.
+func (b *bubble) replies(partition int32, values []int, headers ...kgo.RecordHeader) {
+	b.t.Helper()
 	client := b.raw()
 	defer client.Close()
-	r := &kgo.Record{Topic: "replies", Partition: partition, Value: fmt.Appendf(nil, `{"n":%d}`, n), Headers: headers}
-	if err := client.ProduceSync(context.Background(), r).FirstErr(); err != nil {
+	var records []*kgo.Record
+	for _, n := range values {
+		records = append(records, &kgo.Record{Topic: "replies", Partition: partition, Value: fmt.Appendf(nil, `{"n":%d}`, n), Headers: headers})
+	}
+	if err := client.ProduceSync(context.Background(), records...).FirstErr(); err != nil {
 		b.t.Error(err)
 	}
 }
@@ -232,7 +241,7 @@ func TestLateRepliesAreCountedAndForgotten(t *testing.T) {
 			t.Errorf("the id is told %d times, escaped:\n%s", n, b.log.text.String())
 		}
 
-		// The same request again, with its reply twice.
+		// The same request again, with several replies.
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if reply, err := requester.Request(t.Context(), request(1, "a\nb")); err != nil || reply.Value.N != 2 {
@@ -240,11 +249,11 @@ func TestLateRepliesAreCountedAndForgotten(t *testing.T) {
 			}
 		})
 		time.Sleep(time.Second)
-		b.reply(place, 2, to(requester, "a\nb")...)
-		b.reply(place, 3, to(requester, "a\nb")...)
+		b.replies(place, []int{2, 3, 4, 5}, to(requester, "a\nb")...)
+		b.reply(place, 6, to(requester, "a\nb")...)
 		wg.Wait()
 		time.Sleep(time.Second)
-		wantStats(t, requester, RequesterStats{Timeouts: 1, LateReplies: 2, Replies: 1})
+		wantStats(t, requester, RequesterStats{Timeouts: 1, LateReplies: 5, Replies: 1})
 	})
 }
 
