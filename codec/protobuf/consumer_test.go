@@ -3,33 +3,28 @@ package protobuf_test
 import (
 	"context"
 	"testing"
-	"time"
 
-	"github.com/twmb/franz-go/pkg/kfake"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/codec/protobuf"
 	"github.com/skeji/kafka/codec/protobuf/internal/shop"
+	"github.com/skeji/kafka/kafkatest"
 )
 
 // Through a broker: bytes that are no message, values, an unset message, a tombstone.
 func TestMessagesGoThroughABroker(t *testing.T) {
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "bookings", "dlq-bookings"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cluster.Close()
-	broker := cluster.ListenAddrs()[0]
-	publish(t, broker, kafka.Bytes(), kafka.NewMessage[[]byte]().WithKey("k").WithValue([]byte("MARK")).Build())
-	publish(t, broker, protobuf.Codec[*shop.Booking](),
+	broker := kafkatest.Start(t, "bookings")
+	kafkatest.PublishWithCodec(t, broker, "bookings", kafka.Bytes(), kafka.NewMessage[[]byte]().WithKey("k").WithValue([]byte("MARK")).Build())
+	kafkatest.PublishWithCodec(t, broker, "bookings", protobuf.Codec[*shop.Booking](),
 		kafka.NewMessage[*shop.Booking]().WithKey("k").WithValue(aBooking).Build(),
 		kafka.NewMessage[*shop.Booking]().WithKey("k").WithValue(&shop.Booking{}).Build(),
 		kafka.NewMessage[*shop.Booking]().WithKey("k").WithTombstone().Build())
 
-	cfg := kafka.NewConsumerConfig("bookings", "test", broker)
-	cfg.HandleTombstones = true
-	got := consume(t, cfg, protobuf.Codec[*shop.Booking](), 3)
+	got := consumed(t, broker, protobuf.Codec[*shop.Booking]())
+	if len(got) != 3 {
+		t.Fatalf("%d messages, want 3", len(got))
+	}
 	if !proto.Equal(got[0].Value, aBooking) || got[1].Value == nil || !proto.Equal(got[1].Value, &shop.Booking{}) {
 		t.Errorf("read %v, %v", got[0].Value, got[1].Value)
 	}
@@ -40,43 +35,26 @@ func TestMessagesGoThroughABroker(t *testing.T) {
 		t.Errorf("the tombstone is %+v", tomb)
 	}
 
-	letters := kafka.NewConsumerConfig("dlq-bookings", "test-letters", broker)
-	letters.DLQTopic = ""
-	letter := consume(t, letters, kafka.Bytes(), 1)[0]
+	letter := kafkatest.AwaitPublished[[]byte](t, broker, "dlq-bookings", 1)[0]
 	if fault, ok := letter.DeadLetter(); !ok || string(letter.Value) != "MARK" || fault.Attempts != 1 || fault.Class != kafka.ClassPermanent {
 		t.Errorf("the letter is %q: %+v", letter.Value, fault)
 	}
 }
 
-func publish[T any](t *testing.T, broker string, codec kafka.Codec[T], msgs ...kafka.Message[T]) {
+// consumed returns what a consumer hands over, once it is done with all that is published.
+func consumed[T any](t *testing.T, broker *kafkatest.Broker, codec kafka.Codec[T]) (got []kafka.Message[T]) {
 	t.Helper()
-	producer, err := kafka.NewProducerWithCodec(kafka.NewProducerConfig("bookings", broker), codec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer producer.Close()
-	if err := producer.PublishBatch(t.Context(), msgs...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// consume returns n messages; what comes before the last of them is settled then.
-func consume[T any](t *testing.T, cfg kafka.ConsumerConfig, codec kafka.Codec[T], n int) (got []kafka.Message[T]) {
-	t.Helper()
-	ctx, done := context.WithTimeout(t.Context(), time.Minute) // for a test that fails
-	defer done()
+	cfg := broker.ConsumerConfig("bookings", "test")
+	cfg.HandleTombstones = true
 	consumer, err := kafka.NewConsumerWithCodec(cfg, codec, func(_ context.Context, msg kafka.Message[T]) error {
-		if got = append(got, msg); len(got) == n {
-			done()
-		}
+		got = append(got, msg) // of one key: one after another
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer consumer.Close()
-	if err := consumer.Start(ctx); err != nil || len(got) != n {
-		t.Fatalf("%d messages (%v), want %d", len(got), err, n)
-	}
+	stop := kafkatest.Run(t, consumer)
+	kafkatest.AwaitDone(t, broker, "bookings", "test")
+	stop()
 	return got
 }

@@ -3,13 +3,13 @@ package schemaregistry_test
 import (
 	"net/http"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/codec/schemaregistry"
 	"github.com/skeji/kafka/codec/schemaregistry/internal/shop"
+	"github.com/skeji/kafka/kafkatest"
 )
 
 type booking struct {
@@ -41,23 +41,24 @@ func TestValuesGoThroughABroker(t *testing.T) {
 
 // through sends bytes that are in no wire format, a value of an unknown schema, a value and a tombstone.
 func through[T any](t *testing.T, registry *fake, write, read kafka.Codec[T], value T, same func(T) bool) {
-	broker := startBroker(t)
+	broker := kafkatest.Start(t, "bookings")
 	atStart := registry.requests.Load()
-	publish(t, broker, kafka.Bytes(),
+	kafkatest.PublishWithCodec(t, broker, "bookings", kafka.Bytes(),
 		kafka.NewMessage[[]byte]().WithKey("k").WithValue([]byte(`"MARK"`)).Build(),
 		kafka.NewMessage[[]byte]().WithKey("k").WithValue([]byte("\x00\x00\x00\x27\x0fMARK")).Build())
 	many := []kafka.Message[T]{}
 	for range 100 {
 		many = append(many, kafka.NewMessage[T]().WithKey("k").WithValue(value).Build())
 	}
-	publish(t, broker, write, append(many, kafka.NewMessage[T]().WithKey("k").WithTombstone().Build())...)
+	kafkatest.PublishWithCodec(t, broker, "bookings", write, append(many, kafka.NewMessage[T]().WithKey("k").WithTombstone().Build())...)
 	if asked := registry.requests.Load() - atStart; asked != 0 {
 		t.Errorf("publishing made %d requests", asked)
 	}
 
-	cfg := kafka.NewConsumerConfig("bookings", "test", broker)
-	cfg.HandleTombstones = true
-	got := consume(t, cfg, read, 101)
+	got := consumed(t, broker, read)
+	if len(got) != 101 {
+		t.Fatalf("%d messages, want 101", len(got))
+	}
 	for _, msg := range got[:100] {
 		if kind, _ := msg.Header(kafka.HeaderContentType); kind != "application/octet-stream" || !same(msg.Value) {
 			t.Fatalf("read %+v of %q", msg.Value, kind)
@@ -70,9 +71,7 @@ func through[T any](t *testing.T, registry *fake, write, read kafka.Codec[T], va
 		t.Errorf("%d requests, want one for each id", asked)
 	}
 
-	letters := kafka.NewConsumerConfig("dlq-bookings", "test-letters", broker)
-	letters.DLQTopic = ""
-	for i, letter := range consume(t, letters, kafka.Bytes(), 2) {
+	for i, letter := range kafkatest.AwaitPublished[[]byte](t, broker, "dlq-bookings", 2) {
 		want := []string{
 			"decode value: not Schema Registry's format, in 6 bytes: want a zero byte and a schema's id",
 			"decode value: schema 9999: the registry does not know it",
@@ -86,14 +85,12 @@ func through[T any](t *testing.T, registry *fake, write, read kafka.Codec[T], va
 func TestAnOutageOfTheRegistryIsRetried(t *testing.T) {
 	registry := startRegistry(t)
 	write := must(schemaregistry.Avro[booking](registry.writing(t), nil))
-	broker := startBroker(t)
-	publish(t, broker, write, kafka.NewMessage[booking]().WithKey("k").WithValue(booking{"b-7", 2}).Build())
+	broker := kafkatest.Start(t, "bookings")
+	kafkatest.PublishWithCodec(t, broker, "bookings", write, kafka.NewMessage[booking]().WithKey("k").WithValue(booking{"b-7", 2}).Build())
 
 	registry.failNext(http.StatusServiceUnavailable, 3)
-	cfg := kafka.NewConsumerConfig("bookings", "test", broker)
-	cfg.RetryBackoff = time.Millisecond
-	got := consume(t, cfg, must(schemaregistry.Avro[booking](registry.reading(t), nil)), 1)
-	if got[0].Value.ID != "b-7" || got[0].Attempt != 4 {
-		t.Errorf("attempt %d read %+v", got[0].Attempt, got[0].Value)
+	got := consumed(t, broker, must(schemaregistry.Avro[booking](registry.reading(t), nil)))
+	if len(got) != 1 || got[0].Value.ID != "b-7" || got[0].Attempt != 4 {
+		t.Errorf("read %+v", got)
 	}
 }

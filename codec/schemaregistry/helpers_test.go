@@ -6,14 +6,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/codec/schemaregistry"
+	"github.com/skeji/kafka/kafkatest"
 )
 
 // fake is a registry in this process.
@@ -105,45 +104,20 @@ func wantClass(t *testing.T, err error, class kafka.Class, parts ...string) {
 	}
 }
 
-func startBroker(t *testing.T) (broker string) {
+// consumed returns what a consumer hands over, once it is done with all that is published.
+func consumed[T any](t *testing.T, broker *kafkatest.Broker, codec kafka.Codec[T]) (got []kafka.Message[T]) {
 	t.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "bookings", "dlq-bookings"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cluster.Close)
-	return cluster.ListenAddrs()[0]
-}
-
-func publish[T any](t *testing.T, broker string, codec kafka.Codec[T], msgs ...kafka.Message[T]) {
-	t.Helper()
-	producer, err := kafka.NewProducerWithCodec(kafka.NewProducerConfig("bookings", broker), codec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer producer.Close()
-	if err := producer.PublishBatch(t.Context(), msgs...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// consume returns n messages; what comes before the last of them is settled then.
-func consume[T any](t *testing.T, cfg kafka.ConsumerConfig, codec kafka.Codec[T], n int) (got []kafka.Message[T]) {
-	t.Helper()
-	ctx, done := context.WithTimeout(t.Context(), time.Minute) // for a test that fails
-	defer done()
+	cfg := broker.ConsumerConfig("bookings", "test")
+	cfg.HandleTombstones = true
 	consumer, err := kafka.NewConsumerWithCodec(cfg, codec, func(_ context.Context, msg kafka.Message[T]) error {
-		if got = append(got, msg); len(got) == n {
-			done()
-		}
+		got = append(got, msg) // of one key: one after another
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer consumer.Close()
-	if err := consumer.Start(ctx); err != nil || len(got) != n {
-		t.Fatalf("%d messages (%v), want %d", len(got), err, n)
-	}
+	stop := kafkatest.Run(t, consumer)
+	kafkatest.AwaitDone(t, broker, "bookings", "test")
+	stop()
 	return got
 }
