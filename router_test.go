@@ -138,8 +138,11 @@ func TestTheLastAttemptIsNamed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.run(consumer)
+		stop := b.run(consumer)
 		time.Sleep(5 * time.Minute)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
 		if fmt.Sprint(last) != "[false false true]" {
 			t.Errorf("the attempts were the last: %v", last)
 		}
