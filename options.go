@@ -139,7 +139,8 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error
 	return opts, nil
 }
 
-// replyOptions is for a client that reads a partition of a reply topic. Behind an offset that is gone, it goes on at the end.
+// replyOptions is for a client that reads a partition of a reply topic. It has no reset: where franz-go suspects that records were
+// lost, when a leader moves for example, it would pass replies over on its way to an end.
 func replyOptions(cfg ClientConfig, topic string, partition int32, from int64, logs kgo.Logger, hooks ...kgo.Hook) ([]kgo.Opt, error) {
 	opts, err := connectOptions(cfg, logs, hooks...)
 	if err != nil {
@@ -154,7 +155,7 @@ func replyOptions(cfg ClientConfig, topic string, partition int32, from int64, l
 	opts = append(opts,
 		kgo.RequiredAcks(kgo.AllISRAcks()), // it writes nothing, but franz-go holds options to each other
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(from)}}),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 	)
 	return opts, nil
 }

@@ -189,8 +189,9 @@ func (r *replyReader) fetchError(ctx context.Context, err error) error {
 		r.access.refused(fmt.Errorf("kafka: read replies from %s: %w: %w", r.topic, ErrAuthorization, err))
 	case isType[*kgo.ErrDecompressTooLarge](err): // franz-go has stopped
 		batch, _ := errors.AsType[*kgo.ErrDecompressTooLarge](err)
-		r.client.RemoveConsumePartitions(map[string][]int32{r.topic: {r.partition}})
-		r.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{r.topic: {r.partition: kgo.NewOffset().At(batch.NextOffset)}})
+		r.goOn(kgo.NewOffset().At(batch.NextOffset))
+	case errors.Is(err, kerr.OffsetOutOfRange): // deleted before it was read; what there still is has not been read, or does no harm
+		r.goOn(kgo.NewOffset().AtStart())
 	case isProtocol && !protocol.Retriable && !errors.Is(err, kerr.UnknownServerError): // which may be anything
 		return fmt.Errorf("read replies from %s-%d: %w", r.topic, r.partition, err)
 	}
@@ -199,6 +200,12 @@ func (r *replyReader) fetchError(ctx context.Context, err error) error {
 			slog.Int("partition", int(r.partition)), slog.Any("error", err))
 	}
 	return nil
+}
+
+// goOn reads from another offset on.
+func (r *replyReader) goOn(from kgo.Offset) {
+	r.client.RemoveConsumePartitions(map[string][]int32{r.topic: {r.partition}})
+	r.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{r.topic: {r.partition: from}})
 }
 
 func (r *replyReader) stats() RequesterStats {
