@@ -162,8 +162,11 @@ func (s *scenario) deleteUpTo(offset int64) {
 	s.t.Helper()
 	upTo := kadm.Offsets{}
 	upTo.AddOffset(s.topic, 0, offset, -1)
-	deleted, err := s.admin.DeleteRecords(s.t.Context(), upTo)
-	if err = errors.Join(err, deleted.Error()); err != nil {
-		s.t.Fatal(err)
-	}
+	s.until("the records are deleted", func() bool {
+		deleted, err := s.admin.DeleteRecords(s.t.Context(), upTo)
+		if err = errors.Join(err, deleted.Error()); err != nil && !errors.Is(err, kerr.RequestTimedOut) { // a follower was busy
+			s.t.Fatal(err)
+		}
+		return err == nil
+	})
 }
