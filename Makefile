@@ -83,6 +83,6 @@ fuzz: ## each fuzz target of the root module, for FUZZTIME (20s)
 		list=$$(go test -list '^Fuzz' $$pkg); \
 		for target in $$(echo "$$list" | grep '^Fuzz'); do \
 			echo "$$target in $$pkg"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+			.ci/fuzz "$$target" $(FUZZTIME) $$pkg; \
 		done; \
 	done
