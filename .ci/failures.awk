@@ -1,6 +1,6 @@
 # Reads the output of go test -v, and prints the last that each failed test said, without the logs that it printed of others.
 function keep(name, line) {
-  if (line ~ /: member-[0-9]+ \(/) return
+  if (line ~ /: member-[0-9]+ \(| level=(DEBUG|INFO|WARN|ERROR) /) return
   said[name, count[name]++] = substr(line, 1, 400)
 }
 /^=== (RUN|NAME|CONT) / { current = $3 }
