@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Handler handles one message. nil: the record is done. An error's class decides otherwise: see [Class] and [ClassOf].
@@ -25,11 +27,8 @@ func NewHandlerFunc[T any](cfg ConsumerConfig, codec Codec[T], handle Handler[T]
 // typed is the one place where bytes become T.
 func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFunc {
 	return func(ctx context.Context, r *Record) error {
-		msg := Message[T]{
-			Key: string(r.Key), Headers: r.Headers, Timestamp: r.Timestamp, Tombstone: r.Value == nil,
-			Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Attempt: r.Attempt, LastAttempt: r.LastAttempt,
-			raw: r.Value,
-		}
+		msg := messageOf[T](r.Record)
+		msg.Attempt, msg.LastAttempt = r.Attempt, r.LastAttempt
 		if msg.Tombstone {
 			if !tombstones {
 				return &DecodeError{Reason: "nil value (tombstone): set HandleTombstones to receive it", Err: ErrTombstone}
@@ -38,6 +37,14 @@ func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFun
 			return err
 		}
 		return contained(ctx, msg, handle)
+	}
+}
+
+// messageOf is a fetched record as a message whose value is not decoded yet.
+func messageOf[T any](r *kgo.Record) Message[T] {
+	return Message[T]{
+		Key: string(r.Key), Headers: r.Headers, Timestamp: r.Timestamp, Tombstone: r.Value == nil,
+		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, raw: r.Value,
 	}
 }
 

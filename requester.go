@@ -144,10 +144,7 @@ func (r *Requester[Req, Res]) overdue(ctx context.Context, err error) error {
 }
 
 func (r *Requester[Req, Res]) read(reply *kgo.Record) (Message[Res], error) {
-	msg := Message[Res]{
-		Key: string(reply.Key), Headers: reply.Headers, Timestamp: reply.Timestamp, Tombstone: reply.Value == nil,
-		Topic: reply.Topic, Partition: reply.Partition, Offset: reply.Offset, raw: reply.Value,
-	}
+	msg := messageOf[Res](reply)
 	if err := remoteError(reply.Headers); err != nil {
 		return msg, err
 	}

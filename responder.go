@@ -51,12 +51,12 @@ func Respond[Req, Res any](replies *Producer[Res], handle func(ctx context.Conte
 		if request.expired() {
 			return NewBusinessError("", ErrExpired)
 		}
+		waited, cancel := request.whileWaited(ctx)
+		defer cancel()
 		var result Res
-		err = request.attempt(ctx, func(ctx context.Context) error {
-			return contained(ctx, msg, func(ctx context.Context, msg Message[Req]) (err error) {
-				result, err = handle(ctx, msg)
-				return err
-			})
+		err = contained(waited, msg, func(ctx context.Context, msg Message[Req]) (err error) {
+			result, err = handle(ctx, msg)
+			return err
 		})
 		if err != nil {
 			return request.failed(ctx, err)
@@ -131,14 +131,12 @@ func (r *pendingRequest) expired() bool {
 	return !r.deadline.IsZero() && !time.Now().Before(r.deadline)
 }
 
-// attempt runs the function until the deadline.
-func (r *pendingRequest) attempt(ctx context.Context, run func(context.Context) error) error {
-	if !r.deadline.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, r.deadline)
-		defer cancel()
+// whileWaited is ctx until the deadline.
+func (r *pendingRequest) whileWaited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if r.deadline.IsZero() {
+		return context.WithCancel(ctx)
 	}
-	return run(ctx)
+	return context.WithDeadline(ctx, r.deadline)
 }
 
 // answer publishes a result.
