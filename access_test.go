@@ -115,12 +115,7 @@ func (g *gate) produce() {
 }
 
 // stored counts the records of orders.
-func (g *gate) stored() (n int64) {
-	for _, info := range g.cluster.PartitionInfos("orders") {
-		n += info.HighWatermark
-	}
-	return n
-}
+func (g *gate) stored() int64 { return storedIn(g.cluster, "orders") }
 
 // run starts a consumer and waits for its first message. ended yields Start's error if it ends by itself.
 func (g *gate) run(cfg ConsumerConfig) (handled *atomic.Int64, ended <-chan error) {

@@ -126,9 +126,11 @@ func (b *bubble) committed(partition int32) int64 {
 	return -1
 }
 
-func (b *bubble) letters() int64 {
-	var n int64
-	for _, info := range b.cluster.PartitionInfos("dlq-orders") {
+func (b *bubble) letters() int64 { return storedIn(b.cluster, "dlq-orders") }
+
+// storedIn counts the records that a topic was ever given.
+func storedIn(cluster *kfake.Cluster, topic string) (n int64) {
+	for _, info := range cluster.PartitionInfos(topic) {
 		n += info.HighWatermark
 	}
 	return n

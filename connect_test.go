@@ -62,13 +62,7 @@ func TestADeadSeedDoesNotDelayTheDoors(t *testing.T) {
 		silent.on.Store(true)
 		cfg := b.client()
 		cfg.Brokers = []string{"dead:9092", "127.0.0.1:9092"}
-		cfg.Options = []kgo.Opt{kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := b.network.DialContext(ctx, network, "127.0.0.1:9092")
-			if err == nil && address == "dead:9092" {
-				return hushed{conn, &silent}, nil
-			}
-			return conn, err
-		})}
+		cfg.Options = []kgo.Opt{silent.dialDead(b)}
 		for range 20 { // franz-go chooses at random
 			began := time.Now()
 			producer, err := NewProducer[numbered](ProducerConfig{ClientConfig: cfg, Topic: "orders", DLQTopic: "dlq-orders"})

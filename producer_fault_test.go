@@ -36,12 +36,7 @@ func TestAnAnswerThatPassesEndsNoConstructor(t *testing.T) {
 	})
 }
 
-func (b *bubble) stored() (n int64) {
-	for _, info := range b.cluster.PartitionInfos("orders") {
-		n += info.HighWatermark
-	}
-	return n
-}
+func (b *bubble) stored() int64 { return storedIn(b.cluster, "orders") }
 
 // One caller's cancelled context never fails another's message, and returns at once with an outcome that is unknown.
 func TestOneCallersContextNeverFailsAnothers(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"runtime"
 	"strings"
 	"sync"
@@ -272,11 +271,7 @@ func TestACorrelationIDWaitsOnce(t *testing.T) {
 		}
 		b.reply(requester.replies.partition, 8, to(requester, "twice")...)
 		wg.Wait()
-		var n int64
-		for _, info := range b.cluster.PartitionInfos("requests") {
-			n += info.HighWatermark
-		}
-		if n != 1 {
+		if n := storedIn(b.cluster, "requests"); n != 1 {
 			t.Errorf("%d requests were sent, want the first alone", n)
 		}
 	})
@@ -440,17 +435,10 @@ func TestADeadSeedDoesNotDelayRequesters(t *testing.T) {
 	withReplies(t, func(t *testing.T, b *bubble) {
 		var silent hush
 		silent.on.Store(true)
-		dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := b.network.DialContext(ctx, network, "127.0.0.1:9092")
-			if err == nil && address == "dead:9092" {
-				return hushed{conn, &silent}, nil
-			}
-			return conn, err
-		}
 		for range 20 { // franz-go chooses at random
 			began := time.Now()
 			requester := b.requester(func(cfg *RequesterConfig) {
-				cfg.Brokers, cfg.Options = []string{"dead:9092", "127.0.0.1:9092"}, []kgo.Opt{kgo.Dialer(dial)}
+				cfg.Brokers, cfg.Options = []string{"dead:9092", "127.0.0.1:9092"}, []kgo.Opt{silent.dialDead(b)}
 			})
 			if took := time.Since(began); took > 1500*time.Millisecond {
 				t.Errorf("the constructor took %v", took)

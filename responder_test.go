@@ -52,13 +52,6 @@ func (b *bubble) ask(n int, headers map[string]string) {
 	}
 }
 
-func (b *bubble) storedIn(topic string) (n int64) {
-	for _, info := range b.cluster.PartitionInfos(topic) {
-		n += info.HighWatermark
-	}
-	return n
-}
-
 func TestErrorsReachTheRequester(t *testing.T) {
 	away := errors.New("the database is away")
 	for _, test := range []struct {
@@ -180,7 +173,7 @@ func TestAnExpiredRequestIsNotHandled(t *testing.T) {
 		if s := settled.last(); s.Outcome != OutcomeRejected || s.Class != ClassBusiness || !errors.Is(s.Err, ErrExpired) {
 			t.Errorf("it was settled with %+v", s)
 		}
-		if n := b.storedIn("replies"); n != 0 {
+		if n := storedIn(b.cluster, "replies"); n != 0 {
 			t.Errorf("%d replies", n)
 		}
 	})
@@ -279,8 +272,8 @@ func TestRepliesGoWhereTheyMay(t *testing.T) {
 				if s := settled.last(); s.Outcome != test.outcome || test.err != nil && !errors.Is(s.Err, test.err) {
 					t.Errorf("settled with %+v", s)
 				}
-				if handled != test.handled || b.storedIn("replies") != test.replies || b.storedIn("fixed-replies") != test.fixed || b.storedIn(somewhere) != 0 {
-					t.Errorf("handled: %t, %d replies, %d in the other topic, %d in %s", handled, b.storedIn("replies"), b.storedIn("fixed-replies"), b.storedIn(somewhere), somewhere)
+				if handled != test.handled || storedIn(b.cluster, "replies") != test.replies || storedIn(b.cluster, "fixed-replies") != test.fixed || storedIn(b.cluster, somewhere) != 0 {
+					t.Errorf("handled: %t, %d replies, %d in the other topic, %d in %s", handled, storedIn(b.cluster, "replies"), storedIn(b.cluster, "fixed-replies"), storedIn(b.cluster, somewhere), somewhere)
 				}
 				if test.replies == 1 && test.partition >= 0 && b.cluster.PartitionInfo("replies", test.partition).HighWatermark != 1 {
 					t.Errorf("the reply is not in partition %d", test.partition)
@@ -299,8 +292,8 @@ func TestOnlyRequestersAreToldErrors(t *testing.T) {
 		}, settled.hooks())
 		b.ask(1, map[string]string{HeaderCorrelationID: "c"})
 		time.Sleep(time.Minute)
-		if s := settled.last(); s.Outcome != OutcomeRejected || b.storedIn("replies") != 0 {
-			t.Errorf("settled with %+v, and %d replies", s, b.storedIn("replies"))
+		if s := settled.last(); s.Outcome != OutcomeRejected || storedIn(b.cluster, "replies") != 0 {
+			t.Errorf("settled with %+v, and %d replies", s, storedIn(b.cluster, "replies"))
 		}
 	})
 }
