@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -12,10 +13,11 @@ import (
 // handler. One number bounds both count and bytes, since each record costs its bytes and a share on top.
 type budget struct {
 	perRecord int64
+	limit     atomic.Int64
+	used      atomic.Int64
+	waiting   atomic.Int64 // how many waiters there are: while nobody waits, nobody needs the lock
 
 	mu      sync.Mutex
-	limit   int64
-	used    int64
 	waiters []*waiter // in order of arrival
 }
 
@@ -25,12 +27,14 @@ type waiter struct {
 }
 
 func newBudget(records int, bytes int64) *budget {
-	return &budget{limit: bytes, perRecord: max(1, bytes/int64(max(1, records)))}
+	b := &budget{perRecord: max(1, bytes/int64(max(1, records)))}
+	b.limit.Store(bytes)
+	return b
 }
 
 // halved returns b with half of its limit, at the same cost for each record.
 func (b *budget) halved() *budget {
-	b.limit = max(1, b.limit/2) // a limit of 0 would never have room
+	b.limit.Store(max(1, b.limit.Load()/2)) // a limit of 0 would never have room
 	return b
 }
 
@@ -46,11 +50,7 @@ func (b *budget) cost(r *kgo.Record) int64 {
 }
 
 // take spends without waiting, over the limit if need be.
-func (b *budget) take(cost int64) {
-	b.mu.Lock()
-	b.used += cost
-	b.mu.Unlock()
-}
+func (b *budget) take(cost int64) { b.used.Add(cost) }
 
 // acquire waits until less than the limit is spent, then takes the cost. Waiters are served in order, so that a large
 // record is not passed over for ever. It fails only with ctx's error, and has then taken nothing.
@@ -58,14 +58,14 @@ func (b *budget) acquire(ctx context.Context, cost int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	b.mu.Lock()
-	if b.used < b.limit && len(b.waiters) == 0 {
-		b.used += cost
-		b.mu.Unlock()
+	if b.waiting.Load() == 0 && b.tryTake(cost) {
 		return nil
 	}
 	w := &waiter{cost, make(chan struct{})}
+	b.mu.Lock()
 	b.waiters = append(b.waiters, w)
+	b.waiting.Add(1)
+	b.serve() // whoever gave before that saw nobody waiting
 	b.mu.Unlock()
 
 	select {
@@ -77,47 +77,58 @@ func (b *budget) acquire(ctx context.Context, cost int64) error {
 	defer b.mu.Unlock()
 	if i := slices.Index(b.waiters, w); i >= 0 {
 		b.waiters = slices.Delete(b.waiters, i, i+1)
+		b.waiting.Add(-1)
 		return ctx.Err()
 	}
 	return nil // the turn came at the same moment: the cost is ours
 }
 
+// tryTake takes the cost unless the limit is spent.
+func (b *budget) tryTake(cost int64) bool {
+	for {
+		used := b.used.Load()
+		if used >= b.limit.Load() {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+cost) {
+			return true
+		}
+	}
+}
+
 // give returns what was taken.
 func (b *budget) give(cost int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.used -= cost
-	b.serve()
+	b.used.Add(-cost)
+	b.wake()
 }
 
 // raise moves the limit, down if by is negative.
 func (b *budget) raise(by int64) {
+	b.limit.Add(by)
+	b.wake()
+}
+
+// wake serves waiters, if there are any.
+func (b *budget) wake() {
+	if b.waiting.Load() == 0 {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.limit += by
 	b.serve()
 }
 
 // serve gives waiters their turn. The caller holds mu.
 func (b *budget) serve() {
-	for len(b.waiters) > 0 && b.used < b.limit {
-		w := b.waiters[0]
+	for len(b.waiters) > 0 && b.tryTake(b.waiters[0].cost) {
+		close(b.waiters[0].turn)
 		b.waiters = slices.Delete(b.waiters, 0, 1)
-		b.used += w.cost
-		close(w.turn)
+		b.waiting.Add(-1)
 	}
 }
 
 // half returns half of the limit.
-func (b *budget) half() int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.limit / 2
-}
+func (b *budget) half() int64 { return b.limit.Load() / 2 }
 
 // room returns what is left below the limit; it is negative when more is taken.
-func (b *budget) room() int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.limit - b.used
-}
+func (b *budget) room() int64 { return b.limit.Load() - b.used.Load() }

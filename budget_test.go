@@ -98,8 +98,8 @@ func TestBudgetWaitsAndServesInOrder(t *testing.T) {
 		b.give(40 + 50)
 		wantServed(t, served, 30, 40, 50, 60)
 		b.give(60 + 11)
-		if b.used != 0 || len(b.waiters) != 0 {
-			t.Errorf("%d are used and %d wait, want none", b.used, len(b.waiters))
+		if b.used.Load() != 0 || len(b.waiters) != 0 {
+			t.Errorf("%d are used and %d wait, want none", b.used.Load(), len(b.waiters))
 		}
 	})
 }
@@ -134,14 +134,14 @@ func TestCancelledWaitersTakeNothing(t *testing.T) {
 		if err := <-result; !errors.Is(err, context.Canceled) {
 			t.Errorf("acquire returned %v", err)
 		}
-		if b.used != 100 || len(b.waiters) != 1 {
-			t.Errorf("%d are used and %d wait, want 100 and 1", b.used, len(b.waiters))
+		if b.used.Load() != 100 || len(b.waiters) != 1 {
+			t.Errorf("%d are used and %d wait, want 100 and 1", b.used.Load(), len(b.waiters))
 		}
 		wantServed(t, served)
 		b.give(100)
 		wantServed(t, served, 5) // who came after it is served
-		if b.used != 5 {
-			t.Errorf("%d are used, want 5", b.used)
+		if b.used.Load() != 5 {
+			t.Errorf("%d are used, want 5", b.used.Load())
 		}
 	})
 }
@@ -150,8 +150,8 @@ func TestEndedContextsTakeNothingEvenWithRoom(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	b := newBudget(100, 100)
-	if err := b.acquire(ctx, 1); !errors.Is(err, context.Canceled) || b.used != 0 {
-		t.Errorf("acquire returned %v, %d are used", err, b.used)
+	if err := b.acquire(ctx, 1); !errors.Is(err, context.Canceled) || b.used.Load() != 0 {
+		t.Errorf("acquire returned %v, %d are used", err, b.used.Load())
 	}
 }
 
@@ -170,14 +170,14 @@ func TestTurnsThatMeetACancellationCount(t *testing.T) {
 			if cancelFirst { // acquire wakes up by this, and meets the lock
 				cancel()
 			}
-			b.used -= 100
+			b.used.Add(-100)
 			b.serve()
 			if !cancelFirst {
 				cancel()
 			}
 			b.mu.Unlock()
-			if err := <-result; err != nil || b.used != 7 {
-				t.Errorf("cancelled first: %t: acquire returned %v, %d are used; want nil and 7", cancelFirst, err, b.used)
+			if err := <-result; err != nil || b.used.Load() != 7 {
+				t.Errorf("cancelled first: %t: acquire returned %v, %d are used; want nil and 7", cancelFirst, err, b.used.Load())
 			}
 		})
 	}
@@ -240,8 +240,8 @@ func TestBudgetUnderStressEndsWithNothingUsed(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if b.used != 0 || len(b.waiters) != 0 || b.limit != limit {
-		t.Errorf("%d are used, %d wait, the limit is %d; want 0, 0, %d", b.used, len(b.waiters), b.limit, limit)
+	if b.used.Load() != 0 || len(b.waiters) != 0 || b.limit.Load() != limit {
+		t.Errorf("%d are used, %d wait, the limit is %d; want 0, 0, %d", b.used.Load(), len(b.waiters), b.limit.Load(), limit)
 	}
 	t.Logf("passed %d, cancelled %d", passed.Load(), cancelled.Load())
 }

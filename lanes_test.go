@@ -81,7 +81,7 @@ func TestThousandsOfKeysAsleepCostOnlyTheirRecords(t *testing.T) {
 		if err := stop(); err != nil || handled.Load() != records || b.committed(0) != records {
 			t.Errorf("Start returned %v; %d handled, committed %d; want %d", err, handled.Load(), b.committed(0), records)
 		}
-		if held := consumer.core.queued.used; held != 0 {
+		if held := consumer.core.queued.used.Load(); held != 0 {
 			t.Errorf("the budget holds %d of nothing", held)
 		}
 	})
@@ -163,7 +163,7 @@ func TestNothingFollowsARecordThatFailsForGood(t *testing.T) {
 		if begun.Load() != settled.Load() || left.Load() != 2 {
 			t.Errorf("%d records begun, %d settled, %d of them left; want 2 left", begun.Load(), settled.Load(), left.Load())
 		}
-		if held := consumer.core.queued.used; held != 0 {
+		if held := consumer.core.queued.used.Load(); held != 0 {
 			t.Errorf("the budget holds %d of nothing", held)
 		}
 	})
