@@ -172,11 +172,11 @@ func (p *partition) nextBatch() *batch {
 }
 
 func (p *partition) beginBatch(n int) *batch {
-	group := make([]*task, n)
+	group, now := make([]*task, n), time.Now()
 	for i, r := range p.queue[:n] {
 		place := p.tracker.add(r.Offset, r.LeaderEpoch)
-		group[i] = p.begin(task{record: r, place: place, earlier: p.doneEarlier(r)})
-		group[i].stage.become(ActivityIdle, 1)
+		group[i] = p.begin(task{record: r, place: place, earlier: p.doneEarlier(r)}, now)
+		group[i].stage.become(ActivityIdle, 1, now)
 	}
 	clear(p.queue[:n])
 	p.queue = p.queue[n:]
@@ -344,12 +344,12 @@ func (p *partition) end(t *task, s Settlement) {
 func (p *partition) putDown(t *task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.forget(t)
+	p.forget(t, time.Now())
 }
 
 // become notes what is done with a task of a batch.
 func (p *partition) become(t *task, activity Activity, attempt int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t.stage.become(activity, attempt)
+	t.stage.become(activity, attempt, time.Now())
 }

@@ -92,8 +92,11 @@ func decodeJSON(data []byte, value any, unmarshal func([]byte, any) error) error
 
 // isNull tells whether valid JSON is null: nothing else starts with an n.
 func isNull(data []byte) bool {
-	data = bytes.TrimLeft(data, " \t\r\n")
-	return len(data) > 0 && data[0] == 'n'
+	i := 0
+	for i < len(data) && (data[i] == ' ' || data[i] == '\t' || data[i] == '\r' || data[i] == '\n') {
+		i++
+	}
+	return i < len(data) && data[i] == 'n'
 }
 
 // describeJSON says what is wrong without repeating any of the value, as encoding/json's own texts do.

@@ -33,9 +33,13 @@ func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFun
 			if !tombstones {
 				return &DecodeError{Reason: "nil value (tombstone): set HandleTombstones to receive it", Err: ErrTombstone}
 			}
-		} else if err := decode(codec, r.Value, &msg.Value); err != nil {
+			return contained(ctx, msg, handle)
+		}
+		value := new(T) // the codec's pointer, lest the whole message go to the heap
+		if err := decode(codec, r.Value, value); err != nil {
 			return err
 		}
+		msg.Value = *value
 		return contained(ctx, msg, handle)
 	}
 }

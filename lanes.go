@@ -26,6 +26,7 @@ type task struct {
 	attempt int             // how many were made
 	verdict verdict         // of the latest attempt
 	exited  bool            // that attempt took its goroutine with it
+	own     *ownRecord      // what the handler got; nil before the first attempt
 
 	// partition.mu guards these.
 	index int         // in partition.inHand
@@ -47,14 +48,17 @@ var laneSeed = maphash.MakeSeed()
 func (p *partition) next(settled *task) (t *task, last bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if settled != nil {
-		p.release(settled)
+	now := p.status.progress // one record's end is the next one's beginning: the clock is read once for both
+	if settled == nil {
+		now = time.Now()
+	} else {
+		p.release(settled, now)
 		if settled.attempt == 1 { // it was never asleep: no alarm can come late
 			p.spare = settled
 		}
 	}
 	for {
-		if t := p.pick(); t != nil {
+		if t := p.pick(now); t != nil {
 			p.callWorker() // for what else there is
 			return t, false
 		}
@@ -65,6 +69,7 @@ func (p *partition) next(settled *task) (t *task, last bool) {
 		p.idle = true
 		p.ready.Wait()
 		p.idle = false
+		now = time.Now()
 	}
 }
 
@@ -82,12 +87,12 @@ func (p *partition) callWorker() {
 }
 
 // pick returns a task whose turn has come, or else begins the queue's first record whose key has none in hand.
-func (p *partition) pick() *task {
+func (p *partition) pick(now time.Time) *task {
 	if len(p.due) > 0 {
 		t := p.due[0]
 		p.due[0] = nil
 		p.due = p.due[1:]
-		t.stage.become(ActivityHandling, t.attempt+1)
+		t.stage.become(ActivityHandling, t.attempt+1, now)
 		return t
 	}
 	for len(p.queue) > 0 && p.mayBegin() {
@@ -96,7 +101,7 @@ func (p *partition) pick() *task {
 		p.queue = p.queue[1:]
 		place := p.tracker.add(r.Offset, r.LeaderEpoch)
 		if earlier := p.doneEarlier(r); earlier || p.c.cfg.Concurrency == 1 || r.Key == nil {
-			return p.begin(task{record: r, place: place, earlier: earlier})
+			return p.begin(task{record: r, place: place, earlier: earlier}, now)
 		}
 		lane := maphash.Bytes(laneSeed, r.Key)
 		behind, busy := p.lanes[lane]
@@ -106,7 +111,7 @@ func (p *partition) pick() *task {
 			continue
 		}
 		p.lanes[lane] = nil // busy from now on
-		return p.begin(task{record: r, place: place, lane: lane, keyed: true})
+		return p.begin(task{record: r, place: place, lane: lane, keyed: true}, now)
 	}
 	return nil
 }
@@ -133,34 +138,35 @@ func (p *partition) mayBegin() bool {
 	return len(p.tracker.held) < maxAhead
 }
 
-func (p *partition) begin(begun task) *task {
+func (p *partition) begin(begun task, now time.Time) *task {
 	t := p.spare
 	p.spare = nil
 	if t == nil {
 		t = new(task)
 	}
+	begun.own = t.own
 	*t = begun
 	t.index = len(p.inHand)
 	p.inHand = append(p.inHand, t)
-	t.stage.become(ActivityHandling, t.attempt+1)
+	t.stage.become(ActivityHandling, t.attempt+1, now)
 	return t
 }
 
 // forget takes a task out of those in hand.
-func (p *partition) forget(t *task) {
+func (p *partition) forget(t *task, now time.Time) {
 	last := len(p.inHand) - 1
 	p.inHand[t.index] = p.inHand[last]
 	p.inHand[t.index].index = t.index
 	p.inHand[last] = nil
 	p.inHand = p.inHand[:last]
 	if last == 0 {
-		p.status.idleSince = time.Now()
+		p.status.idleSince = now
 	}
 }
 
 // release lets the next record of a settled task's key follow.
-func (p *partition) release(t *task) {
-	p.forget(t)
+func (p *partition) release(t *task, now time.Time) {
+	p.forget(t, now)
 	if !t.keyed {
 		return
 	}
@@ -172,7 +178,7 @@ func (p *partition) release(t *task) {
 	default:
 		p.lanes[t.lane] = behind[1:]
 		p.behind--
-		p.due = append(p.due, p.begin(task{record: behind[0].record, place: behind[0].place, lane: t.lane, keyed: true}))
+		p.due = append(p.due, p.begin(task{record: behind[0].record, place: behind[0].place, lane: t.lane, keyed: true}, now))
 	}
 }
 
@@ -184,7 +190,7 @@ func (p *partition) sleep(t *task, delay time.Duration) {
 		p.due = append(p.due, t)
 		return
 	}
-	t.stage.become(ActivityBackoff, t.attempt)
+	t.stage.become(ActivityBackoff, t.attempt, time.Now())
 	t.alarm = time.AfterFunc(delay, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -221,7 +227,7 @@ func (p *partition) drop() {
 			continue
 		}
 		cost += p.c.queued.cost(t.record)
-		p.forget(t)
+		p.forget(t, time.Now())
 	}
 	clear(p.due[len(begun):])
 	p.queue, p.lanes, p.behind, p.due = nil, nil, 0, begun

@@ -47,6 +47,22 @@ func largeValue(bytesAtLeast int) []byte {
 // Handlers and middleware may do with a record what they like: its letter, its offset and its memory's account are those of
 // the record as it was fetched.
 func TestWhatIsDoneToARecordStaysWithTheAttempt(t *testing.T) {
+	for _, plugins := range [][]ConsumerPlugin{nil, {ConsumerMiddleware(defacing)}} {
+		testWhatIsDoneToARecord(t, plugins)
+	}
+}
+
+// defacing is middleware that does to records what it can.
+func defacing(next HandlerFunc) HandlerFunc {
+	return func(ctx context.Context, r *Record) error {
+		r.Value, r.Key = bytes.TrimSpace(r.Value), nil // as decryption does
+		err := next(ctx, r)
+		r.Topic, r.Partition, r.Offset, r.Headers = "", 7, 1<<40, nil
+		return err
+	}
+}
+
+func testWhatIsDoneToARecord(t *testing.T, plugins []ConsumerPlugin) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const records = 300
 		var all []*kgo.Record
@@ -68,14 +84,7 @@ func TestWhatIsDoneToARecordStaysWithTheAttempt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		consumer.Use(ConsumerMiddleware(func(next HandlerFunc) HandlerFunc {
-			return func(ctx context.Context, r *Record) error {
-				r.Value, r.Key = bytes.TrimSpace(r.Value), nil // as decryption does
-				err := next(ctx, r)
-				r.Topic, r.Partition, r.Offset, r.Headers = "", 7, 1<<40, nil
-				return err
-			}
-		}))
+		consumer.Use(plugins...)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- consumer.Start(ctx) }()
@@ -88,7 +97,7 @@ func TestWhatIsDoneToARecordStaysWithTheAttempt(t *testing.T) {
 		if n := handled.Load(); n != 2*records || b.committed(0) != records || b.letters() != records {
 			t.Errorf("%d attempts, committed %d, %d letters; want %d, %d, %[4]d", n, b.committed(0), b.letters(), 2*records, records)
 		}
-		if held := consumer.core.queued.used; held != 0 {
+		if held := consumer.core.queued.used.Load(); held != 0 {
 			t.Errorf("the budget holds %d bytes of nothing", held)
 		}
 		reader := b.raw(kgo.ConsumeTopics("dlq-orders"))
@@ -96,6 +105,42 @@ func TestWhatIsDoneToARecordStaysWithTheAttempt(t *testing.T) {
 		letter := reader.PollRecords(t.Context(), 1).Records()[0]
 		if secret, _ := lastHeader(letter.Headers, "secret"); secret != "2" || string(letter.Key) != "key" || len(letter.Value) < 10_000 {
 			t.Errorf("the letter is not its record: key %q, %d bytes, headers %v", letter.Key, len(letter.Value), letter.Headers)
+		}
+	})
+}
+
+// Middleware may keep what it gets: a cache, or a handler that it gave up on.
+func TestMiddlewareMayKeepItsRecord(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		const records = 50
+		b.seed(0, records)
+		consumer, err := NewConsumer(b.consumer(), func(context.Context, Message[numbered]) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kept []*Record
+		consumer.Use(ConsumerMiddleware(func(next HandlerFunc) HandlerFunc {
+			return func(ctx context.Context, r *Record) error {
+				kept = append(kept, r)
+				return next(ctx, r)
+			}
+		}))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- consumer.Start(ctx) }()
+		time.Sleep(aLongTime)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		_ = consumer.Close()
+		for i, r := range kept {
+			if r.Offset != int64(i) {
+				t.Fatalf("the record kept at offset %d has become that at %d", i, r.Offset)
+			}
+		}
+		if len(kept) != records {
+			t.Errorf("%d kept, want %d", len(kept), records)
 		}
 	})
 }

@@ -65,15 +65,26 @@ func (p *partition) try(ctx context.Context, t *task) {
 	returned = true
 }
 
+// ownRecord is a Record and what it points to.
+type ownRecord struct {
+	Record
+	fetched kgo.Record
+}
+
 // copyOf is what handlers and middleware get: whatever they do to it, the letter, the mark and the budget stay what they
-// would have been. The bytes of key, value and headers are shared.
+// would have been. The bytes of key, value and headers are shared. Middleware may keep it; a typed handler sees no more of it
+// than its message takes, so that without middleware a task uses one again and again.
 func (p *partition) copyOf(t *task) *Record {
-	own := &struct {
-		Record
-		fetched kgo.Record
-	}{Record{Group: p.c.cfg.Group, Attempt: t.attempt, LastAttempt: t.attempt > p.c.cfg.MaxRetries}, *t.record}
-	own.fetched.Headers = slices.Clone(t.record.Headers)
-	own.Record.Record = &own.fetched
+	if t.own == nil || len(p.c.middleware) > 0 {
+		t.own = new(ownRecord)
+	}
+	own, fetched := t.own, t.record
+	if len(p.c.middleware) > 0 || len(fetched.Headers) > 0 {
+		own.fetched = *fetched
+		own.fetched.Headers = slices.Clone(fetched.Headers)
+		fetched = &own.fetched
+	}
+	own.Record = Record{Record: fetched, Group: p.c.cfg.Group, Attempt: t.attempt, LastAttempt: t.attempt > p.c.cfg.MaxRetries}
 	return &own.Record
 }
 

@@ -19,8 +19,8 @@ type stage struct {
 	refusals time.Time     // since when
 }
 
-func (s *stage) become(activity Activity, attempt int) {
-	s.activity, s.since, s.attempt, s.told = activity, time.Now(), attempt, 0
+func (s *stage) become(activity Activity, attempt int, now time.Time) {
+	s.activity, s.since, s.attempt, s.told = activity, now, attempt, 0
 }
 
 // status is what a partition is about besides its tasks. partition.mu guards it.
@@ -66,7 +66,7 @@ func (s *status) lag() int64 {
 func (p *partition) now(t *task, activity Activity) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t.stage.become(activity, t.stage.attempt)
+	t.stage.become(activity, t.stage.attempt, time.Now())
 }
 
 // block notes whether the workers have to wait for a handler that ignores its context.
