@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,10 +15,8 @@ import (
 // A context of its own for each message would cost a timer each, so that those of a short time share one.
 type deadlines struct {
 	timeout time.Duration
-
-	mu     sync.Mutex
-	shared context.Context
-	until  time.Time // when the next one is due
+	shared  atomic.Pointer[context.Context] // nil: the next message makes one
+	mu      sync.Mutex                      // held to make one
 }
 
 // deliveryContext has the caller's values and a deadline that is not the caller's.
@@ -36,17 +35,28 @@ func (c deliveryContext) Value(key any) any {
 
 // bound returns a context with ctx's values that ends timeout from now, or a little later.
 func (d *deadlines) bound(ctx context.Context) context.Context {
-	const parts = 64 // a little: that part of the timeout
+	shared := d.shared.Load()
+	if shared == nil {
+		shared = d.share()
+	}
+	return deliveryContext{*shared, ctx}
+}
+
+// share makes the context of all messages of a short time.
+func (d *deadlines) share() *context.Context {
+	const parts = 64 // a short time: that part of the timeout
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if now := time.Now(); d.shared == nil || !now.Before(d.until) {
-		share := d.timeout / parts
-		if d.timeout > math.MaxInt64-share {
-			share = 0
-		}
-		shared, cancel := context.WithTimeout(context.Background(), d.timeout+share)
-		context.AfterFunc(shared, cancel) // go vet wants it called; at the deadline it does nothing
-		d.shared, d.until = shared, now.Add(share)
+	if shared := d.shared.Load(); shared != nil {
+		return shared
 	}
-	return deliveryContext{d.shared, ctx}
+	share := d.timeout / parts
+	if d.timeout > math.MaxInt64-share {
+		share = 0
+	}
+	shared, cancel := context.WithTimeout(context.Background(), d.timeout+share)
+	context.AfterFunc(shared, cancel) // go vet wants it called; at the deadline it does nothing
+	d.shared.Store(&shared)
+	time.AfterFunc(share, func() { d.shared.Store(nil) })
+	return &shared
 }

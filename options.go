@@ -259,7 +259,7 @@ func (samePartition) Partition(r *kgo.Record, n int) int   { return int(r.Partit
 // defaultPartitioner is kgo's default: keys as Java clients place them, records without a key by what waits where.
 var defaultPartitioner = kgo.UniformBytesPartitioner(64<<10, true, true, nil)
 
-// replyPartitioner puts a record into the partition that its context asks for, and leaves the others to the default.
+// replyPartitioner puts a record into the partition that inPartition asks for, and leaves the others to the default.
 type replyPartitioner struct{ kgo.Partitioner }
 
 func (p replyPartitioner) ForTopic(topic string) kgo.TopicPartitioner {
@@ -269,18 +269,22 @@ func (p replyPartitioner) ForTopic(topic string) kgo.TopicPartitioner {
 type replyTopicPartitioner struct{ kgo.TopicBackupPartitioner }
 
 func (p replyTopicPartitioner) RequiresConsistency(r *kgo.Record) bool {
-	return r.Context.Value(replyPartitionKey{}) != nil || p.TopicBackupPartitioner.RequiresConsistency(r)
+	return asksForPartition(r) || p.TopicBackupPartitioner.RequiresConsistency(r)
 }
 
 func (p replyTopicPartitioner) PartitionByBackup(r *kgo.Record, n int, waiting kgo.TopicBackupIter) int {
-	if partition, ok := r.Context.Value(replyPartitionKey{}).(int32); ok {
-		return int(partition) // franz-go refuses one that is not there
+	if asksForPartition(r) {
+		return int(r.Partition - math.MinInt32) // franz-go refuses one that is not there
 	}
 	return p.TopicBackupPartitioner.PartitionByBackup(r, n, waiting)
 }
 
-// replyPartitionKey is the key of the partition, an int32, in a reply's context.
-type replyPartitionKey struct{}
+// inPartition has the record go to that partition. franz-go looks at a record's Partition only to give it one, so that until then
+// it can hold what nobody else would put there.
+func inPartition(r *kgo.Record, partition int32) { r.Partition = math.MinInt32 + partition }
+
+// asksForPartition tells a partition that was asked for from 0, which all records have at first, and -1, which means none.
+func asksForPartition(r *kgo.Record) bool { return r.Partition < -1 }
 
 // validateGroupOptions finds mistakes in the user's options before Start joins the group.
 func validateGroupOptions(cfg ConsumerConfig) error {

@@ -52,9 +52,9 @@ func (p *Producer[T]) Use(plugins ...ProducerPlugin) { p.core.use(plugins) }
 // message is on its way, Publish returns at once with [ErrOutcomeUnknown]; when it ends before that, with ctx's error
 // alone, and nothing was sent. Everything that may go away is retried for up to DeliveryTimeout.
 func (p *Producer[T]) Publish(ctx context.Context, msg Message[T]) error {
-	result := make(chan error, 1)
-	out := &outgoing{done: func(err error) { result <- err }}
-	p.publish(ctx, msg, out)
+	result := make(awaited, 1)
+	out := &outgoing{to: result}
+	p.publish(ctx, &msg, out)
 	select {
 	case err := <-result:
 		return err
@@ -74,8 +74,8 @@ func (p *Producer[T]) Publish(ctx context.Context, msg Message[T]) error {
 // not block; it may be called before PublishAsync returns.
 func (p *Producer[T]) PublishAsync(ctx context.Context, msg Message[T], done func(msg Message[T], err error)) {
 	pending := &unattended[T]{msg: msg, told: done}
-	pending.done = pending.tell
-	p.publish(ctx, msg, &pending.outgoing)
+	pending.to = pending
+	p.publish(ctx, &pending.msg, &pending.outgoing)
 }
 
 // unattended is a message for which nobody waits.
@@ -98,13 +98,12 @@ func (u *unattended[T]) tell(err error) {
 // PublishBatch publishes messages in order and returns nil once all are stored. Otherwise the error joins one
 // [PublishError] for each message that was not; the others were.
 func (p *Producer[T]) PublishBatch(ctx context.Context, msgs ...Message[T]) error {
-	results := make([]chan error, len(msgs))
+	results := make([]awaited, len(msgs))
 	sent := make([]outgoing, len(msgs))
-	for i, msg := range msgs {
-		result := make(chan error, 1)
-		results[i] = result
-		sent[i].done = func(err error) { result <- err }
-		p.publish(ctx, msg, &sent[i])
+	for i := range msgs {
+		results[i] = make(awaited, 1)
+		sent[i].to = results[i]
+		p.publish(ctx, &msgs[i], &sent[i])
 	}
 	var failures []error
 	for i, result := range results {
@@ -132,8 +131,8 @@ func (p *Producer[T]) Flush(ctx context.Context) error { return p.core.client.Fl
 // published after it fail with [ErrClosed]. Further calls wait for the first and return what it returned.
 func (p *Producer[T]) Close() error { return p.core.close() }
 
-// publish encodes the message and sends it through the middleware. out.done is called exactly once.
-func (p *Producer[T]) publish(ctx context.Context, msg Message[T], out *outgoing) {
+// publish encodes the message and sends it through the middleware. out.to is told exactly once.
+func (p *Producer[T]) publish(ctx context.Context, msg *Message[T], out *outgoing) {
 	const ours = 2 // the message id and the content type
 	headers := append(make([]kgo.RecordHeader, 0, len(msg.Headers)+ours), msg.Headers...)
 	out.core = p.core
@@ -152,7 +151,7 @@ func (p *Producer[T]) publish(ctx context.Context, msg Message[T], out *outgoing
 	p.core.publish(ctx, out, err)
 }
 
-func (p *Producer[T]) encode(msg Message[T]) ([]byte, error) {
+func (p *Producer[T]) encode(msg *Message[T]) ([]byte, error) {
 	if !msg.Tombstone {
 		return p.codec.Encode(msg.Value)
 	}
@@ -175,9 +174,9 @@ type publisher struct {
 	limits topicLimits
 
 	closing    sync.Once
-	closeErr   error      // written in closing
-	mu         sync.Mutex // guards closed and, until started, middleware and hooks
-	closed     bool
+	closeErr   error // written in closing
+	closed     atomic.Bool
+	mu         sync.Mutex // until started, guards middleware and hooks
 	middleware []ProducerMiddleware
 	hooks      producerHooks
 	started    sync.Once
@@ -255,7 +254,7 @@ func (p *publisher) accepts() bool {
 	if p.send != nil {
 		panic("kafka: Producer.Use after the first Publish: call it before")
 	}
-	return !p.cfg.DisableMiddleware && !p.closed
+	return !p.cfg.DisableMiddleware && !p.closed.Load()
 }
 
 func (p *publisher) add(middleware ProducerMiddleware, hooks ProducerHooks) {
@@ -276,7 +275,9 @@ func (p *publisher) publish(ctx context.Context, out *outgoing, fault error) {
 		p.send = chain(p.deliver, p.middleware)
 	})
 	out.seen.Record = &out.sent
-	out.began = time.Now()
+	if len(p.hooks) > 0 { // nobody else asks how long it took
+		out.began = time.Now()
+	}
 	p.hooks.publishing(&out.seen)
 	if fault == nil {
 		p.send(ctx, &out.seen, out.finish)
@@ -292,27 +293,34 @@ type outgoing struct {
 	core  *publisher
 	began time.Time
 	told  atomic.Bool
-	done  func(error)
+	to    teller
 }
+
+// teller is who hears what became of a message: somebody who waits for it, or an unattended message.
+type teller interface{ tell(err error) }
+
+// awaited is for one outcome.
+type awaited chan error
+
+func (a awaited) tell(err error) { a <- err }
 
 // finish tells the outcome, the first time: middleware may say done twice, which it should not.
 func (o *outgoing) finish(err error) {
 	if !o.told.CompareAndSwap(false, true) {
 		return
 	}
-	o.core.hooks.published(&o.seen, time.Since(o.began), err)
+	if len(o.core.hooks) > 0 {
+		o.core.hooks.published(&o.seen, time.Since(o.began), err)
+	}
 	if err != nil {
 		err = publishError(&o.sent, err)
 	}
-	o.done(err)
+	o.to.tell(err)
 }
 
 // deliver is the innermost PublishFunc.
 func (p *publisher) deliver(ctx context.Context, r *Record, done func(error)) {
-	p.mu.Lock()
-	closed := p.closed
-	p.mu.Unlock()
-	if closed {
+	if p.closed.Load() {
 		done(ErrClosed)
 		return
 	}
@@ -354,9 +362,7 @@ func isRefusal(err error) bool {
 }
 
 func (p *publisher) close() error {
-	p.mu.Lock()
-	p.closed = true
-	p.mu.Unlock()
+	p.closed.Store(true)
 	p.closing.Do(func() {
 		if !p.shared {
 			p.closeErr = p.client.Close()

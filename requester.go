@@ -102,8 +102,8 @@ func (r *Requester[Req, Res]) exchange(ctx context.Context, id string, msg Messa
 	}
 	defer r.replies.forget(id, replied)
 	msg.Headers = r.replies.address(ctx, msg.Headers, id)
-	stored := make(chan error, 1)
-	r.requests.publish(ctx, msg, &outgoing{done: func(err error) { stored <- err }})
+	stored := make(awaited, 1)
+	r.requests.publish(ctx, &msg, &outgoing{to: stored})
 	unknown := true // whether it is stored
 	for {
 		select {

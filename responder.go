@@ -95,12 +95,12 @@ type pendingRequest struct {
 	last     bool       // no other attempt follows
 	replies  *publisher // nil: no reply is wanted
 	named    bool       // the request says where
-	place    any        // the partition, an int32; nil: by key
+	place    int32      // the partition; -1: by key
 	deadline time.Time  // zero for none
 }
 
 func (t *replyTopics) request(key string, headers []kgo.RecordHeader, last bool) (*pendingRequest, error) {
-	r := &pendingRequest{key: key, headers: headers, last: last}
+	r := &pendingRequest{key: key, headers: headers, last: last, place: -1}
 	topic, named := lastHeader(headers, HeaderReplyTopic)
 	correlation, _ := lastHeader(headers, HeaderCorrelationID)
 	switch r.named = named; {
@@ -186,9 +186,12 @@ func (r *pendingRequest) send(ctx context.Context, value []byte, headers ...kgo.
 	if r.key != "" {
 		out.sent.Key = []byte(r.key)
 	}
-	stored := make(chan error, 1)
-	out.done = func(err error) { stored <- err }
-	r.replies.publish(context.WithValue(ctx, replyPartitionKey{}, r.place), out, nil)
+	if r.place >= 0 {
+		inPartition(&out.sent, r.place)
+	}
+	stored := make(awaited, 1)
+	out.to = stored
+	r.replies.publish(ctx, out, nil)
 	select {
 	case err := <-stored:
 		return err
