@@ -26,8 +26,8 @@ const (
 	defaultRetryBackoff       = 500 * time.Millisecond
 	defaultRetryBackoffMax    = 30 * time.Second
 	defaultDrainTimeout       = 30 * time.Second // half of the rebalance timeout
-	defaultMaxQueuedRecords   = 20_000
-	defaultMaxQueuedBytes     = 64 << 20
+	defaultMaxQueuedRecords   = 250_000          // 268 bytes for each, of which franz-go's Record takes 160
+	defaultMaxQueuedBytes     = 64 << 20         // librdkafka's queued.max.messages.kbytes
 	defaultMaxHeaders         = 1000
 	defaultMaxHeaderBytes     = defaultMaxMessageBytes // uncompressed, a broker's default lets nothing larger in
 	defaultCommitInterval     = time.Second
@@ -172,10 +172,12 @@ type ConsumerConfig struct {
 	// Default 30s. It must be below SessionTimeout and RebalanceTimeout, or the group would give the partition away
 	// while it drains; leave some seconds between them for the commit.
 	DrainTimeout time.Duration
-	// MaxQueuedRecords bounds how many records are fetched and not yet handled, over all partitions. Default 20,000.
+	// MaxQueuedRecords bounds how many records are fetched and not yet handled, over all partitions. Default 250,000: as a
+	// rule MaxQueuedBytes is the bound that is met.
 	MaxQueuedRecords int
 	// MaxQueuedBytes bounds their memory: each record counts its bytes, 40 for each header, and
-	// MaxQueuedBytes/MaxQueuedRecords on top. One
+	// MaxQueuedBytes/MaxQueuedRecords on top. Half of it is for partitions that stand still: the others make do with half. Raise
+	// it where many keys are to be busy at once (Concurrency), since the next record of each must be in the queue. One
 	// poll's bytes may go over. The franz-go client holds at most one more fetch per broker (fetch.max.bytes, 16 MiB
 	// compressed). Default 64 MiB.
 	MaxQueuedBytes int64

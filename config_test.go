@@ -150,7 +150,7 @@ func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 		"RetryBackoffMax":               {consumer.RetryBackoffMax, 30 * time.Second},
 		"AutoOffsetReset":               {consumer.AutoOffsetReset, "earliest"},
 		"DrainTimeout":                  {consumer.DrainTimeout, 30 * time.Second},
-		"MaxQueuedRecords":              {consumer.MaxQueuedRecords, 20_000},
+		"MaxQueuedRecords":              {consumer.MaxQueuedRecords, 250_000},
 		"MaxQueuedBytes":                {consumer.MaxQueuedBytes, int64(64 << 20)},
 		"MaxHeaders":                    {consumer.MaxHeaders, 1000},
 		"MaxHeaderBytes":                {consumer.MaxHeaderBytes, 1_048_588},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/codec/jsonv2"
@@ -16,7 +17,7 @@ var library = contender{
 	workloads: []string{"drain", "growth", "slow", "produce-async", "produce-sync", "latency"},
 	lanes:     partitions,
 	consuming: "defaults: Concurrency 1, which is a goroutine for each partition; CommitInterval 1s; no DLQTopic",
-	producing: "defaults: acks from all, idempotent, snappy, no linger, 50,000 messages buffered; PublishAsync or Publish",
+	producing: "defaults: acks from all, idempotent, snappy, 50,000 messages buffered; Linger 10ms for produce-async, as franz-go's default is, and none elsewhere; PublishAsync or Publish",
 	consume: func(ctx context.Context, c consuming) error {
 		return consumeWithLibrary(ctx, c, 1, kafka.JSON[order]())
 	},
@@ -42,7 +43,7 @@ var libraryByKey = contender{
 	name: "library-by-key", module: "github.com/skeji/kafka",
 	workloads: []string{"growth", "slow"},
 	lanes:     partitions * fittingConcurrency,
-	consuming: "the same with Concurrency 128: keys of one partition are handled side by side",
+	consuming: "the same with Concurrency 128: keys of one partition are handled side by side; MaxQueuedBytes 256 MiB and MaxQueuedRecords 1,000,000",
 	consume: func(ctx context.Context, c consuming) error {
 		return consumeWithLibrary(ctx, c, fittingConcurrency, kafka.JSON[order]())
 	},
@@ -53,7 +54,9 @@ var warnings = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Leve
 func consumeWithLibrary(ctx context.Context, c consuming, concurrency int, codec kafka.Codec[order]) error {
 	cfg := kafka.NewConsumerConfig(c.topic, c.group, c.brokers...)
 	cfg.DLQTopic = ""
-	cfg.Concurrency = concurrency
+	if cfg.Concurrency = concurrency; concurrency > 1 { // so that the next record of each of 1,000 keys is there
+		cfg.MaxQueuedBytes, cfg.MaxQueuedRecords = 256<<20, 1_000_000
+	}
 	cfg.CommitInterval = commitInterval
 	cfg.Logger = warnings
 	consumer, err := kafka.NewConsumerWithCodec(cfg, codec, func(_ context.Context, msg kafka.Message[order]) error {
@@ -76,6 +79,9 @@ type libraryPublisher struct {
 func newLibraryPublisher(p producing, codec kafka.Codec[order]) (publisher, error) {
 	cfg := kafka.NewProducerConfig(p.topic, p.brokers...)
 	cfg.Logger = warnings
+	if p.mode == throughput {
+		cfg.Linger = 10 * time.Millisecond
+	}
 	producer, err := kafka.NewProducerWithCodec(cfg, codec)
 	if err != nil {
 		return nil, err

@@ -153,7 +153,7 @@ func draw(random *rand.Rand) plan {
 	p := plan{
 		partitions: 1 + random.Int32N(6), records: 100 + random.IntN(200), keys: 1 + random.IntN(40), most: 1 + random.IntN(4),
 		steps: 10 + random.IntN(15), protocol: "classic", concurrency: []int{1, 1, 2, 8}[random.IntN(4)],
-		queued: []int{4, 50, 20_000}[random.IntN(3)], session: 45 * time.Second,
+		queued: []int{4, 50, 250_000}[random.IntN(3)], session: 45 * time.Second,
 		drain: time.Duration(1+random.IntN(30)) * time.Second, commit: time.Duration(200+random.IntN(5000)) * time.Millisecond,
 	}
 	if random.IntN(3) == 0 {
