@@ -36,6 +36,16 @@ const (
 	HeaderDLQHeadersCut    = dlqPrefix + "headers.cut"    // how many of the record's headers were above the limit and left out, decimal
 )
 
+// Names of further headers about dead letters, as UTF-8 text: of a record that package deadletter has sent back from a dead letter
+// topic, and of records in that topic that are no letters.
+const (
+	HeaderDLQRedriveGroup    = dlqPrefix + "redrive.group"    // sent back for: consumers of other groups pass over it
+	HeaderDLQLetterPartition = dlqPrefix + "letter.partition" // of the letter that was sent back, decimal
+	HeaderDLQLetterOffset    = dlqPrefix + "letter.offset"    // of the letter that was sent back, decimal
+	HeaderDLQRedriven        = dlqPrefix + "redriven"         // a mark of package deadletter: which letters were sent back
+	HeaderDLQUnparked        = dlqPrefix + "unparked"         // a mark of a consumer: its key is no longer parked
+)
+
 const (
 	deadLetterMessageBytes = 1024 // of the error's text: enough to read, little beside a record's limit
 	maxRedriveCount        = 1000 // what a header may claim

@@ -1,0 +1,30 @@
+// Package deadletter answers what a dead letter topic raises: why are the letters there, and how do they come back?
+//
+//	stats, err := deadletter.ReadStats(ctx, client, "dlq-orders", deadletter.Filter{})
+//	for _, c := range stats.ByError {
+//		fmt.Println(c.Letters, c.Value) // 2981 connect to db: timeout
+//	}
+//
+//	result, err := deadletter.Redrive(ctx, client, "dlq-orders", deadletter.RedriveOptions{
+//		Filter: deadletter.Filter{Classes: []string{"transient"}}, Rate: 100,
+//	})
+//
+// [List] and [Peek] show letters, [ReadStats] counts them, [Redrive] sends them back to where they came from, [PlanPurge] and
+// [Purge.Do] delete them. [Topics] finds the topics. Letters are read by the headers of this library and Kafka's KIP-1191, of
+// Spring Kafka, and of Kafka Connect.
+//
+// # Which letters are pending
+//
+// A dead letter topic is a log: what was sent back stays in it. A redrive notes what it has sent with marks, which are records in the
+// dead letter topic itself, each behind the letters that it is about, in their partition. So a letter is pending until a mark names it,
+// for as long as there is the letter; redrives with filters leave the others pending, where any later call finds them. A mark has the
+// header [kafka.HeaderDLQRedriven]. Marks are no letters, and neither are the marks of consumers that park keys
+// ([kafka.HeaderDLQUnparked]): every function here passes over them, and so does this library's consumer.
+//
+// # Reads
+//
+// Every read ends: it goes up to the topic's end as it was when the read began, with what is committed of transactions, and holds no
+// more than a fetch in memory, and a bit for each letter above the first pending one. It asks for the topic twice, for the marks first. What can't be
+// read as a letter, for want of headers, is a [Letter] with an Err; what can't be read at all ends the read with an error that names
+// partition and offset.
+package deadletter

@@ -1,0 +1,110 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
+)
+
+// RedriveOptions says which letters go back, where to, and how fast. The zero value sends every pending letter of dlq-<topic> back
+// to <topic>.
+type RedriveOptions struct {
+	Filter Filter // its State doesn't count: only what is pending is sent
+
+	// Destinations are the topics that letters may be sent to. A letter's headers name its topic, and whoever may write to the dead
+	// letter topic may write those: a letter for another topic is left. Default: the topic that the dead letter topic is named for
+	// (dlq-<topic>, dlq.<topic>, <topic>-dlq, <topic>.dlq, <topic>-dlt, <topic>.DLT).
+	Destinations []string
+	// To sends all letters to this topic, whatever their headers say, those without headers too.
+	To string
+
+	Max         int64   // how many to send at most. Default: no limit
+	Rate        float64 // how many a second. Default: no limit
+	MaxRedrives int     // a letter that has come back so often is left. Default: 3. Negative: no limit
+	DryRun      bool    // send, mark and commit nothing, only say what would be
+	// Wait is how long to wait for another run to end. Default: not at all, Redrive returns ErrRunning. A run that was killed counts as running
+	// for another ten seconds.
+	Wait time.Duration
+
+	// Transform may change the record before it is sent: value, headers, even the key, to mend a payload after a schema
+	// change for example. Its topic and partition are set, and stay. Don't write into the bytes that are there: replace them. An error ends the run before
+	// the letter is sent, unless it is ErrLeave: then the letter is left, pending.
+	Transform func(letter Letter, r *kgo.Record) error
+
+	// OnProgress is called now and then, from the goroutine of Redrive.
+	OnProgress func(Progress)
+	// OnLeft is called with each letter that the filter means and that is not sent, from the goroutine of Redrive.
+	OnLeft func(letter Letter, why Reason)
+}
+
+// Reason is why a letter that the filter means is left where it is. It stays pending.
+type Reason string
+
+const (
+	LeftHopLimit    Reason = "hop limit"         // it has come back MaxRedrives times
+	LeftDestination Reason = "destination"       // its topic is none of the Destinations, or not there
+	LeftUnreadable  Reason = "unreadable"        // its headers don't say where it came from
+	LeftTooLarge    Reason = "too large"         // its topic doesn't take it
+	LeftTransform   Reason = "left by transform" // Transform returned ErrLeave
+)
+
+// Progress is how far a run is.
+type Progress struct {
+	Total   int64 // what there is to be read: an upper bound, marks and letters that were sent before count as well
+	Read    int64 // of Total
+	Sent    int64 // and acknowledged, or would be (DryRun)
+	Left    int64 // that the filter means
+	Elapsed time.Duration
+}
+
+// Result is what a run did.
+type Result struct {
+	Sent     int64            // acknowledged by all in-sync replicas, and marked; or what would be sent (DryRun)
+	Left     map[Reason]int64 // meant by the filter, not sent, pending
+	Filtered int64            // pending, not meant by the filter
+	// Repeated is how many letters may have been sent twice, at most, because the run before this one was killed between sending and marking.
+	Repeated int64
+	// Sources counts what was sent, by the topic it was sent to.
+	Sources map[string]int64
+	// Complete says that all letters that were there at the start were looked at. It is false after an error, and when Max was reached.
+	Complete bool
+	Elapsed  time.Duration
+}
+
+var (
+	// ErrRunning is returned when another run is at the same dead letter topic. The error says which.
+	ErrRunning = errors.New("deadletter: another redrive is running")
+	// ErrLeave is for Transform: leave this letter where it is.
+	ErrLeave = errors.New("deadletter: leave this letter")
+	// ErrDestination says that nothing tells where letters may be sent to: Destinations is empty, and the topic's name tells nothing.
+	ErrDestination = errors.New("deadletter: no destination is allowed")
+)
+
+// GroupOf is the name of the group that redrives of a dead letter topic run in. Its lag is how far the topic goes beyond the first pending letter.
+func GroupOf(topic string) string { return "redrive-" + topic }
+
+// Redrive sends pending letters back.
+//
+// What is sent is the record that failed: its key, the bytes of its value, its headers in their order, and its timestamp if the letter
+// says it. It goes to the partition that it came from, or by its key where that is not there any more. Of each source partition, what is
+// sent keeps its order. The letter's own headers are left out, except its first place (topic, partition, offset, timestamp), how many headers it has lost, and
+// how often it was sent, now counting one more. Added are the group whose handler failed ([kafka.HeaderDLQRedriveGroup]), since the topic reaches every group:
+// this library's consumers of other groups pass over it; and where the letter is ([kafka.HeaderDLQLetterPartition], [kafka.HeaderDLQLetterOffset]).
+//
+// A run goes up to the topic's end as it was at its start, so that a letter which comes back at once is not sent in circles. It sends up to [Window]
+// letters at a time, waits until all in-sync replicas have each, marks them, commits, and goes on. When it is killed, the next run goes on where it was: none is lost, and
+// those that were sent and not marked yet, Window at most, are sent again. One run at a time: each is a member of the group [GroupOf] names. Another one that starts returns ErrRunning, or waits.
+//
+// When ctx ends, so does Redrive: what is on its way is awaited and marked first, for up to ten seconds. It returns what was done beside the error, always.
+//
+// It needs READ and WRITE on the dead letter topic, WRITE on the destinations, READ on the group.
+func Redrive(ctx context.Context, client *kafka.Client, topic string, opts RedriveOptions) (Result, error) {
+	return Result{}, errors.New("not built")
+}
+
+// Window is how many letters a run has on their way at a time, and so how many are sent twice at most when it is killed.
+const Window = 500
