@@ -1,6 +1,11 @@
 package deadletter
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Filter says which letters are meant. A letter has to meet all that is set; the zero value means every pending letter.
 type Filter struct {
@@ -27,3 +32,38 @@ const (
 	Redriven State = "redriven" // sent back
 	All      State = "all"      // either
 )
+
+func (f Filter) check() error {
+	switch f.State {
+	case "", Pending, Redriven, All:
+	default:
+		return fmt.Errorf("deadletter: Filter.State is %q: want %q, %q or %q", f.State, Pending, Redriven, All)
+	}
+	for _, p := range f.Partitions {
+		if p < 0 {
+			return fmt.Errorf("deadletter: Filter.Partitions has %d", p)
+		}
+	}
+	return nil
+}
+
+// means tells whether the filter means the letter.
+func (f Filter) means(l Letter) bool {
+	switch {
+	case f.State == Redriven && !l.Redriven, (f.State == "" || f.State == Pending) && l.Redriven:
+		return false
+	case len(f.Classes) > 0 && !slices.Contains(f.Classes, string(l.Origin.Class)):
+		return false
+	case len(f.Sources) > 0 && !slices.Contains(f.Sources, l.Origin.Topic):
+		return false
+	case len(f.Groups) > 0 && !slices.Contains(f.Groups, l.Origin.Group):
+		return false
+	case f.Key != "" && f.Key != string(l.Key):
+		return false
+	case f.Error != "" && !strings.Contains(l.Origin.Message, f.Error) && !strings.Contains(errorPattern(l.Origin.Message), f.Error):
+		return false
+	case !f.Since.IsZero() && l.failedAt().Before(f.Since), !f.Until.IsZero() && !l.failedAt().Before(f.Until):
+		return false
+	}
+	return true
+}

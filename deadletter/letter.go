@@ -1,11 +1,18 @@
 package deadletter
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/recordheader"
+	"github.com/skeji/kafka/internal/topicname"
 )
 
 // Letter is a record of a dead letter topic.
@@ -36,3 +43,118 @@ const (
 
 // ErrUnreadable is a record of a dead letter topic whose headers don't say where it came from.
 var ErrUnreadable = errors.New("deadletter: no headers that say where it came from")
+
+// The prefixes of letters' headers. They are left out when a letter is sent back.
+const (
+	kafkaPrefix   = "__dlq.errors."
+	springPrefix  = "kafka_dlt-"
+	connectPrefix = "__connect.errors."
+)
+
+// ofLetter tells whether a header is the letter's, not its record's.
+func ofLetter(header string) bool {
+	return strings.HasPrefix(header, kafkaPrefix) || strings.HasPrefix(header, springPrefix) || strings.HasPrefix(header, connectPrefix)
+}
+
+func newLetter(r *kgo.Record) Letter {
+	letter := Letter{Record: r, Dialect: dialectOf(r.Headers)}
+	ours, known := kafka.Message[struct{}]{Headers: r.Headers}.DeadLetter()
+	switch letter.Dialect {
+	case DialectKafka:
+		letter.Origin = ours
+	case DialectSpring:
+		letter.Origin = springOrigin(headers(r.Headers))
+	case DialectConnect:
+		letter.Origin = connectOrigin(headers(r.Headers))
+	}
+	if known && letter.Dialect != DialectKafka { // it was sent back, and then another dialect's consumer failed
+		letter.Origin.Topic, letter.Origin.Partition, letter.Origin.Offset = ours.Topic, ours.Partition, ours.Offset
+		letter.Origin.Timestamp, letter.Origin.Redrives = ours.Timestamp, ours.Redrives
+	}
+	if topicname.Check(letter.Origin.Topic) != nil {
+		letter.Origin.Topic, letter.Origin.Partition, letter.Origin.Offset = "", -1, -1
+		letter.Err = fmt.Errorf("%s-%d offset %d: %w", r.Topic, r.Partition, r.Offset, ErrUnreadable)
+	}
+	return letter
+}
+
+// dialectOf goes by the headers of the latest error: a letter that was sent back and failed again in another dialect has both.
+func dialectOf(list []kgo.RecordHeader) (d Dialect) {
+	for _, h := range list {
+		switch {
+		case strings.HasPrefix(h.Key, springPrefix):
+			return DialectSpring
+		case strings.HasPrefix(h.Key, connectPrefix):
+			return DialectConnect
+		case strings.HasPrefix(h.Key, kafkaPrefix):
+			d = DialectKafka
+		}
+	}
+	return d
+}
+
+type headers []kgo.RecordHeader
+
+func (h headers) text(name string) string {
+	value, _ := recordheader.Last(h, name)
+	return string(value)
+}
+
+// number reads a decimal; -1 if there is none.
+func (h headers) number(name string, bits int) int64 {
+	n, err := strconv.ParseInt(h.text(name), 10, bits)
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
+}
+
+// binary reads a big-endian integer of 4 or 8 bytes, as Java writes it; -1 if there is none.
+func (h headers) binary(name string) int64 {
+	value, _ := recordheader.Last(h, name)
+	n := int64(-1)
+	switch len(value) {
+	case 4:
+		n = int64(int32(binary.BigEndian.Uint32(value)))
+	case 8:
+		n = int64(binary.BigEndian.Uint64(value))
+	}
+	return max(n, -1)
+}
+
+// springOrigin reads what Spring Kafka's DeadLetterPublishingRecoverer writes.
+func springOrigin(h headers) kafka.DeadLetter {
+	origin := kafka.DeadLetter{
+		Topic: h.text(springPrefix + "original-topic"), Partition: int32(h.binary(springPrefix + "original-partition")),
+		Offset: h.binary(springPrefix + "original-offset"), Group: h.text(springPrefix + "original-consumer-group"),
+		Class: kafka.Class(h.text(springPrefix + "exception-cause-fqcn")), Message: h.text(springPrefix + "exception-message"),
+	}
+	if origin.Class == "" { // the cause is what the listener threw, where there is one
+		origin.Class = kafka.Class(h.text(springPrefix + "exception-fqcn"))
+	}
+	if ms := h.binary(springPrefix + "original-timestamp"); ms >= 0 {
+		origin.Timestamp = time.UnixMilli(ms).UTC()
+	}
+	return origin
+}
+
+// connectOrigin reads what a sink connector writes with errors.deadletterqueue.context.headers.enable.
+func connectOrigin(h headers) kafka.DeadLetter {
+	origin := kafka.DeadLetter{
+		Topic: h.text(connectPrefix + "topic"), Partition: int32(h.number(connectPrefix+"partition", 32)),
+		Offset: h.number(connectPrefix+"offset", 64), Class: kafka.Class(h.text(connectPrefix + "exception.class.name")),
+		Message: h.text(connectPrefix + "exception.message"),
+	}
+	if connector := h.text(connectPrefix + "connector.name"); connector != "" {
+		origin.Group = "connect-" + connector // the group of a sink, by Connect's default
+	}
+	return origin
+}
+
+// failedAt is when the record failed: some dialects don't say, and write the letter then.
+func (l Letter) failedAt() time.Time {
+	if l.Origin.FailedAt.IsZero() {
+		return l.Timestamp
+	}
+	return l.Origin.FailedAt
+}

@@ -3,7 +3,11 @@ package deadletter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/skeji/kafka"
 )
@@ -28,8 +32,57 @@ type Purge struct {
 
 // PlanPurge counts what would be deleted, and deletes nothing.
 func PlanPurge(ctx context.Context, client *kafka.Client, topic string, opts PurgeOptions) (Purge, error) {
-	return Purge{}, errors.New("not built")
+	plan := Purge{Topic: topic, UpTo: map[int32]int64{}}
+	r, partitions, err := openAll(ctx, client, topic, Filter{State: All, Partitions: opts.Partitions})
+	if err != nil {
+		return plan, err
+	}
+	for _, s := range partitions {
+		upTo := s.end
+		_, err := r.letters(ctx, s, Filter{State: All}, func(letter Letter, mark bool) bool {
+			if !opts.Before.IsZero() && !letter.Timestamp.Before(opts.Before) || opts.Redriven && !mark && !letter.Redriven {
+				upTo = letter.Offset
+				return false
+			}
+			if mark {
+				return true
+			}
+			plan.Letters++
+			if !letter.Redriven {
+				plan.Pending++
+			}
+			plan.Oldest, plan.Newest = widen(plan.Oldest, plan.Newest, letter.Timestamp)
+			return true
+		})
+		if err != nil {
+			return plan, err
+		}
+		if upTo > s.start {
+			plan.UpTo[s.partition] = upTo
+		}
+	}
+	return plan, nil
 }
 
 // Do deletes what was counted and nothing else. It needs DELETE on the topic. Where it fails for some partitions, the error names them.
-func (p Purge) Do(ctx context.Context, client *kafka.Client) error { return errors.New("not built") }
+func (p Purge) Do(ctx context.Context, client *kafka.Client) error {
+	if len(p.UpTo) == 0 {
+		return nil
+	}
+	offsets := kadm.Offsets{}
+	for partition, upTo := range p.UpTo {
+		offsets.AddOffset(p.Topic, partition, upTo, -1)
+	}
+	responses, err := kadm.NewClient(client.KGO()).DeleteRecords(ctx, offsets)
+	if err != nil {
+		return fmt.Errorf("deadletter: purge %s: %w", p.Topic, explain(err))
+	}
+	var faults []error
+	for _, partition := range sortedKeys(p.UpTo) {
+		response, _ := responses.Lookup(p.Topic, partition)
+		if response.Err != nil && !errors.Is(response.Err, kerr.OffsetOutOfRange) { // retention was faster
+			faults = append(faults, fmt.Errorf("deadletter: purge %s-%d: %w", p.Topic, partition, explain(response.Err)))
+		}
+	}
+	return errors.Join(faults...)
+}

@@ -84,26 +84,41 @@ var (
 	ErrDestination = errors.New("deadletter: no destination is allowed")
 )
 
+const defaultMaxRedrives = 3
+
 // GroupOf is the name of the group that redrives of a dead letter topic run in. Its lag is how far the topic goes beyond the first pending letter.
 func GroupOf(topic string) string { return "redrive-" + topic }
 
 // Redrive sends pending letters back.
 //
-// What is sent is the record that failed: its key, the bytes of its value, its headers in their order, and its timestamp if the letter
-// says it. It goes to the partition that it came from, or by its key where that is not there any more. Of each source partition, what is
-// sent keeps its order. The letter's own headers are left out, except its first place (topic, partition, offset, timestamp), how many headers it has lost, and
-// how often it was sent, now counting one more. Added are the group whose handler failed ([kafka.HeaderDLQRedriveGroup]), since the topic reaches every group:
-// this library's consumers of other groups pass over it; and where the letter is ([kafka.HeaderDLQLetterPartition], [kafka.HeaderDLQLetterOffset]).
+// What is sent is the record that failed: its key, the bytes of its value and its headers, in their order. It goes to the partition that
+// it came from, or by its key where that is not there. What is sent of a source partition keeps its order. The letter's headers are left out,
+// except where it first was (topic, partition, offset, timestamp), how many headers it has lost, and how often it was sent back, which
+// counts one more. Added are the group whose handler failed ([kafka.HeaderDLQRedriveGroup]), since the topic reaches every group: this
+// library's consumers of other groups pass the record over; and where the letter is ([kafka.HeaderDLQLetterPartition],
+// [kafka.HeaderDLQLetterOffset]). Its timestamp is now: retention counts from it, and an old record's could be over.
 //
-// A run goes up to the topic's end as it was at its start, so that a letter which comes back at once is not sent in circles. It sends up to [Window]
-// letters at a time, waits until all in-sync replicas have each, marks them, commits, and goes on. When it is killed, the next run goes on where it was: none is lost, and
-// those that were sent and not marked yet, Window at most, are sent again. One run at a time: each is a member of the group [GroupOf] names. Another one that starts returns ErrRunning, or waits.
+// A run goes up to the topic's end as it was at its start, so that a letter that comes back at once is not sent in circles. It sends up to
+// [Window] letters, waits until all in-sync replicas have them, marks them, commits, and goes on. When it is killed, the next run goes
+// on from there: none is lost, and those that were sent and not marked, Window at most, are sent again; [Result] counts them. Letters that the filter doesn't mean, or
+// that can't be sent, stay pending, and the committed offset stays at the first of them: a later run begins there and passes over what
+// the marks name.
 //
-// When ctx ends, so does Redrive: what is on its way is awaited and marked first, for up to ten seconds. It returns what was done beside the error, always.
+// One run at a time: each is a member of the group that [GroupOf] names. Another one returns ErrRunning, or waits.
 //
-// It needs READ and WRITE on the dead letter topic, WRITE on the destinations, READ on the group.
+// When ctx ends, so does Redrive, with its error: what is on its way is awaited and marked first, for up to ten seconds. Where sending fails, the run
+// ends, and later letters of the same window may have been sent before that one. The Result is what was done, beside an error too.
+//
+// It needs READ, DESCRIBE and WRITE on the dead letter topic, DESCRIBE and WRITE on the destinations, READ on the group.
 func Redrive(ctx context.Context, client *kafka.Client, topic string, opts RedriveOptions) (Result, error) {
-	return Result{}, errors.New("not built")
+	if opts.MaxRedrives == 0 {
+		opts.MaxRedrives = defaultMaxRedrives
+	}
+	opts.Filter.State = Pending
+	if err := opts.Filter.check(); err != nil {
+		return Result{}, err
+	}
+	return redrive(ctx, client, topic, opts)
 }
 
 // Window is how many letters a run has on their way at a time, and so how many are sent twice at most when it is killed.

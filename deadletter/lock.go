@@ -1,0 +1,240 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
+)
+
+// lock is a run's membership of its group. Of several members one has all partitions, and runs; the others wait. A member that was
+// killed is one until its session times out.
+type lock struct {
+	client  *kgo.Client
+	reader  *reader
+	granted chan struct{} // closed with the first partitions
+	refused chan struct{} // closed with an assignment that has none
+	ctx     context.Context
+	lose    context.CancelCauseFunc // ends ctx
+}
+
+const (
+	sessionTimeout    = 10 * time.Second // ErrRunning's text and RedriveOptions.Wait name it
+	heartbeatInterval = 3 * time.Second
+	leaveTimeout      = 5 * time.Second // for the coordinator to hear that the run is over; if it doesn't, the session times out
+)
+
+// errLockLost is the end of a run whose membership is gone: another run may have begun.
+var errLockLost = errors.New("deadletter: the group has removed this run")
+
+// acquire joins the group, and waits until the lock is granted. The lock's context ends with ctx, and when the lock is lost.
+func acquire(ctx context.Context, r *reader, wait time.Duration) (*lock, error) {
+	if wait <= 0 { // joining would disturb the one that runs
+		if who := members(ctx, r); len(who) > 0 {
+			return nil, running(r, who)
+		}
+	}
+	l := &lock{reader: r, granted: make(chan struct{}), refused: make(chan struct{})}
+	l.ctx, l.lose = context.WithCancelCause(ctx)
+	lost := func(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
+		if len(partitions) > 0 {
+			l.lose(errLockLost)
+		}
+	}
+	client, err := derive(r.client,
+		kgo.ConsumerGroup(GroupOf(r.topic)), kgo.ConsumeTopics(r.topic), kgo.DisableAutoCommit(),
+		kgo.Balancers(leaderTakesAll{kgo.CooperativeStickyBalancer()}),
+		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatInterval), kgo.RebalanceTimeout(sessionTimeout),
+		kgo.OnPartitionsAssigned(l.assigned), kgo.OnPartitionsRevoked(lost), kgo.OnPartitionsLost(lost),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("deadletter: join group %s: %w", GroupOf(r.topic), err)
+	}
+	l.client = client
+	client.PauseFetchTopics(r.topic) // it is read otherwise
+	if err := l.await(wait); err != nil {
+		l.release()
+		return nil, err
+	}
+	return l, nil
+}
+
+// assigned is called with each assignment, one that has nothing new, too.
+func (l *lock) assigned(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
+	to := l.refused
+	if len(partitions) > 0 {
+		to = l.granted
+	}
+	select {
+	case <-to:
+	default:
+		close(to)
+	}
+}
+
+// joinTimeout bounds how long the coordinator may take to answer a join: brokers wait some seconds for others to join, and for members
+// that were killed.
+const joinTimeout = 30 * time.Second
+
+func (l *lock) await(wait time.Duration) error {
+	patience := time.NewTimer(max(wait, joinTimeout))
+	defer patience.Stop()
+	failures := make(chan error, 1)
+	go func() { // ends with the client, or with what no other try mends
+		for {
+			err := l.client.PollFetches(l.ctx).Err0()
+			if protocol, ok := errors.AsType[*kerr.Error](err); ok && !protocol.Retriable || l.ctx.Err() != nil || errors.Is(err, kgo.ErrClientClosed) {
+				failures <- err
+				return
+			}
+		}
+	}()
+	refused := l.refused
+	if wait > 0 {
+		refused = nil
+	}
+	for {
+		select {
+		case <-l.granted:
+			return nil
+		case <-refused:
+			return running(l.reader, l.others())
+		case err := <-failures:
+			if l.ctx.Err() != nil {
+				return context.Cause(l.ctx)
+			}
+			return fmt.Errorf("deadletter: join group %s: %w", GroupOf(l.reader.topic), explain(err))
+		case <-patience.C:
+			return running(l.reader, l.others())
+		}
+	}
+}
+
+// others are the members but this one.
+func (l *lock) others() []string {
+	me, _ := l.client.GroupMetadata()
+	return slices.DeleteFunc(members(l.ctx, l.reader), func(member string) bool { return strings.HasPrefix(member, me+" ") })
+}
+
+// members are the group's, as far as the brokers say.
+func members(ctx context.Context, r *reader) (all []string) {
+	described, err := kadm.NewClient(r.client).DescribeGroups(ctx, GroupOf(r.topic))
+	if err != nil {
+		return nil
+	}
+	for _, m := range described[GroupOf(r.topic)].Members {
+		all = append(all, fmt.Sprintf("%s (client %s at %s)", m.MemberID, m.ClientID, strings.TrimPrefix(m.ClientHost, "/")))
+	}
+	return all
+}
+
+func running(r *reader, who []string) error {
+	return fmt.Errorf("%w: group %s has the member %s; one that was killed is a member for %v more",
+		ErrRunning, GroupOf(r.topic), strings.Join(who, ", "), sessionTimeout)
+}
+
+// commit commits positions as the member that has the lock. Brokers refuse one that has lost it.
+func (l *lock) commit(ctx context.Context, positions map[int32]int64, state string) error {
+	for attempt := 0; ; attempt++ {
+		err := l.tryCommit(ctx, positions, state)
+		switch {
+		case errors.Is(err, kerr.RebalanceInProgress) && attempt < commitAttempts: // another run has come to wait
+			if !sleep(ctx, fetchBackoff) {
+				return context.Cause(ctx)
+			}
+		case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.IllegalGeneration), errors.Is(err, kerr.FencedInstanceID):
+			l.lose(errLockLost)
+			return errors.Join(errLockLost, err)
+		case err != nil:
+			return fmt.Errorf("deadletter: commit for group %s: %w", GroupOf(l.reader.topic), explain(err))
+		default:
+			return nil
+		}
+	}
+}
+
+// commitAttempts are enough for a rebalance to end.
+const commitAttempts = 40
+
+func (l *lock) tryCommit(ctx context.Context, positions map[int32]int64, state string) error {
+	request := kmsg.NewPtrOffsetCommitRequest()
+	request.Group = GroupOf(l.reader.topic)
+	request.MemberID, request.Generation = l.client.GroupMetadata()
+	topic := kmsg.NewOffsetCommitRequestTopic()
+	topic.Topic, topic.TopicID = l.reader.topic, l.reader.found.id
+	for _, partition := range sortedKeys(positions) {
+		committed := kmsg.NewOffsetCommitRequestTopicPartition()
+		committed.Partition, committed.Offset, committed.Metadata = partition, positions[partition], new(l.reader.commitMark()+state)
+		topic.Partitions = append(topic.Partitions, committed)
+	}
+	request.Topics = append(request.Topics, topic)
+	response, err := request.RequestWith(ctx, l.client)
+	if err != nil {
+		return err
+	}
+	for _, topic := range response.Topics {
+		for _, partition := range topic.Partitions {
+			if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// release leaves the group.
+func (l *lock) release() {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	_ = l.client.LeaveGroupContext(ctx)
+	l.client.Close()
+	l.lose(context.Canceled)
+}
+
+// explain adds what callers can ask for with errors.Is.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+		return fmt.Errorf("%w: %w", kafka.ErrAuthorization, err)
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return fmt.Errorf("%w: %w", kafka.ErrTopicMissing, err)
+	}
+	return err
+}
+
+// leaderTakesAll gives all partitions to the group's leader. The coordinator keeps the leader for as long as it is a member, so that
+// who comes later takes nothing from it.
+type leaderTakesAll struct{ kgo.GroupBalancer }
+
+// ProtocolName keeps clients with other balancers out of the group.
+func (leaderTakesAll) ProtocolName() string { return "redrive" }
+
+func (b leaderTakesAll) MemberBalancer(members []kmsg.JoinGroupResponseMember) (kgo.GroupMemberBalancer, map[string]struct{}, error) {
+	balancer, err := kgo.NewConsumerBalancer(b, members)
+	return balancer, balancer.MemberTopics(), err
+}
+
+// Balance is the decision.
+func (leaderTakesAll) Balance(b *kgo.ConsumerBalancer, topics map[string]int32) kgo.IntoSyncAssignment {
+	plan := b.NewPlan()
+	b.EachMember(func(member *kmsg.JoinGroupResponseMember, _ *kmsg.ConsumerMemberMetadata) {
+		if member.MemberID != b.Info().LeaderID {
+			return
+		}
+		for topic, partitions := range topics {
+			for partition := range partitions {
+				plan.AddPartition(member, topic, partition)
+			}
+		}
+	})
+	return plan
+}

@@ -1,0 +1,143 @@
+package deadletter_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/deadletter"
+	"github.com/skeji/kafka/kafkatest"
+)
+
+const (
+	source = "orders"
+	dlq    = "dlq-orders"
+	group  = "orders-service"
+)
+
+// place is a broker with topics of three partitions, and a client that writes what it is told.
+type place struct {
+	t       *testing.T
+	cluster *kfake.Cluster
+	broker  *kafkatest.Broker
+	client  *kafka.Client
+	raw     *kgo.Client
+}
+
+func newPlace(t *testing.T, topics ...string) *place {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	if len(topics) == 0 {
+		topics = []string{source}
+	}
+	p := &place{t: t, cluster: cluster}
+	p.broker = kafkatest.Connect(t, kafka.ClientConfig{Brokers: cluster.ListenAddrs()}, topics...)
+	if p.client, err = kafka.NewClient(p.broker.ClientConfig()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.client.Close() })
+	p.raw = p.dial()
+	return p
+}
+
+func (p *place) dial(opts ...kgo.Opt) *kgo.Client {
+	p.t.Helper()
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(p.broker.Brokers()...), kgo.RecordPartitioner(kgo.ManualPartitioner())}, opts...)...)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(client.Close)
+	return client
+}
+
+// letter is one as the library's consumer writes it. Its key and value name the record's place.
+func letter(partition int32, offset int64, more ...kgo.RecordHeader) *kgo.Record {
+	name := fmt.Sprintf("%d/%d", partition, offset)
+	value, _ := json.Marshal(name)
+	return &kgo.Record{Topic: dlq, Partition: partition, Key: []byte("key-" + name), Value: value, Headers: append([]kgo.RecordHeader{
+		header("trace", "t-"+name), header("trace", "again"),
+		header(kafka.HeaderDLQTopic, source), header(kafka.HeaderDLQPartition, strconv.Itoa(int(partition))),
+		header(kafka.HeaderDLQOffset, strconv.FormatInt(offset, 10)), header(kafka.HeaderDLQGroup, group),
+		header(kafka.HeaderDLQDeliveryCount, "4"), header(kafka.HeaderDLQClass, "transient"), header(kafka.HeaderDLQMessage, "no room"),
+		header(kafka.HeaderDLQTimestamp, "2026-01-02T03:04:05.000Z"), header(kafka.HeaderDLQFailedAt, "2026-01-02T04:05:06.000Z"),
+	}, more...)}
+}
+
+func header(key, value string) kgo.RecordHeader {
+	return kgo.RecordHeader{Key: key, Value: []byte(value)}
+}
+
+// set replaces a header, or removes it where value is "".
+func set(r *kgo.Record, key, value string) *kgo.Record {
+	var headers []kgo.RecordHeader
+	for _, h := range r.Headers {
+		if h.Key != key {
+			headers = append(headers, h)
+		}
+	}
+	if value != "" {
+		headers = append(headers, header(key, value))
+	}
+	r.Headers = headers
+	return r
+}
+
+func (p *place) write(records ...*kgo.Record) {
+	p.t.Helper()
+	if err := p.raw.ProduceSync(p.context(), records...).FirstErr(); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// context bounds a test's calls: a read that doesn't end is a failure, not a hang.
+func (p *place) context() context.Context {
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
+	p.t.Cleanup(cancel)
+	return ctx
+}
+
+func (p *place) redrive(opts deadletter.RedriveOptions) deadletter.Result {
+	p.t.Helper()
+	result, err := deadletter.Redrive(p.context(), p.client, dlq, opts)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return result
+}
+
+// list returns the values of the letters that the filter means.
+func (p *place) list(filter deadletter.Filter) (values []string) {
+	p.t.Helper()
+	for letter, err := range deadletter.List(p.context(), p.client, dlq, filter) {
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		values = append(values, string(letter.Value))
+	}
+	return values
+}
+
+// sent returns what is in the source topic, one partition after another.
+func (p *place) sent() []kafka.Message[string] {
+	p.t.Helper()
+	return kafkatest.Published[string](p.t, p.broker, source)
+}
+
+func (p *place) sentValues() (values []string) {
+	p.t.Helper()
+	for _, m := range p.sent() {
+		values = append(values, m.Value)
+	}
+	return values
+}

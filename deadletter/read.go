@@ -1,0 +1,192 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
+)
+
+// reader reads partitions of a topic up to an end, with fetches of its own: a franz-go consumer does not tell when there is nothing
+// more before an offset, because compaction has taken it for example, and would wait for it.
+type reader struct {
+	client     *kgo.Client
+	topic      string
+	found      found
+	decompress kgo.Decompressor
+}
+
+const (
+	fetchBytes = 4 << 20 // of one fetch; brokers return more if the first batch is larger
+	// fetchPatience is how long a partition may be out of reach, its leader being away, until a read gives up.
+	fetchPatience = 30 * time.Second
+	fetchBackoff  = 250 * time.Millisecond
+)
+
+// open looks the topic up.
+func open(ctx context.Context, client *kafka.Client, topic string) (*reader, error) {
+	r := &reader{client: client.KGO(), topic: topic, decompress: kgo.DefaultDecompressor()}
+	if err := r.lookUp(ctx); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *reader) lookUp(ctx context.Context) error {
+	topics, err := describe(ctx, r.client, r.topic)
+	if err != nil {
+		return err
+	}
+	r.found = topics[r.topic]
+	return r.found.err
+}
+
+// bounds returns where each partition begins and ends, as far as transactions are committed.
+func (r *reader) bounds(ctx context.Context) (starts, ends map[int32]int64, err error) {
+	admin := kadm.NewClient(r.client)
+	list := func(ask func(context.Context, ...string) (kadm.ListedOffsets, error)) map[int32]int64 {
+		offsets := map[int32]int64{}
+		listed, failure := ask(ctx, r.topic)
+		err = errors.Join(err, failure, listed.Error())
+		listed.Each(func(o kadm.ListedOffset) { offsets[o.Partition] = o.Offset })
+		return offsets
+	}
+	ends = list(admin.ListCommittedOffsets) // first: what is deleted meanwhile moves the start beyond it at worst
+	starts = list(admin.ListStartOffsets)
+	if err != nil {
+		return nil, nil, fmt.Errorf("deadletter: list the offsets of %s: %w", r.topic, err)
+	}
+	return starts, ends, nil
+}
+
+// read calls yield with each record of a partition from an offset up to an end, and returns false if yield did.
+func (r *reader) read(ctx context.Context, partition int32, from, end int64, yield func(*kgo.Record) bool) (bool, error) {
+	var failing time.Time // since when, while it is
+	for from < end {
+		got, next, err := r.fetch(ctx, partition, from)
+		if i := slices.IndexFunc(got.Records, func(record *kgo.Record) bool { return record.Offset >= end }); i >= 0 {
+			got.Records, next, err = got.Records[:i], end, nil
+		}
+		for _, record := range got.Records {
+			if !record.Attrs.IsControl() && !yield(record) {
+				return false, nil
+			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return true, context.Cause(ctx)
+		case next > from:
+			from, failing = next, time.Time{}
+			if err == nil {
+				continue
+			}
+		case err == nil && got.LastStableOffset >= end:
+			return true, nil // nothing is left before the end
+		case errors.Is(err, kerr.OffsetOutOfRange):
+			start, err := r.startOf(ctx, partition)
+			if err == nil && start > from {
+				from = start // the rest was deleted meanwhile
+				continue
+			}
+		}
+		if err != nil && !passes(err) {
+			return true, fmt.Errorf("deadletter: read %s-%d offset %d: %w", r.topic, partition, from, err)
+		}
+		if failing.IsZero() {
+			failing = time.Now()
+		}
+		if time.Since(failing) > fetchPatience {
+			return true, fmt.Errorf("deadletter: read %s-%d offset %d: no answer in %v: %w", r.topic, partition, from, fetchPatience, errors.Join(err, errBehind))
+		}
+		if !sleep(ctx, fetchBackoff) {
+			return true, context.Cause(ctx)
+		}
+		_ = r.lookUp(ctx) // the leader may have moved; the next fetch tells
+	}
+	return true, nil
+}
+
+// errBehind is a leader that does not have yet what another one had.
+var errBehind = errors.New("its leader does not have these records yet")
+
+// passes tells whether another try may help: leaders move, and networks fail.
+func passes(err error) bool {
+	if protocol, ok := errors.AsType[*kerr.Error](err); ok {
+		return protocol.Retriable
+	}
+	return errors.As(err, new(*fetchError))
+}
+
+// fetchError is a fetch without an answer.
+type fetchError struct{ err error }
+
+func (e *fetchError) Error() string { return e.err.Error() }
+func (e *fetchError) Unwrap() error { return e.err }
+
+// fetch returns what a partition's leader has at an offset, and the offset after that.
+func (r *reader) fetch(ctx context.Context, partition int32, offset int64) (kgo.FetchPartition, int64, error) {
+	const readCommitted = 1
+	asked := kmsg.NewFetchRequestTopicPartition()
+	asked.Partition, asked.FetchOffset, asked.PartitionMaxBytes = partition, offset, fetchBytes
+	asked.CurrentLeaderEpoch = -1
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic, topic.TopicID = r.topic, r.found.id
+	topic.Partitions = append(topic.Partitions, asked)
+	request := kmsg.NewPtrFetchRequest()
+	request.MaxBytes, request.IsolationLevel = fetchBytes, readCommitted
+	request.SessionEpoch = -1 // no session
+	request.Topics = append(request.Topics, topic)
+
+	none := kgo.FetchPartition{Partition: partition, LastStableOffset: -1}
+	leader, ok := r.found.leaders[partition]
+	if !ok || leader < 0 {
+		return none, offset, kerr.LeaderNotAvailable
+	}
+	answer, err := r.client.Broker(int(leader)).RetriableRequest(ctx, request)
+	if err != nil {
+		return none, offset, &fetchError{err}
+	}
+	response := answer.(*kmsg.FetchResponse)
+	if err := kerr.ErrorForCode(response.ErrorCode); err != nil {
+		return none, offset, err
+	}
+	if len(response.Topics) != 1 || len(response.Topics[0].Partitions) != 1 {
+		return none, offset, errors.New("the broker's answer is about something else")
+	}
+	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		KeepControlRecords: true, Offset: offset, IsolationLevel: kgo.ReadCommitted(), Topic: r.topic, Partition: partition,
+	}, &response.Topics[0].Partitions[0], r.decompress, nil)
+	if got.Err == nil && next == offset && len(response.Topics[0].Partitions[0].RecordBatches) > 0 {
+		got.Err = errors.New("the broker returns records that don't reach it")
+	}
+	return got, next, got.Err
+}
+
+func (r *reader) startOf(ctx context.Context, partition int32) (int64, error) {
+	listed, err := kadm.NewClient(r.client).ListStartOffsets(ctx, r.topic)
+	if err != nil {
+		return 0, err
+	}
+	start, _ := listed.Lookup(r.topic, partition)
+	return start.Offset, start.Err
+}
+
+// sleep returns false if ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,374 @@
+package deadletter_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/deadletter"
+)
+
+// What is sent back is the record that failed, where it was, with what it takes to come back as the same letter.
+func TestRedriveSendsTheRecordThatFailed(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.write(letter(2, 7, header(kafka.HeaderDLQHeadersCut, "3")), set(letter(1, 0), kafka.HeaderDLQGroup, ""))
+	result := p.redrive(deadletter.RedriveOptions{})
+	if result.Sent != 2 || !result.Complete || result.Sources[source] != 2 || result.Repeated != 0 {
+		t.Errorf("%+v", result)
+	}
+	sent := p.sent()
+	got := sent[1]
+	if got.Partition != 2 || got.Key != "key-2/7" || got.Value != "2/7" {
+		t.Errorf("sent %+v", got)
+	}
+	want := []kgo.RecordHeader{
+		header("trace", "t-2/7"), header("trace", "again"),
+		header(kafka.HeaderDLQTopic, source), header(kafka.HeaderDLQPartition, "2"), header(kafka.HeaderDLQOffset, "7"),
+		header(kafka.HeaderDLQTimestamp, "2026-01-02T03:04:05.000Z"), header(kafka.HeaderDLQHeadersCut, "3"),
+		header(kafka.HeaderDLQRedriveCount, "1"), header(kafka.HeaderDLQRedriveGroup, group),
+		header(kafka.HeaderDLQLetterPartition, "2"), header(kafka.HeaderDLQLetterOffset, "0"),
+	}
+	if fmt.Sprint(got.Headers) != fmt.Sprint(want) {
+		t.Errorf("headers %q\nwant    %q", got.Headers, want)
+	}
+	if _, ok := sent[0].Header(kafka.HeaderDLQRedriveGroup); ok {
+		t.Error("a letter without a group was stamped with one")
+	}
+	if again := p.redrive(deadletter.RedriveOptions{}); again.Sent != 0 {
+		t.Errorf("the next run sent %d again", again.Sent)
+	}
+}
+
+// Whatever is left by a filter is found by the next run, and what was sent is not sent again, even once the group's offsets are gone.
+func TestWhatAFilterLeavesIsPending(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	const n = 40
+	for i := range int64(n) {
+		l := letter(int32(i%3), i)
+		if i%4 == 0 {
+			set(l, kafka.HeaderDLQClass, "permanent")
+		}
+		p.write(l)
+	}
+	permanent := deadletter.Filter{Classes: []string{"permanent"}}
+	result := p.redrive(deadletter.RedriveOptions{Filter: permanent})
+	if result.Sent != n/4 || result.Filtered != n-n/4 {
+		t.Fatalf("%+v", result)
+	}
+	if got := len(p.list(deadletter.Filter{})); got != n-n/4 {
+		t.Errorf("%d letters pending, want %d", got, n-n/4)
+	}
+	if got := len(p.list(permanent)); got != 0 {
+		t.Errorf("%d permanent letters pending", got)
+	}
+	if _, err := kadm.NewClient(p.raw).DeleteGroup(p.context(), deadletter.GroupOf(dlq)); err != nil {
+		t.Fatal(err)
+	}
+	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != n-n/4 {
+		t.Errorf("%+v", result)
+	}
+	values := p.sentValues()
+	slices.Sort(values)
+	if got := len(slices.Compact(values)); len(values) != n || got != n {
+		t.Errorf("%d sent, %d different, want %d", len(values), got, n)
+	}
+	if got := p.list(deadletter.Filter{State: deadletter.Redriven}); len(got) != n {
+		t.Errorf("%d redriven letters listed, want %d", len(got), n)
+	}
+}
+
+// Offsets that somebody has set for the group don't make pending letters disappear.
+func TestForeignOffsetsOfTheGroupAreNotBelieved(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.write(letter(0, 0), letter(0, 1))
+	offsets := kadm.Offsets{}
+	offsets.AddOffset(dlq, 0, 2, -1)
+	if err := kadm.NewClient(p.raw).CommitAllOffsets(p.context(), deadletter.GroupOf(dlq), offsets); err != nil {
+		t.Fatal(err)
+	}
+	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != 2 {
+		t.Errorf("%+v", result)
+	}
+}
+
+func TestLettersThatCannotBeSentAreLeft(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	large := letter(0, 4)
+	large.Value = append([]byte(`"`), make([]byte, 1<<20)...)
+	lost := letter(0, 3)
+	lost.Headers = nil
+	p.write(
+		letter(0, 0),
+		letter(0, 1, header(kafka.HeaderDLQRedriveCount, "3")),
+		set(letter(0, 2), kafka.HeaderDLQTopic, "payments"),
+		lost, letter(0, 5))
+	if err := p.dial(kgo.ProducerBatchMaxBytes(4<<20)).ProduceSync(p.context(), large).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	left := map[int64]deadletter.Reason{}
+	opts := deadletter.RedriveOptions{
+		OnLeft: func(l deadletter.Letter, why deadletter.Reason) { left[l.Offset] = why },
+		Transform: func(l deadletter.Letter, r *kgo.Record) error {
+			if l.Origin.Offset == 5 {
+				return fmt.Errorf("not this one: %w", deadletter.ErrLeave)
+			}
+			r.Value = []byte(`"mended"`)
+			return nil
+		},
+	}
+	opts.DryRun = true
+	dry := p.redrive(opts)
+	if got := p.sentValues(); len(got) != 0 {
+		t.Errorf("a dry run sent %q", got)
+	}
+	opts.DryRun = false
+	opts.Transform = func(l deadletter.Letter, r *kgo.Record) error {
+		if l.Origin.Offset == 5 {
+			return deadletter.ErrLeave
+		}
+		if l.Origin.Offset == 0 {
+			r.Value = []byte(`"mended"`)
+		}
+		return nil
+	}
+	result := p.redrive(opts)
+	want := map[int64]deadletter.Reason{
+		1: deadletter.LeftHopLimit, 2: deadletter.LeftDestination, 3: deadletter.LeftUnreadable, 4: deadletter.LeftTransform, 5: deadletter.LeftTooLarge,
+	}
+	if fmt.Sprint(left) != fmt.Sprint(want) {
+		t.Errorf("left %v, want %v", left, want)
+	}
+	if dry.Sent != 2 || result.Sent != 1 || len(result.Left) != 5 {
+		t.Errorf("dry run %+v, run %+v", dry, result)
+	}
+	if got := p.sentValues(); !slices.Equal(got, []string{"mended"}) {
+		t.Errorf("sent %q", got)
+	}
+	if got := p.list(deadletter.Filter{}); len(got) != 5 {
+		t.Errorf("%d pending, want 5", len(got))
+	}
+	// To is for those that don't say where they came from.
+	if result := p.redrive(deadletter.RedriveOptions{To: source, MaxRedrives: -1}); result.Sent != 4 || result.Left[deadletter.LeftTooLarge] != 1 {
+		t.Errorf("%+v", result)
+	}
+}
+
+func TestAnErrorOfTransformEndsTheRunBeforeTheLetter(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.write(letter(0, 0), letter(0, 1), letter(0, 2))
+	broken := errors.New("broken")
+	opts := deadletter.RedriveOptions{Transform: func(l deadletter.Letter, _ *kgo.Record) error {
+		if l.Origin.Offset == 1 {
+			return broken
+		}
+		return nil
+	}}
+	result, err := deadletter.Redrive(p.context(), p.client, dlq, opts)
+	if !errors.Is(err, broken) || !strings.Contains(err.Error(), dlq+"-0 offset 1") || result.Sent != 1 || result.Complete {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != 2 || result.Repeated != 0 {
+		t.Errorf("%+v", result)
+	}
+	if got := p.sentValues(); !slices.Equal(got, []string{"0/0", "0/1", "0/2"}) {
+		t.Errorf("sent %q", got)
+	}
+}
+
+// A partition's letters go back in their order, across windows, Max and runs.
+func TestOrderAndMax(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	const n = 2*deadletter.Window + 100
+	var want []string
+	for i := range int64(n) {
+		want = append(want, fmt.Sprintf("0/%d", i))
+		p.raw.Produce(p.context(), letter(0, i), nil)
+	}
+	if err := p.raw.Flush(p.context()); err != nil {
+		t.Fatal(err)
+	}
+	var told deadletter.Progress
+	opts := deadletter.RedriveOptions{Max: deadletter.Window + 7, OnProgress: func(p deadletter.Progress) { told = p }}
+	result := p.redrive(opts)
+	if result.Sent != opts.Max || result.Complete || told.Sent != opts.Max || told.Read != opts.Max || told.Total != n {
+		t.Errorf("%+v, told %+v", result, told)
+	}
+	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != n-opts.Max || !result.Complete {
+		t.Errorf("%+v", result)
+	}
+	if got := p.sentValues(); !slices.Equal(got, want) {
+		t.Errorf("%d sent, not in order or not once", len(got))
+	}
+}
+
+// A letter that comes back while the run goes on is not sent in circles.
+func TestARunEndsWhereTheTopicDidAtItsStart(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.write(letter(0, 0), letter(0, 1))
+	n := int64(10)
+	result := p.redrive(deadletter.RedriveOptions{Transform: func(deadletter.Letter, *kgo.Record) error {
+		n++
+		p.write(letter(0, n))
+		return nil
+	}})
+	if result.Sent != 2 {
+		t.Errorf("%+v", result)
+	}
+	if got := p.list(deadletter.Filter{}); !slices.Equal(got, []string{`"0/11"`, `"0/12"`}) {
+		t.Errorf("pending %q", got)
+	}
+}
+
+func TestOneRunAtATime(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.write(letter(0, 0), letter(0, 1))
+	inHand, release := make(chan struct{}), make(chan struct{})
+	first := make(chan deadletter.Result, 1)
+	go func() { // ends with release
+		result, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{
+			Transform: func(l deadletter.Letter, _ *kgo.Record) error {
+				if l.Origin.Offset == 1 {
+					close(inHand)
+					<-release
+				}
+				return nil
+			},
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		first <- result
+	}()
+	<-inHand
+	_, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{})
+	if !errors.Is(err, deadletter.ErrRunning) || !strings.Contains(err.Error(), deadletter.GroupOf(dlq)) {
+		t.Errorf("the second run: %v", err)
+	}
+	all, err := deadletter.Topics(p.context(), p.client)
+	if err != nil || len(all) != 1 || all[0].Name != dlq || !all[0].Running {
+		t.Errorf("topics %+v, %v", all, err)
+	}
+	waits := make(chan deadletter.Result, 1)
+	go func() { // ends after the first
+		result, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{Wait: time.Minute})
+		if err != nil {
+			t.Error(err)
+		}
+		waits <- result
+	}()
+	p.awaitMembers(2)
+	close(release)
+	if got := <-first; got.Sent != 2 {
+		t.Errorf("the first: %+v", got)
+	}
+	if got := <-waits; got.Sent != 0 || !got.Complete {
+		t.Errorf("the one that waited: %+v", got)
+	}
+	if got := p.sentValues(); len(got) != 2 {
+		t.Errorf("sent %q", got)
+	}
+}
+
+func (p *place) awaitMembers(n int) {
+	p.t.Helper()
+	for ctx := p.context(); ; {
+		groups, err := kadm.NewClient(p.raw).DescribeGroups(ctx, deadletter.GroupOf(dlq))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if len(groups[deadletter.GroupOf(dlq)].Members) >= n {
+			return
+		}
+	}
+}
+
+// Two that begin at the same moment: one runs.
+func TestTwoRunsThatBeginTogether(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	for i := range int64(100) {
+		p.write(letter(int32(i%3), i))
+	}
+	type outcome struct {
+		result deadletter.Result
+		err    error
+	}
+	outcomes := make(chan outcome, 4)
+	for range cap(outcomes) {
+		go func() { // ends with its run
+			result, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{})
+			outcomes <- outcome{result, err}
+		}()
+	}
+	sent := int64(0)
+	for range cap(outcomes) {
+		o := <-outcomes
+		if sent += o.result.Sent; o.err != nil && !errors.Is(o.err, deadletter.ErrRunning) {
+			t.Error(o.err)
+		}
+	}
+	if got := p.sentValues(); sent != 100 || len(got) != 100 {
+		t.Errorf("%d counted, %d sent, want 100", sent, len(got))
+	}
+}
+
+// A run that is asked to end marks what it has sent, and the next goes on.
+func TestACancelledRunGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	const n = 30
+	for i := range int64(n) {
+		p.write(letter(0, i))
+	}
+	ctx, cancel := context.WithCancel(p.context())
+	result, err := deadletter.Redrive(ctx, p.client, dlq, deadletter.RedriveOptions{Transform: func(l deadletter.Letter, _ *kgo.Record) error {
+		if l.Origin.Offset == 10 {
+			cancel()
+		}
+		return nil
+	}})
+	if !errors.Is(err, context.Canceled) || result.Sent == 0 || result.Sent == n {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if rest := p.redrive(deadletter.RedriveOptions{}); rest.Sent != n-result.Sent || rest.Repeated != 0 {
+		t.Errorf("%+v after %+v", rest, result)
+	}
+	if got := p.sentValues(); len(got) != n {
+		t.Errorf("%d sent, want %d", len(got), n)
+	}
+}
+
+func TestDestinationsAreAllowed(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, source, "events")
+	for _, opts := range []deadletter.RedriveOptions{{Destinations: []string{dlq}}, {To: dlq}} {
+		if _, err := deadletter.Redrive(p.context(), p.client, dlq, opts); !errors.Is(err, deadletter.ErrDestination) {
+			t.Errorf("%+v: %v", opts, err)
+		}
+	}
+	if _, err := deadletter.Redrive(p.context(), p.client, "events", deadletter.RedriveOptions{}); !errors.Is(err, deadletter.ErrDestination) {
+		t.Errorf("a name that says nothing: %v", err)
+	}
+	if _, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{To: "nowhere"}); !errors.Is(err, kafka.ErrTopicMissing) {
+		t.Errorf("a topic that is not there: %v", err)
+	}
+	if _, err := deadletter.Redrive(p.context(), p.client, "dlq-nowhere", deadletter.RedriveOptions{}); !errors.Is(err, kafka.ErrTopicMissing) {
+		t.Errorf("no dead letter topic: %v", err)
+	}
+}

@@ -1,0 +1,316 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
+)
+
+// run is a redrive. It reads one partition after another, sends a window of letters at a time, and is alone with all of it.
+type run struct {
+	opts   RedriveOptions
+	reader *reader
+	to     destinations
+	lock   *lock       // nil in a dry run
+	sender *kgo.Client // nil in a dry run
+	pace   *pace
+	begun  time.Time
+	result Result
+
+	partition surveyed
+	window    *window
+	kept      int64 // the first letter of the partition that is pending and stays so, or -1
+	next      int64 // the offset after the latest that was looked at
+	passed    int64 // offsets of partitions that are finished
+	total     int64 // offsets of all partitions
+	told      time.Time
+	unsure    bool // letters may have been sent that no mark names
+}
+
+// redrive is Redrive after the checks that need no broker.
+func redrive(ctx context.Context, client *kafka.Client, topic string, opts RedriveOptions) (result Result, err error) {
+	begun := time.Now()
+	r, err := open(ctx, client, topic)
+	if err != nil {
+		return Result{}, err
+	}
+	run := &run{opts: opts, reader: r, pace: newPace(opts.Rate), begun: begun}
+	run.result.Left, run.result.Sources = map[Reason]int64{}, map[string]int64{}
+	defer func() {
+		run.result.Elapsed = time.Since(begun)
+		result = run.result
+	}()
+	if run.to, err = lookUpDestinations(ctx, r, opts); err != nil {
+		return result, err
+	}
+	if !opts.DryRun {
+		if run.lock, err = acquire(ctx, r, opts.Wait); err != nil {
+			return result, err
+		}
+		defer run.lock.release()
+		ctx = run.lock.ctx
+		if run.sender, err = newSender(r.client, topic, run.to.limits); err != nil {
+			return result, err
+		}
+		defer run.sender.Close()
+	}
+	partitions, err := r.survey(ctx, opts.Filter.Partitions)
+	if err != nil {
+		return result, err
+	}
+	return result, run.all(ctx, partitions)
+}
+
+func lookUpDestinations(ctx context.Context, r *reader, opts RedriveOptions) (destinations, error) {
+	d := destinations{to: opts.To, counts: map[string]int32{}}
+	names, err := opts.allowed(r.topic)
+	if err != nil {
+		return d, err
+	}
+	topics, err := describe(ctx, r.client, names...)
+	if err != nil {
+		return d, err
+	}
+	faults := []error{mayWrite(r.topic, r.found)} // the marks
+	for _, name := range names {
+		faults = append(faults, mayWrite(name, topics[name]))
+		d.counts[name] = topics[name].partitions()
+	}
+	d.limits = maxMessageBytes(ctx, r.client, names)
+	return d, errors.Join(faults...)
+}
+
+// newSender is a producer that puts records where they are told to go. It shares nothing with others that use the client.
+func newSender(client *kgo.Client, dlq string, limits map[string]int32) (*kgo.Client, error) {
+	sender, err := derive(client,
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 {
+			if limit, ok := limits[topic]; ok {
+				return limit
+			}
+			return defaultMaxMessageBytes
+		}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("deadletter: producer for %s: %w", dlq, err)
+	}
+	return sender, nil
+}
+
+func (r *run) all(ctx context.Context, partitions []surveyed) error {
+	positions := map[int32]int64{}
+	killed := false // one that was killed
+	for _, s := range partitions {
+		r.total += s.end - s.base
+		positions[s.partition] = s.base
+		killed = killed || s.killed
+	}
+	if err := r.commit(ctx, positions, stateRunning); err != nil {
+		return err
+	}
+	defer func() {
+		if killed {
+			r.result.Repeated = min(Window, r.result.Sent)
+		}
+	}()
+	for _, s := range partitions {
+		finished, err := r.one(ctx, s)
+		positions[s.partition] = r.position()
+		if err != nil || !finished {
+			return errors.Join(err, r.end(ctx, positions))
+		}
+		r.passed += s.end - s.base
+	}
+	r.result.Complete = true
+	return r.end(ctx, positions)
+}
+
+// end says in the offsets that the run has ended by itself, and has marked all that it may have sent.
+func (r *run) end(ctx context.Context, positions map[int32]int64) error {
+	r.tell(true)
+	if r.unsure || errors.Is(context.Cause(ctx), errLockLost) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	defer cancel()
+	return r.commit(ctx, positions, stateDone)
+}
+
+func (r *run) commit(ctx context.Context, positions map[int32]int64, state string) error {
+	if r.lock == nil || len(positions) == 0 {
+		return nil
+	}
+	return r.lock.commit(ctx, positions, state)
+}
+
+// position is up to where every letter of the partition was sent.
+func (r *run) position() int64 {
+	if r.kept >= 0 {
+		return r.kept
+	}
+	return r.next
+}
+
+// one redrives a partition. It returns false when Max is reached.
+func (r *run) one(ctx context.Context, s surveyed) (finished bool, err error) {
+	r.partition, r.window, r.kept, r.next = s, &window{partition: s.partition}, -1, s.base
+	// What is on its way when ctx ends is awaited, but not for ever.
+	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(flushTimeout, cancel) })
+	defer stop()
+
+	var failure error
+	finished, err = r.reader.read(ctx, s.partition, s.base, s.end, func(record *kgo.Record) bool {
+		var goOn bool
+		goOn, failure = r.look(ctx, sending, record)
+		return goOn
+	})
+	failure = errors.Join(failure, r.flush(sending)) // which has nothing to do if it was flush that failed
+	if finished && err == nil && failure == nil {
+		r.next = s.end // the tail may be gone
+	}
+	return finished && failure == nil, errors.Join(failure, err)
+}
+
+// look decides what becomes of a record of the dead letter topic.
+func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool, err error) {
+	if isMark(record) || r.partition.sent.has(record.Offset) {
+		r.next = record.Offset + 1
+		return true, nil
+	}
+	letter := newLetter(record)
+	out, why, err := r.judge(letter)
+	switch {
+	case err != nil:
+		return false, err
+	case out == nil:
+		r.keep(record.Offset)
+		if why == "" {
+			r.result.Filtered++
+		} else {
+			r.result.Left[why]++
+			if r.opts.OnLeft != nil {
+				r.opts.OnLeft(letter, why)
+			}
+		}
+		r.next = record.Offset + 1
+		return true, nil
+	case r.opts.Max > 0 && r.result.Sent+int64(len(r.window.letters)) >= r.opts.Max:
+		return false, nil
+	}
+	if err := r.awaitTurn(ctx, sending); err != nil {
+		return false, err
+	}
+	r.next = record.Offset + 1
+	if r.opts.DryRun {
+		r.result.Sent++
+		r.result.Sources[out.Topic]++
+		r.tell(false)
+		return true, nil
+	}
+	r.window.send(sending, r.sender, record.Offset, out)
+	if r.window.full() || time.Since(r.window.begun) > windowAge {
+		if err := r.flush(sending); err != nil {
+			return false, err
+		}
+	}
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	return true, nil
+}
+
+func (r *run) keep(offset int64) {
+	if r.kept < 0 || offset < r.kept {
+		r.kept = offset
+	}
+}
+
+// judge returns what to send for a letter; nothing, and no reason, for one that the filter doesn't mean.
+func (r *run) judge(letter Letter) (*kgo.Record, Reason, error) {
+	if !r.opts.Filter.means(letter) || letter.Offset < r.opts.Filter.FromOffset {
+		return nil, "", nil
+	}
+	if limit := r.opts.MaxRedrives; limit >= 0 && letter.Origin.Redrives >= limit {
+		return nil, LeftHopLimit, nil
+	}
+	out, why := r.to.record(letter)
+	if out == nil {
+		return nil, why, nil
+	}
+	if r.opts.Transform != nil {
+		topic, partition := out.Topic, out.Partition
+		if err := r.opts.Transform(letter, out); errors.Is(err, ErrLeave) {
+			return nil, LeftTransform, nil
+		} else if err != nil {
+			return nil, "", fmt.Errorf("deadletter: transform the letter %s-%d offset %d: %w", letter.Topic, letter.Partition, letter.Offset, err)
+		}
+		out.Topic, out.Partition = topic, partition
+	}
+	if batchBytes(out) > int(r.to.limits[out.Topic]) {
+		return nil, LeftTooLarge, nil
+	}
+	return out, "", nil
+}
+
+// awaitTurn keeps the rate. A window that would grow old meanwhile is settled first.
+func (r *run) awaitTurn(ctx, sending context.Context) error {
+	if r.opts.DryRun {
+		return nil
+	}
+	if wait := r.pace.wait(time.Now()); wait > 0 {
+		if len(r.window.letters) > 0 && time.Since(r.window.begun)+wait > windowAge {
+			if err := r.flush(sending); err != nil {
+				return err
+			}
+		}
+		if !sleep(ctx, r.pace.wait(time.Now())) {
+			return context.Cause(ctx)
+		}
+	}
+	r.pace.taken(time.Now())
+	return nil
+}
+
+// flush settles the window and commits how far the partition is.
+func (r *run) flush(ctx context.Context) error {
+	if len(r.window.letters) == 0 {
+		return nil
+	}
+	sent, failed, err := r.window.settle(ctx, r.sender, r.reader.topic)
+	for _, s := range sent {
+		r.result.Sent++
+		r.result.Sources[s.record.Topic]++
+	}
+	if failed >= 0 {
+		r.keep(failed)
+	}
+	r.tell(false)
+	if err != nil {
+		r.unsure = true
+		return err
+	}
+	return r.commit(ctx, map[int32]int64{r.partition.partition: r.position()}, stateRunning)
+}
+
+// progressInterval is how often OnProgress is called, at most.
+const progressInterval = 200 * time.Millisecond
+
+func (r *run) tell(now bool) {
+	if r.opts.OnProgress == nil || !now && time.Since(r.told) < progressInterval {
+		return
+	}
+	r.told = time.Now()
+	left := int64(0)
+	for _, n := range r.result.Left {
+		left += n
+	}
+	r.opts.OnProgress(Progress{Total: r.total, Read: r.passed + r.next - r.partition.base, Sent: r.result.Sent, Left: left, Elapsed: time.Since(r.begun)})
+}
