@@ -175,7 +175,7 @@ func (p *partition) beginBatch(n int) *batch {
 	group, now := make([]*task, n), time.Now()
 	for i, r := range p.queue[:n] {
 		place := p.tracker.add(r.Offset, r.LeaderEpoch)
-		group[i] = p.begin(task{record: r, place: place, earlier: p.doneEarlier(r)}, now)
+		group[i] = p.begin(task{record: r, place: place, earlier: p.doneEarlier(r), foreign: p.c.foreign(r)}, now)
 		group[i].stage.become(ActivityIdle, 1, now)
 	}
 	clear(p.queue[:n])
@@ -209,14 +209,15 @@ func (p *partition) settleBatch(b *batch) {
 	}
 }
 
-// passEarlier returns the tasks that no earlier owner of the partition has settled.
+// passEarlier returns the tasks that no earlier owner of the partition has settled, and that are for this group.
 func (p *partition) passEarlier(group []*task) []*task {
 	return slices.DeleteFunc(group, func(t *task) bool {
-		if t.earlier {
-			p.finish(t, true)
+		passed := t.earlier || t.foreign
+		if passed {
+			p.passOver(t)
 			p.putDown(t)
 		}
-		return t.earlier
+		return passed
 	})
 }
 

@@ -103,5 +103,6 @@
 //   - errors.go: the error classes, and the errors that the package returns
 //   - retry.go: how long to wait between attempts
 //   - deadletter.go: the dead letter, its headers and its topic
+//   - redriven.go: records that were sent back for another group
 //   - doc.go: this page
 package kafka

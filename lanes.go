@@ -22,6 +22,7 @@ type task struct {
 	lane    uint64          // its key's, if it has one
 	keyed   bool            // it has a lane
 	earlier bool            // an earlier owner of the partition has settled it
+	foreign bool            // it is not for this group
 	ctx     context.Context // the partition's, and what hooks add to it; nil before the first attempt
 	attempt int             // how many were made
 	verdict verdict         // of the latest attempt
@@ -100,8 +101,9 @@ func (p *partition) pick(now time.Time) *task {
 		p.queue[0] = nil
 		p.queue = p.queue[1:]
 		place := p.tracker.add(r.Offset, r.LeaderEpoch)
-		if earlier := p.doneEarlier(r); earlier || p.c.cfg.Concurrency == 1 || r.Key == nil {
-			return p.begin(task{record: r, place: place, earlier: earlier}, now)
+		earlier, foreign := p.doneEarlier(r), p.c.foreign(r)
+		if earlier || foreign || p.c.cfg.Concurrency == 1 || r.Key == nil {
+			return p.begin(task{record: r, place: place, earlier: earlier, foreign: foreign}, now)
 		}
 		lane := maphash.Bytes(laneSeed, r.Key)
 		behind, busy := p.lanes[lane]

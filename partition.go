@@ -127,8 +127,8 @@ func (p *partition) work(t *task) {
 
 // step works on a task until it is over, or asleep. It returns false for the latter.
 func (p *partition) step(t *task) (over bool) {
-	if t.earlier {
-		p.finish(t, true)
+	if t.earlier || t.foreign {
+		p.passOver(t)
 		return true
 	}
 	if t.ctx == nil {
