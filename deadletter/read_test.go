@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/deadletter"
@@ -81,6 +82,66 @@ func TestReadsEndOnCompactedTopics(t *testing.T) {
 	if got := p.sentValues(); !slices.Equal(got, []string{"0/0", "0/1"}) {
 		t.Errorf("sent %q", got)
 	}
+}
+
+// Reads end where the brokers have nothing more before the end, and wait where the leader doesn't know the end yet.
+func TestReadsEndWhereNothingIsLeft(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.write(letter(0, 0), letter(0, 1), letter(0, 2))
+	behind := true
+	p.cluster.ControlKey(int16(kmsg.Fetch), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		p.cluster.KeepControl()
+		fetch := request.(*kmsg.FetchRequest)
+		asked := fetch.Topics[0].Partitions[0]
+		if asked.FetchOffset < 2 && !behind {
+			return nil, nil, false
+		}
+		response := fetch.ResponseKind().(*kmsg.FetchResponse)
+		topic := kmsg.NewFetchResponseTopic()
+		topic.Topic, topic.TopicID = fetch.Topics[0].Topic, fetch.Topics[0].TopicID
+		partition := kmsg.NewFetchResponseTopicPartition()
+		partition.Partition, partition.HighWatermark, partition.LastStableOffset = asked.Partition, 3, 3
+		if behind {
+			behind, partition.LastStableOffset = false, 1
+		}
+		topic.Partitions = append(topic.Partitions, partition)
+		response.Topics = append(response.Topics, topic)
+		return response, nil, true
+	})
+	// The marks are read from 0 on, which the broker answers in full; the letters from 2 on, where it has nothing.
+	if got := p.list(deadletter.Filter{FromOffset: 2}); len(got) != 0 {
+		t.Errorf("listed %q", got)
+	}
+}
+
+// Letters that are deleted while they are read are gone, and no error.
+func TestReadsOutliveDeletion(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.write(letter(0, 0), letter(0, 1), letter(0, 2))
+	once := false
+	p.cluster.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+		p.cluster.KeepControl()
+		if !once {
+			once = true
+			p.cluster.SleepControl(func() {
+				if _, err := kadm.NewClient(p.raw).DeleteRecords(p.t.Context(), deleteUpTo(0, 2)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		return nil, nil, false
+	})
+	if got := p.list(deadletter.Filter{}); !slices.Equal(got, []string{`"0/2"`}) {
+		t.Errorf("listed %q", got)
+	}
+}
+
+func deleteUpTo(partition int32, offset int64) kadm.Offsets {
+	offsets := kadm.Offsets{}
+	offsets.AddOffset(dlq, partition, offset, -1)
+	return offsets
 }
 
 func TestFiltersAndStats(t *testing.T) {

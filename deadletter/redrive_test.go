@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/deadletter"
@@ -264,6 +267,7 @@ func TestOneRunAtATime(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].Name != dlq || !all[0].Running {
 		t.Errorf("topics %+v, %v", all, err)
 	}
+	owner := p.onlyMember()
 	waits := make(chan deadletter.Result, 1)
 	go func() { // ends after the first
 		result, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{Wait: time.Minute})
@@ -272,7 +276,7 @@ func TestOneRunAtATime(t *testing.T) {
 		}
 		waits <- result
 	}()
-	p.awaitMembers(2)
+	p.awaitMembers(2, owner)
 	close(release)
 	if got := <-first; got.Sent != 2 {
 		t.Errorf("the first: %+v", got)
@@ -285,14 +289,32 @@ func TestOneRunAtATime(t *testing.T) {
 	}
 }
 
-func (p *place) awaitMembers(n int) {
+// onlyMember returns who runs.
+func (p *place) onlyMember() string {
+	p.t.Helper()
+	groups, err := kadm.NewClient(p.raw).DescribeGroups(p.context(), deadletter.GroupOf(dlq))
+	if err != nil || len(groups[deadletter.GroupOf(dlq)].Members) != 1 {
+		p.t.Fatalf("%+v, %v", groups, err)
+	}
+	return groups[deadletter.GroupOf(dlq)].Members[0].MemberID
+}
+
+// awaitMembers waits until the group has so many members, and wants the owner to be still the same.
+func (p *place) awaitMembers(n int, owner string) {
 	p.t.Helper()
 	for ctx := p.context(); ; {
 		groups, err := kadm.NewClient(p.raw).DescribeGroups(ctx, deadletter.GroupOf(dlq))
 		if err != nil {
 			p.t.Fatal(err)
 		}
-		if len(groups[deadletter.GroupOf(dlq)].Members) >= n {
+		group := groups[deadletter.GroupOf(dlq)]
+		if group.State == "Stable" && len(group.Members) == n {
+			if owners := slices.DeleteFunc(group.Members, func(m kadm.DescribedGroupMember) bool {
+				assigned, ok := m.Assigned.AsConsumer()
+				return !ok || len(assigned.Topics) == 0
+			}); len(owners) != 1 || owners[0].MemberID != owner {
+				p.t.Errorf("%+v have partitions, want %s", owners, owner)
+			}
 			return
 		}
 	}
@@ -351,6 +373,74 @@ func TestACancelledRunGoesOnWhereItWas(t *testing.T) {
 	}
 	if got := p.sentValues(); len(got) != n {
 		t.Errorf("%d sent, want %d", len(got), n)
+	}
+}
+
+// refuse has the broker refuse what is written to a partition, until take is called.
+func (p *place) refuse(topic string, partition int32) (take func()) {
+	p.t.Helper()
+	listed, err := kadm.NewClient(p.raw).ListTopics(p.context(), topic)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var taken atomic.Bool
+	p.cluster.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		p.cluster.KeepControl()
+		produce := request.(*kmsg.ProduceRequest)
+		asked := produce.Topics[0]
+		if taken.Load() || asked.Topic != topic && asked.TopicID != listed[topic].ID || asked.Partitions[0].Partition != partition {
+			return nil, nil, false
+		}
+		response := produce.ResponseKind().(*kmsg.ProduceResponse)
+		of := kmsg.NewProduceResponseTopic()
+		of.Topic, of.TopicID = asked.Topic, asked.TopicID
+		refused := kmsg.NewProduceResponseTopicPartition()
+		refused.Partition, refused.ErrorCode = partition, kerr.PolicyViolation.Code
+		of.Partitions = append(of.Partitions, refused)
+		response.Topics = append(response.Topics, of)
+		return response, nil, true
+	})
+	return func() { taken.Store(true) }
+}
+
+// What the brokers refuse ends the run and stays pending; what they took before is marked.
+func TestALetterThatIsRefusedStaysPending(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.write(letter(0, 0), letter(1, 1), letter(2, 2))
+	take := p.refuse(source, 1)
+	result, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{})
+	if !errors.Is(err, kerr.PolicyViolation) || !strings.Contains(err.Error(), dlq+"-1 offset 0 to "+source+"-1") || result.Sent != 1 || result.Complete {
+		t.Errorf("%+v, %v", result, err)
+	}
+	take()
+	if got := p.list(deadletter.Filter{}); !slices.Equal(got, []string{`"1/1"`, `"2/2"`}) {
+		t.Errorf("pending %q", got)
+	}
+	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != 2 {
+		t.Errorf("%+v", result)
+	}
+	if got := p.sentValues(); !slices.Equal(got, []string{"0/0", "1/1", "2/2"}) {
+		t.Errorf("sent %q", got)
+	}
+}
+
+// Letters that were sent and could not be marked are sent again, and counted.
+func TestWhatIsNotMarkedIsSentAgainAndCounted(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.write(letter(0, 0), letter(0, 1))
+	take := p.refuse(dlq, 0)
+	result, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{})
+	if !errors.Is(err, kerr.PolicyViolation) || result.Sent != 0 {
+		t.Errorf("%+v, %v", result, err)
+	}
+	take()
+	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != 2 || result.Repeated != 2 {
+		t.Errorf("%+v", result)
+	}
+	if got := p.sentValues(); !slices.Equal(got, []string{"0/0", "0/1", "0/0", "0/1"}) {
+		t.Errorf("sent %q", got)
 	}
 }
 

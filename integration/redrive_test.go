@@ -1,0 +1,238 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/deadletter"
+	"github.com/skeji/kafka/topics"
+)
+
+const (
+	redrivenLetters    = 100_000
+	redrivenKeys       = 1_000
+	redrivenPartitions = 6
+
+	redriveTopicVariable   = "KAFKA_TEST_REDRIVE_TOPIC"
+	redriveBrokersVariable = "KAFKA_TEST_REDRIVE_BROKERS"
+)
+
+// TestRedriveInAChild is a process of TestAKilledRedriveLosesNothing, and skips without it.
+func TestRedriveInAChild(t *testing.T) {
+	topic := os.Getenv(redriveTopicVariable)
+	if topic == "" {
+		t.Skip("runs as a child of TestAKilledRedriveLosesNothing")
+	}
+	client := connect(t, kafka.ClientConfig{Brokers: strings.Split(os.Getenv(redriveBrokersVariable), ",")})
+	result, err := deadletter.Redrive(t.Context(), client, "dlq-"+topic, deadletter.RedriveOptions{Wait: time.Minute})
+	t.Logf("%+v", result)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// 100,000 letters go back while the process that sends them is killed twice: none is lost, each key's order is kept, and what is
+// sent twice is a window for each kill at most, and counted.
+func TestAKilledRedriveLosesNothing(t *testing.T) {
+	seeds := brokers(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	topic := "redrive-" + uuid.NewString()
+	client := connect(t, kafka.ClientConfig{Brokers: seeds})
+	apply(t, client, topics.Create, topics.List{topics.New(topic, redrivenPartitions), topics.New("dlq-"+topic, redrivenPartitions)})
+	fillWithLetters(t, ctx, seeds, topic)
+
+	begun := time.Now()
+	for _, until := range []int64{redrivenLetters / 3, 2 * redrivenLetters / 3} {
+		child := exec.CommandContext(ctx, os.Args[0], "-test.run", "^TestRedriveInAChild$", "-test.v")
+		var output bytes.Buffer
+		child.Stdout, child.Stderr = &output, &output
+		child.Env = append(os.Environ(), redriveTopicVariable+"="+topic, redriveBrokersVariable+"="+strings.Join(seeds, ","))
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, fmt.Sprint(until, " letters are sent"), func() bool { return countOf(t, ctx, client, topic) >= until })
+		if _, err := deadletter.Redrive(ctx, client, "dlq-"+topic, deadletter.RedriveOptions{}); !errors.Is(err, deadletter.ErrRunning) {
+			t.Errorf("beside another run: %v", err)
+		}
+		if err := child.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Wait(); err == nil {
+			t.Fatalf("the child was not killed in the middle:\n%s", &output)
+		}
+	}
+	result, err := deadletter.Redrive(ctx, client, "dlq-"+topic, deadletter.RedriveOptions{Wait: time.Minute})
+	if err != nil || !result.Complete {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	took := time.Since(begun)
+	repeated := judgeRedriven(t, ctx, seeds, topic)
+	if repeated > 2*deadletter.Window || result.Repeated == 0 {
+		t.Errorf("%d letters sent twice, a window is %d; the last run says %d", repeated, deadletter.Window, result.Repeated)
+	}
+	t.Logf("%d letters in %v with two kills, %d sent twice; the last run sent %d in %v and says that it repeats %d at most",
+		redrivenLetters, took.Round(time.Millisecond), repeated, result.Sent, result.Elapsed.Round(time.Millisecond), result.Repeated)
+	if again, err := deadletter.Redrive(ctx, client, "dlq-"+topic, deadletter.RedriveOptions{}); err != nil || again.Sent != 0 || again.Repeated != 0 {
+		t.Errorf("one more run: %+v, %v", again, err)
+	}
+}
+
+// fillWithLetters writes letters whose values count their key's.
+func fillWithLetters(t *testing.T, ctx context.Context, seeds []string, topic string) {
+	t.Helper()
+	raw := producer(t, seeds)
+	for i := range int64(redrivenLetters) {
+		key := i % redrivenKeys
+		raw.Produce(ctx, letterOf(topic, int32(key%redrivenPartitions), i/redrivenPartitions, fmt.Sprint("key-", key), fmt.Sprint(i/redrivenKeys)), nil)
+	}
+	if err := raw.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func producer(t *testing.T, seeds []string, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	raw, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(seeds...), kgo.RecordPartitioner(kgo.ManualPartitioner())}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(raw.Close)
+	return raw
+}
+
+func letterOf(topic string, partition int32, offset int64, key, value string) *kgo.Record {
+	return &kgo.Record{Topic: "dlq-" + topic, Partition: partition, Key: []byte(key), Value: []byte(value), Headers: []kgo.RecordHeader{
+		{Key: kafka.HeaderDLQTopic, Value: []byte(topic)}, {Key: kafka.HeaderDLQPartition, Value: []byte(strconv.Itoa(int(partition)))},
+		{Key: kafka.HeaderDLQOffset, Value: []byte(strconv.FormatInt(offset, 10))}, {Key: kafka.HeaderDLQGroup, Value: []byte("service")},
+		{Key: kafka.HeaderDLQDeliveryCount, Value: []byte("4")}, {Key: kafka.HeaderDLQClass, Value: []byte("transient")},
+		{Key: kafka.HeaderDLQMessage, Value: []byte("connect to db: timeout")},
+	}}
+}
+
+func countOf(t *testing.T, ctx context.Context, client *kafka.Client, topic string) (n int64) {
+	t.Helper()
+	ends, err := kadm.NewClient(client.KGO()).ListEndOffsets(ctx, topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
+	return n
+}
+
+// judgeRedriven reads the source topic, and returns how many records are there a second time.
+func judgeRedriven(t *testing.T, ctx context.Context, seeds []string, topic string) (repeated int) {
+	t.Helper()
+	reader, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.ConsumeTopics(topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	client := connect(t, kafka.ClientConfig{Brokers: seeds})
+	next := map[string]int{} // by key, the value that comes first now
+	for left := countOf(t, ctx, client, topic); left > 0; {
+		fetches := reader.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatal(err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			left--
+			value, err := strconv.Atoi(string(r.Value))
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch key := string(r.Key); {
+			case value == next[key]:
+				next[key]++
+			case value < next[key]:
+				repeated++
+			default:
+				t.Errorf("%s: %d comes before %d", key, value, next[key])
+				next[key] = value + 1
+			}
+		})
+	}
+	for i := range redrivenKeys {
+		if key := fmt.Sprint("key-", i); next[key] != redrivenLetters/redrivenKeys {
+			t.Errorf("%s: %d letters of %d came back", key, next[key], redrivenLetters/redrivenKeys)
+		}
+	}
+	return repeated
+}
+
+// Reads of dead letter topics end: behind transactions, committed and aborted, before open ones, where letters are deleted, and where
+// compaction takes them.
+func TestReadsOfDeadLettersEnd(t *testing.T) {
+	seeds := brokers(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	topic := "reads-" + uuid.NewString()
+	client := connect(t, kafka.ClientConfig{Brokers: seeds})
+	apply(t, client, topics.Create, topics.List{topics.New(topic, 2), topics.New("dlq-"+topic, 2).
+		WithConfig("cleanup.policy", "compact").WithConfig("segment.ms", "100").WithConfig("min.cleanable.dirty.ratio", "0.001").WithConfig("max.compaction.lag.ms", "100")})
+	count := func() (n int64) {
+		stats, err := deadletter.ReadStats(ctx, client, "dlq-"+topic, deadletter.Filter{State: deadletter.All})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stats.Letters
+	}
+	transact := func(id string, end func(*kgo.Client) error, key string) {
+		raw := producer(t, seeds, kgo.TransactionalID(topic+id))
+		if err := raw.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		if err := raw.ProduceSync(ctx, letterOf(topic, 0, 1, key, "1"), letterOf(topic, 1, 1, key, "1")).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if err := end(raw); err != nil {
+			t.Fatal(err)
+		}
+	}
+	transact("committed", func(raw *kgo.Client) error { return raw.EndTransaction(ctx, kgo.TryCommit) }, "a")
+	if n := count(); n != 2 {
+		t.Errorf("%d letters behind a commit, want 2", n)
+	}
+	transact("aborted", func(raw *kgo.Client) error { return raw.EndTransaction(ctx, kgo.TryAbort) }, "b")
+	if n := count(); n != 2 {
+		t.Errorf("%d letters behind an abort, want 2", n)
+	}
+	if result, err := deadletter.Redrive(ctx, client, "dlq-"+topic, deadletter.RedriveOptions{}); err != nil || result.Sent != 2 {
+		t.Errorf("%+v, %v", result, err)
+	}
+	raw := producer(t, seeds)
+	for i := range 50 {
+		if err := raw.ProduceSync(ctx, letterOf(topic, 0, int64(i), "c", fmt.Sprint(i))).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "most letters of a key are compacted away", func() bool {
+		if err := raw.ProduceSync(ctx, letterOf(topic, 0, 100, "roll", "x")).FirstErr(); err != nil { // only segments that are complete are compacted
+			t.Fatal(err)
+		}
+		return count() < 25
+	})
+	stats, err := deadletter.ReadStats(ctx, client, "dlq-"+topic, deadletter.Filter{State: deadletter.Redriven})
+	if err != nil || stats.Letters != 2 {
+		t.Errorf("marks are lost with compaction: %+v, %v", stats, err)
+	}
+	transact("open", func(*kgo.Client) error { return nil }, "d")
+	before := count()
+	plan, err := deadletter.PlanPurge(ctx, client, "dlq-"+topic, deadletter.PurgeOptions{})
+	if err != nil || plan.Letters != before {
+		t.Errorf("%+v, %v, want %d letters", plan, err, before)
+	}
+}
