@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,23 +38,33 @@ type Dialect string
 
 const (
 	DialectKafka   Dialect = "kafka"   // this library's, and Kafka's own for share groups (KIP-1191): __dlq.errors.
-	DialectSpring  Dialect = "spring"  // Spring Kafka's: kafka_dlt-
+	DialectSpring  Dialect = "spring"  // Spring Kafka's: kafka_dlt-, and kafka_original- behind its retry topics
 	DialectConnect Dialect = "connect" // Kafka Connect's: __connect.errors.
 )
 
 // ErrUnreadable is a record of a dead letter topic whose headers don't say where it came from.
 var ErrUnreadable = errors.New("deadletter: no headers that say where it came from")
 
-// The prefixes of letters' headers. They are left out when a letter is sent back.
 const (
 	kafkaPrefix   = "__dlq.errors."
-	springPrefix  = "kafka_dlt-"
 	connectPrefix = "__connect.errors."
 )
 
-// ofLetter tells whether a header is the letter's, not its record's.
-func ofLetter(header string) bool {
-	return strings.HasPrefix(header, kafkaPrefix) || strings.HasPrefix(header, springPrefix) || strings.HasPrefix(header, connectPrefix)
+// springPrefixes are those of Spring Kafka's dead letters, of those that come from its retry topics, and of the latter's attempts, which a
+// record that is sent back must not have made.
+var springPrefixes = []string{"kafka_dlt-", "kafka_original-", "kafka_exception-", "kafka_key-exception-", "retry_topic-"}
+
+// dialectOfHeader is whose a header is; "" for the record's own.
+func dialectOfHeader(header string) Dialect {
+	switch {
+	case strings.HasPrefix(header, kafkaPrefix):
+		return DialectKafka
+	case strings.HasPrefix(header, connectPrefix):
+		return DialectConnect
+	case slices.ContainsFunc(springPrefixes, func(prefix string) bool { return strings.HasPrefix(header, prefix) }):
+		return DialectSpring
+	}
+	return ""
 }
 
 func newLetter(r *kgo.Record) Letter {
@@ -81,13 +92,11 @@ func newLetter(r *kgo.Record) Letter {
 // dialectOf goes by the headers of the latest error: a letter that was sent back and failed again in another dialect has both.
 func dialectOf(list []kgo.RecordHeader) (d Dialect) {
 	for _, h := range list {
-		switch {
-		case strings.HasPrefix(h.Key, springPrefix):
-			return DialectSpring
-		case strings.HasPrefix(h.Key, connectPrefix):
-			return DialectConnect
-		case strings.HasPrefix(h.Key, kafkaPrefix):
-			d = DialectKafka
+		switch of := dialectOfHeader(h.Key); of {
+		case DialectSpring, DialectConnect:
+			return of
+		case DialectKafka:
+			d = of
 		}
 	}
 	return d
@@ -109,9 +118,29 @@ func (h headers) number(name string, bits int) int64 {
 	return n
 }
 
-// binary reads a big-endian integer of 4 or 8 bytes, as Java writes it; -1 if there is none.
-func (h headers) binary(name string) int64 {
-	value, _ := recordheader.Last(h, name)
+// springFirst returns the first of Spring's headers of that name: a recoverer that appends to those of earlier failures, in retry topics
+// for example, leaves the first place first.
+func (h headers) springFirst(name string) []byte {
+	for _, header := range h {
+		if header.Key == "kafka_dlt-"+name || header.Key == "kafka_"+name {
+			return header.Value
+		}
+	}
+	return nil
+}
+
+// springLast returns the latest one.
+func (h headers) springLast(name string) string {
+	for _, header := range slices.Backward(h) {
+		if header.Key == "kafka_dlt-"+name || header.Key == "kafka_"+name {
+			return string(header.Value)
+		}
+	}
+	return ""
+}
+
+// bigEndian reads an integer of 4 or 8 bytes, as Java writes it; -1 if it is none.
+func bigEndian(value []byte) int64 {
 	n := int64(-1)
 	switch len(value) {
 	case 4:
@@ -125,14 +154,14 @@ func (h headers) binary(name string) int64 {
 // springOrigin reads what Spring Kafka's DeadLetterPublishingRecoverer writes.
 func springOrigin(h headers) kafka.DeadLetter {
 	origin := kafka.DeadLetter{
-		Topic: h.text(springPrefix + "original-topic"), Partition: int32(h.binary(springPrefix + "original-partition")),
-		Offset: h.binary(springPrefix + "original-offset"), Group: h.text(springPrefix + "original-consumer-group"),
-		Class: kafka.Class(h.text(springPrefix + "exception-cause-fqcn")), Message: h.text(springPrefix + "exception-message"),
+		Topic: string(h.springFirst("original-topic")), Partition: int32(bigEndian(h.springFirst("original-partition"))),
+		Offset: bigEndian(h.springFirst("original-offset")), Group: string(h.springFirst("original-consumer-group")),
+		Class: kafka.Class(h.springLast("exception-cause-fqcn")), Message: h.springLast("exception-message"),
 	}
 	if origin.Class == "" { // the cause is what the listener threw, where there is one
-		origin.Class = kafka.Class(h.text(springPrefix + "exception-fqcn"))
+		origin.Class = kafka.Class(h.springLast("exception-fqcn"))
 	}
-	if ms := h.binary(springPrefix + "original-timestamp"); ms >= 0 {
+	if ms := bigEndian(h.springFirst("original-timestamp")); ms >= 0 {
 		origin.Timestamp = time.UnixMilli(ms).UTC()
 	}
 	return origin

@@ -267,7 +267,13 @@ func TestListBreaksOff(t *testing.T) {
 func TestOtherDialects(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	p.write(springLetter(), &kgo.Record{Topic: dlq, Partition: 1, Key: []byte("c"), Value: []byte(`"c"`), Headers: []kgo.RecordHeader{
+	retried := springLetter() // behind a retry topic, which has added its own place
+	for i, h := range retried.Headers {
+		retried.Headers[i].Key = strings.Replace(h.Key, "kafka_dlt-", "kafka_", 1)
+	}
+	retried.Headers = append(retried.Headers, header("kafka_original-topic", "orders-retry-1"), header("kafka_exception-message", "still no room"), header("retry_topic-attempts", "\x00\x00\x00\x03"))
+	retried.Partition = 2
+	p.write(springLetter(), retried, &kgo.Record{Topic: dlq, Partition: 1, Key: []byte("c"), Value: []byte(`"c"`), Headers: []kgo.RecordHeader{
 		header("__connect.errors.topic", source), header("__connect.errors.partition", "1"), header("__connect.errors.offset", "8"),
 		header("__connect.errors.connector.name", "sink"), header("__connect.errors.class.name", "org.example.Task"),
 		header("__connect.errors.exception.class.name", "org.example.DataException"), header("__connect.errors.exception.message", "no schema"),
@@ -284,17 +290,19 @@ func TestOtherDialects(t *testing.T) {
 		{Topic: source, Partition: 2, Offset: 1 << 40, Timestamp: time.UnixMilli(1767323045000).UTC(), Group: "spring-group", Class: "com.example.NoRoom", Message: "no room"},
 		{Topic: source, Partition: 1, Offset: 8, Group: "connect-sink", Class: "org.example.DataException", Message: "no schema"},
 	}
-	for i, dialect := range []deadletter.Dialect{deadletter.DialectSpring, deadletter.DialectConnect} {
+	want = append(want, want[0])
+	want[2].Message = "still no room"
+	for i, dialect := range []deadletter.Dialect{deadletter.DialectSpring, deadletter.DialectConnect, deadletter.DialectSpring} {
 		if got[i].Dialect != dialect || got[i].Origin != want[i] || got[i].Err != nil {
 			t.Errorf("%+v, want %+v", got[i], want[i])
 		}
 	}
-	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != 2 {
+	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != 3 {
 		t.Errorf("%+v", result)
 	}
 	for _, m := range p.sent() {
 		if slices.ContainsFunc(m.Headers, func(h kgo.RecordHeader) bool {
-			return strings.HasPrefix(h.Key, "kafka_dlt-") || strings.HasPrefix(h.Key, "__connect.")
+			return strings.HasPrefix(h.Key, "kafka_") || strings.HasPrefix(h.Key, "retry_topic") || strings.HasPrefix(h.Key, "__connect.")
 		}) {
 			t.Errorf("sent with headers %q", m.Headers)
 		}

@@ -104,7 +104,7 @@ func partitionOf(letter Letter, count int32) int32 {
 // redrivenHeaders are those of the record that failed, and what a redriven record says of itself.
 func redrivenHeaders(letter Letter) []kgo.RecordHeader {
 	headers := slices.Clone(letter.Headers)
-	headers = slices.DeleteFunc(headers, func(h kgo.RecordHeader) bool { return ofLetter(h.Key) })
+	headers = slices.DeleteFunc(headers, func(h kgo.RecordHeader) bool { return dialectOfHeader(h.Key) != "" })
 	add := func(name, value string) {
 		headers = append(headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
 	}
