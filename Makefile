@@ -66,7 +66,7 @@ tidy:
 deps:
 	@graph=$$(go mod graph) && if echo "$$graph" | grep -e testcontainers -e opentelemetry -e go-json-experiment -e twmb/avro -e franz-go/pkg/sr -e protocompile; then \
 		echo "that is in the root module's graph"; exit 1; fi
-	@deps=$$(go list -deps . ./topics) && if echo "$$deps" | grep -e prometheus -e yaml -e protobuf; then \
+	@deps=$$(go list -deps . ./topics ./deadletter) && if echo "$$deps" | grep -e prometheus -e yaml -e protobuf; then \
 		echo "that is linked into services that don't ask for it"; exit 1; fi
 
 alerts: ## the alert rules and their tests, with Prometheus' promtool

@@ -10,7 +10,7 @@ import (
 // Every exported name has a comment of its own: types, functions, methods, constants, variables, fields. What Error and Unwrap
 // do, every Go developer knows.
 func TestEveryExportedNameIsDocumented(t *testing.T) {
-	for _, folder := range []string{".", "middleware", "middleware/tracing", "topics", "topics/manifest"} {
+	for _, folder := range []string{".", "middleware", "middleware/tracing", "topics", "topics/manifest", "deadletter"} {
 		files := token.NewFileSet()
 		for _, path := range goFiles(t, folder, false) {
 			file, err := parser.ParseFile(files, path, nil, parser.ParseComments|parser.SkipObjectResolution)

@@ -123,7 +123,7 @@ func functionText(t *testing.T, path, name string) string {
 // A test that a document names as proof exists: `TestPromises/Poison` is a function and a subtest.
 func TestReadmeAndDesignNameRealTests(t *testing.T) {
 	functions, suite := "", "" // all source that declares tests, and what TestPromises runs
-	for _, folder := range []string{".", "topics", "integration"} {
+	for _, folder := range []string{".", "topics", "deadletter", "integration"} {
 		for _, path := range goFiles(t, folder, true) {
 			functions += readText(t, path)
 		}

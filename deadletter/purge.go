@@ -22,7 +22,7 @@ type PurgeOptions struct {
 
 // Purge is a deletion that is planned: what it would delete has been counted. It is JSON, too.
 type Purge struct {
-	Topic   string          `json:"topic"`
+	Topic   string          `json:"topic"`   // the dead letter topic
 	UpTo    map[int32]int64 `json:"upTo"`    // by partition: the first offset that stays
 	Letters int64           `json:"letters"` // that are deleted
 	Pending int64           `json:"pending"` // of them: never sent back, and lost then

@@ -54,11 +54,11 @@ const (
 
 // Progress is how far a run is.
 type Progress struct {
-	Total   int64 // what there is to be read: an upper bound, marks and letters that were sent before count as well
-	Read    int64 // of Total
-	Sent    int64 // and acknowledged, or would be (DryRun)
-	Left    int64 // that the filter means
-	Elapsed time.Duration
+	Total   int64         // what there is to be read: an upper bound, marks and letters that were sent before count as well
+	Read    int64         // of Total
+	Sent    int64         // and acknowledged, or would be (DryRun)
+	Left    int64         // that the filter means
+	Elapsed time.Duration // since Redrive was called
 }
 
 // Result is what a run did.
@@ -72,7 +72,7 @@ type Result struct {
 	Sources map[string]int64
 	// Complete says that all letters that were there at the start were looked at. It is false after an error, and when Max was reached.
 	Complete bool
-	Elapsed  time.Duration
+	Elapsed  time.Duration // of the whole call
 }
 
 var (

@@ -14,8 +14,8 @@ import (
 
 // Topic is a dead letter topic at a glance, without reading it.
 type Topic struct {
-	Name       string
-	Partitions int
+	Name       string    // of the dead letter topic
+	Partitions int       // how many it has
 	Records    int64     // an upper bound: offsets between beginning and end, letters that were sent back and marks among them
 	Unsettled  int64     // of them, those from the first pending letter on; all of them if there was no redrive
 	Newest     time.Time // when the latest was written; zero if there is none
