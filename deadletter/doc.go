@@ -23,8 +23,8 @@
 //
 // # Reads
 //
-// Every read ends: it goes up to the topic's end as it was when the read began, with what is committed of transactions, and holds no
-// more than a fetch in memory, and a bit for each letter above the first pending one. It asks for the topic twice, for the marks first. What can't be
-// read as a letter, for want of headers, is a [Letter] with an Err; what can't be read at all ends the read with an error that names
-// partition and offset.
+// Every read ends: it goes up to the topic's end as it was when the read began, with what is committed of transactions. In memory are
+// one fetch, and a bit for each letter from the first pending one on. What is after that is read twice, for the marks first. What
+// can't be read as a letter, for want of headers, is a [Letter] with an Err; what can't be read at all ends the read with an error that
+// names partition and offset.
 package deadletter

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -28,6 +29,11 @@ func exampleClient() (client *kafka.Client, stop func()) {
 		log.Fatal(err)
 	}
 	if err := topics.Ensure(ctx, client, topics.New("orders", 3), topics.New("dlq-orders", 3)); err != nil {
+		log.Fatal(err)
+	}
+	offsets := kadm.Offsets{}
+	offsets.AddOffset("orders", 0, 3, -1)
+	if err := kadm.NewClient(client.KGO()).CommitAllOffsets(ctx, group, offsets); err != nil {
 		log.Fatal(err)
 	}
 	for i, failure := range []string{"order 17: connect to db: timeout", "order 18: connect to db: timeout", "decode value: unknown field"} {

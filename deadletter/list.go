@@ -41,8 +41,10 @@ func List(ctx context.Context, client *kafka.Client, topic string, filter Filter
 // Peeked is a letter with its value decoded.
 type Peeked[T any] struct {
 	Letter
-	Message   kafka.Message[T] // with the record's own topic, partition and offset, as far as the letter says; Value is zero with a DecodeErr
-	DecodeErr error            // why the value can't be decoded, which may be why it is a letter; its bytes are in the Letter
+	// Message has the record's own topic, partition and offset, as far as the letter says. Its Value is zero with a DecodeErr.
+	Message kafka.Message[T]
+	// DecodeErr is why the value can't be decoded, which may be why it is a letter. Its bytes are in the Letter.
+	DecodeErr error
 }
 
 // Peek is [List] with the values decoded. For letters whose type is not known, [kafka.Bytes] leaves them as they are.
@@ -66,7 +68,8 @@ func decode[T any](ctx context.Context, codec kafka.Codec[T], letter Letter) (ka
 	r.Topic, r.Partition, r.Offset = letter.Origin.Topic, letter.Origin.Partition, letter.Origin.Offset
 	r.Timestamp = letter.Origin.Timestamp
 	msg := kafka.Message[T]{
-		Key: string(r.Key), Headers: r.Headers, Timestamp: r.Timestamp, Tombstone: r.Value == nil, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset,
+		Key: string(r.Key), Headers: r.Headers, Timestamp: r.Timestamp, Tombstone: r.Value == nil,
+		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset,
 	}
 	cfg := kafka.ConsumerConfig{HandleTombstones: true, MaxHeaders: math.MaxInt32, MaxHeaderBytes: math.MaxInt32}
 	handle := kafka.NewHandlerFunc(cfg, codec, func(_ context.Context, decoded kafka.Message[T]) error {

@@ -1,6 +1,7 @@
 package deadletter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,13 +87,14 @@ func (l *lock) assigned(_ context.Context, _ *kgo.Client, partitions map[string]
 const joinTimeout = 30 * time.Second
 
 func (l *lock) await(wait time.Duration) error {
-	patience := time.NewTimer(max(wait, joinTimeout))
+	patience := time.NewTimer(cmp.Or(max(wait, 0), joinTimeout))
 	defer patience.Stop()
 	failures := make(chan error, 1)
 	go func() { // ends with the client, or with what no other try mends
 		for {
 			err := l.client.PollFetches(l.ctx).Err0()
-			if protocol, ok := errors.AsType[*kerr.Error](err); ok && !protocol.Retriable || l.ctx.Err() != nil || errors.Is(err, kgo.ErrClientClosed) {
+			protocol, ok := errors.AsType[*kerr.Error](err)
+			if ok && !protocol.Retriable || l.ctx.Err() != nil || errors.Is(err, kgo.ErrClientClosed) {
 				failures <- err
 				return
 			}
@@ -114,7 +116,10 @@ func (l *lock) await(wait time.Duration) error {
 			}
 			return fmt.Errorf("deadletter: join group %s: %w", GroupOf(l.reader.topic), explain(err))
 		case <-patience.C:
-			return running(l.reader, l.others())
+			if others := l.others(); len(others) > 0 {
+				return running(l.reader, others)
+			}
+			return fmt.Errorf("deadletter: join group %s: no answer in %v", GroupOf(l.reader.topic), cmp.Or(max(wait, 0), joinTimeout))
 		}
 	}
 }
@@ -146,8 +151,11 @@ func running(r *reader, who []string) error {
 func (l *lock) commit(ctx context.Context, positions map[int32]int64, state string) error {
 	for attempt := 0; ; attempt++ {
 		err := l.tryCommit(ctx, positions, state)
+		protocol, _ := errors.AsType[*kerr.Error](err)
+		// Another run has come to wait, or the coordinator moves.
+		passing := errors.Is(err, kerr.RebalanceInProgress) || protocol != nil && protocol.Retriable
 		switch {
-		case errors.Is(err, kerr.RebalanceInProgress) && attempt < commitAttempts: // another run has come to wait
+		case passing && attempt < commitAttempts:
 			if !sleep(ctx, fetchBackoff) {
 				return context.Cause(ctx)
 			}
@@ -162,7 +170,7 @@ func (l *lock) commit(ctx context.Context, positions map[int32]int64, state stri
 	}
 }
 
-// commitAttempts are enough for a rebalance to end.
+// commitAttempts are enough for a rebalance to end, ten seconds.
 const commitAttempts = 40
 
 func (l *lock) tryCommit(ctx context.Context, positions map[int32]int64, state string) error {
@@ -203,7 +211,8 @@ func (l *lock) release() {
 // explain adds what callers can ask for with errors.Is.
 func explain(err error) error {
 	switch {
-	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed),
+		errors.Is(err, kerr.ClusterAuthorizationFailed):
 		return fmt.Errorf("%w: %w", kafka.ErrAuthorization, err)
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return fmt.Errorf("%w: %w", kafka.ErrTopicMissing, err)

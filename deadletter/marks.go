@@ -2,7 +2,6 @@ package deadletter
 
 import (
 	"fmt"
-	"math/bits"
 	"strconv"
 	"strings"
 
@@ -13,7 +12,8 @@ import (
 )
 
 // A mark is a record that says which letters of its partition, all before it, were sent back. It is stored beside them, and not in the
-// redrive group's offsets alone, because those are one position for each partition, and expire. Its key is the same text: a compacted topic keeps every mark.
+// redrive group's offsets alone, because those are one position for each partition, and expire. Its key is the same text, so that a
+// compacted topic keeps every mark.
 
 // isMark tells whether a record of a dead letter topic is no letter: a redrive's mark, or one of a consumer that parks keys.
 func isMark(r *kgo.Record) bool {
@@ -69,13 +69,6 @@ func (s *sentOffsets) add(first, last int64) {
 		}
 		s.bits[i/64] |= 1 << (i % 64)
 	}
-}
-
-func (s *sentOffsets) count() (n int64) {
-	for _, word := range s.bits {
-		n += int64(bits.OnesCount64(word))
-	}
-	return n
 }
 
 // learn adds what a mark says. Whoever may write to the topic may write marks; what can't be, letters behind the mark, is left out.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -48,7 +49,18 @@ func newPlace(t *testing.T, topics ...string) *place {
 	}
 	t.Cleanup(func() { _ = p.client.Close() })
 	p.raw = p.dial()
+	p.join(group)
 	return p
+}
+
+// join makes a group known, as its consumers do.
+func (p *place) join(group string) {
+	p.t.Helper()
+	offsets := kadm.Offsets{}
+	offsets.AddOffset(source, 0, 0, -1)
+	if err := kadm.NewClient(p.raw).CommitAllOffsets(p.context(), group, offsets); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 func (p *place) dial(opts ...kgo.Opt) *kgo.Client {

@@ -1,6 +1,7 @@
 package deadletter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,7 +105,8 @@ func (r *reader) read(ctx context.Context, partition int32, from, end int64, yie
 			failing = time.Now()
 		}
 		if time.Since(failing) > fetchPatience {
-			return true, fmt.Errorf("deadletter: read %s-%d offset %d: no answer in %v: %w", r.topic, partition, from, fetchPatience, errors.Join(err, errBehind))
+			return true, fmt.Errorf("deadletter: read %s-%d offset %d: nothing in %v: %w",
+				r.topic, partition, from, fetchPatience, cmp.Or(err, errBehind))
 		}
 		if !sleep(ctx, fetchBackoff) {
 			return true, context.Cause(ctx)

@@ -279,6 +279,8 @@ func TestOtherDialects(t *testing.T) {
 		header("__connect.errors.exception.class.name", "org.example.DataException"), header("__connect.errors.exception.message", "no schema"),
 		header("mine", "x"),
 	}})
+	p.join("spring-group")
+	p.join("connect-sink")
 	var got []deadletter.Letter
 	for letter, err := range deadletter.List(p.context(), p.client, dlq, deadletter.Filter{}) {
 		if err != nil {

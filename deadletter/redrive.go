@@ -21,18 +21,22 @@ type RedriveOptions struct {
 	Destinations []string
 	// To sends all letters to this topic, whatever their headers say, those without headers too.
 	To string
+	// Group is for whom they are sent: this library's consumers of other groups pass over them. Default: the group whose handler
+	// failed; for everybody where the letter names none, and where To is not the topic that it came from. Set it where the group has
+	// another name now.
+	Group string
 
 	Max         int64   // how many to send at most. Default: no limit
 	Rate        float64 // how many a second. Default: no limit
 	MaxRedrives int     // a letter that has come back so often is left. Default: 3. Negative: no limit
 	DryRun      bool    // send, mark and commit nothing, only say what would be
-	// Wait is how long to wait for another run to end. Default: not at all, Redrive returns ErrRunning. A run that was killed counts as running
-	// for another ten seconds.
+	// Wait is how long to wait for another run to end. Default: not at all, Redrive returns ErrRunning. A run that was killed counts
+	// as running for another ten seconds.
 	Wait time.Duration
 
 	// Transform may change the record before it is sent: value, headers, even the key, to mend a payload after a schema
-	// change for example. Its topic and partition are set, and stay. Don't write into the bytes that are there: replace them. An error ends the run before
-	// the letter is sent, unless it is ErrLeave: then the letter is left, pending.
+	// change for example. Its topic and partition are set, and stay. Don't write into the bytes that are there: replace them. An
+	// error ends the run before the letter is sent, unless it is ErrLeave: then the letter is left, pending.
 	Transform func(letter Letter, r *kgo.Record) error
 
 	// OnProgress is called now and then, from the goroutine of Redrive.
@@ -46,6 +50,7 @@ type Reason string
 
 const (
 	LeftHopLimit    Reason = "hop limit"         // it has come back MaxRedrives times
+	LeftGroup       Reason = "group"             // there is no group of that name any more, and all others would pass over it
 	LeftDestination Reason = "destination"       // its topic is none of the Destinations, or not there
 	LeftUnreadable  Reason = "unreadable"        // its headers don't say where it came from
 	LeftTooLarge    Reason = "too large"         // its topic doesn't take it
@@ -66,7 +71,8 @@ type Result struct {
 	Sent     int64            // acknowledged by all in-sync replicas, and marked; or what would be sent (DryRun)
 	Left     map[Reason]int64 // meant by the filter, not sent, pending
 	Filtered int64            // pending, not meant by the filter
-	// Repeated is how many letters may have been sent twice, at most, because the run before this one was killed between sending and marking.
+	// Repeated is how many letters may have been sent twice, at most, because the run before this one was killed between sending and
+	// marking.
 	Repeated int64
 	// Sources counts what was sent, by the topic it was sent to.
 	Sources map[string]int64
@@ -86,30 +92,34 @@ var (
 
 const defaultMaxRedrives = 3
 
-// GroupOf is the name of the group that redrives of a dead letter topic run in. Its lag is how far the topic goes beyond the first pending letter.
+// GroupOf is the name of the group that redrives of a dead letter topic run in. Its lag is how far the topic goes beyond the first
+// pending letter.
 func GroupOf(topic string) string { return "redrive-" + topic }
 
 // Redrive sends pending letters back.
 //
-// What is sent is the record that failed: its key, the bytes of its value and its headers, in their order. It goes to the partition that
-// it came from, or by its key where that is not there. What is sent of a source partition keeps its order. The letter's headers are left out,
-// except where it first was (topic, partition, offset, timestamp), how many headers it has lost, and how often it was sent back, which
-// counts one more. Added are the group whose handler failed ([kafka.HeaderDLQRedriveGroup]), since the topic reaches every group: this
-// library's consumers of other groups pass the record over; and where the letter is ([kafka.HeaderDLQLetterPartition],
-// [kafka.HeaderDLQLetterOffset]). Its timestamp is now: retention counts from it, and an old record's could be over.
+// What is sent is the record that failed: its key, the bytes of its value and its headers, in their order. It goes to the partition
+// that it came from, or by its key where that is not there. What is sent of a source partition keeps its order; a letter that is left
+// does not keep later ones back. Of the letter's headers stay where the record was first (topic, partition, offset, timestamp), how
+// many headers it has lost, and how often it was sent back, which counts one more. Added are the group that it is for
+// ([kafka.HeaderDLQRedriveGroup]), since a topic reaches every group, and this library's consumers of other groups pass the record
+// over; and where the letter is ([kafka.HeaderDLQLetterPartition], [kafka.HeaderDLQLetterOffset]). Its timestamp is now: retention
+// counts from that, and an old record's could be over.
 //
-// A run goes up to the topic's end as it was at its start, so that a letter that comes back at once is not sent in circles. It sends up to
-// [Window] letters, waits until all in-sync replicas have them, marks them, commits, and goes on. When it is killed, the next run goes
-// on from there: none is lost, and those that were sent and not marked, Window at most, are sent again; [Result] counts them. Letters that the filter doesn't mean, or
-// that can't be sent, stay pending, and the committed offset stays at the first of them: a later run begins there and passes over what
-// the marks name.
+// A run goes up to the topic's end as it was at its start, so that a letter that comes back at once is not sent in circles. It sends
+// up to [Window] letters, waits until all in-sync replicas have them, marks them, commits, and goes on. When it is killed, the next
+// run goes on from there: none is lost, and those that were sent and not marked, Window at most, are sent again; the [Result] counts
+// them. Letters that the filter doesn't mean, or that can't be sent, stay pending, and the committed offset stays at the first of
+// them: a later run begins there and passes over what the marks name.
 //
-// One run at a time: each is a member of the group that [GroupOf] names. Another one returns ErrRunning, or waits.
+// One run at a time: each is a member of the group that [GroupOf] names. Another one returns [ErrRunning], or waits.
 //
-// When ctx ends, so does Redrive, with its error: what is on its way is awaited and marked first, for up to ten seconds. Where sending fails, the run
-// ends, and later letters of the same window may have been sent before that one. The Result is what was done, beside an error too.
+// When ctx ends, so does Redrive, with its error: what is on its way is awaited and marked first, for up to ten seconds. Where sending
+// fails, the run ends, and later letters of the same window may have been sent before that one. The Result is what was done, beside an
+// error too.
 //
-// It needs READ, DESCRIBE and WRITE on the dead letter topic, DESCRIBE and WRITE on the destinations, READ on the group.
+// It needs READ, DESCRIBE and WRITE on the dead letter topic, DESCRIBE and WRITE on the destinations, READ on its group, and DESCRIBE
+// on those that letters name.
 func Redrive(ctx context.Context, client *kafka.Client, topic string, opts RedriveOptions) (Result, error) {
 	if opts.MaxRedrives == 0 {
 		opts.MaxRedrives = defaultMaxRedrives

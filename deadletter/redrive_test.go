@@ -168,6 +168,25 @@ func TestLettersThatCannotBeSentAreLeft(t *testing.T) {
 	}
 }
 
+// A group that is not there any more would leave its records to nobody: all others pass over them.
+func TestLettersOfGroupsThatAreGoneAreLeft(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, source, "repairs")
+	p.write(set(letter(0, 0), kafka.HeaderDLQGroup, "before-the-rename"))
+	if result := p.redrive(deadletter.RedriveOptions{DryRun: true}); result.Sent != 0 || result.Left[deadletter.LeftGroup] != 1 {
+		t.Errorf("%+v", result)
+	}
+	if result := p.redrive(deadletter.RedriveOptions{To: "repairs", DryRun: true}); result.Sent != 1 {
+		t.Errorf("to another topic, and so for everybody: %+v", result)
+	}
+	if result := p.redrive(deadletter.RedriveOptions{Group: group}); result.Sent != 1 {
+		t.Errorf("%+v", result)
+	}
+	if got, _ := p.sent()[0].Header(kafka.HeaderDLQRedriveGroup); got != group {
+		t.Errorf("sent for %q", got)
+	}
+}
+
 func TestAnErrorOfTransformEndsTheRunBeforeTheLetter(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)

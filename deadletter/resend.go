@@ -16,6 +16,8 @@ import (
 // destinations are the topics that a run may send to.
 type destinations struct {
 	to     string           // if it is for all
+	group  string           // if it is for all
+	groups *groups          // that letters may name
 	counts map[string]int32 // partitions
 	limits map[string]int32 // bytes
 }
@@ -84,7 +86,14 @@ func (d destinations) record(letter Letter) (*kgo.Record, Reason) {
 	if !ok {
 		return nil, LeftDestination
 	}
-	r := &kgo.Record{Topic: topic, Key: letter.Key, Value: letter.Value, Headers: redrivenHeaders(letter)}
+	group := d.group
+	if group == "" && topic == letter.Origin.Topic { // another topic has other groups
+		group = letter.Origin.Group
+		if group != "" && !d.groups.may(group) {
+			return nil, LeftGroup
+		}
+	}
+	r := &kgo.Record{Topic: topic, Key: letter.Key, Value: letter.Value, Headers: redrivenHeaders(letter, group)}
 	if p := letter.Origin.Partition; letter.Err == nil && topic == letter.Origin.Topic && p >= 0 && p < count {
 		r.Partition = p
 	} else {
@@ -102,7 +111,7 @@ func partitionOf(letter Letter, count int32) int32 {
 }
 
 // redrivenHeaders are those of the record that failed, and what a redriven record says of itself.
-func redrivenHeaders(letter Letter) []kgo.RecordHeader {
+func redrivenHeaders(letter Letter, group string) []kgo.RecordHeader {
 	headers := slices.Clone(letter.Headers)
 	headers = slices.DeleteFunc(headers, func(h kgo.RecordHeader) bool { return dialectOfHeader(h.Key) != "" })
 	add := func(name, value string) {
@@ -122,8 +131,8 @@ func redrivenHeaders(letter Letter) []kgo.RecordHeader {
 		}
 	}
 	add(kafka.HeaderDLQRedriveCount, strconv.Itoa(letter.Origin.Redrives+1))
-	if letter.Origin.Group != "" {
-		add(kafka.HeaderDLQRedriveGroup, letter.Origin.Group)
+	if group != "" {
+		add(kafka.HeaderDLQRedriveGroup, group)
 	}
 	add(kafka.HeaderDLQLetterPartition, strconv.Itoa(int(letter.Partition)))
 	add(kafka.HeaderDLQLetterOffset, strconv.FormatInt(letter.Offset, 10))

@@ -30,6 +30,7 @@ type run struct {
 	total     int64 // offsets of all partitions
 	told      time.Time
 	unsure    bool // letters may have been sent that no mark names
+	killed    bool // the same, by the run before
 }
 
 // redrive is Redrive after the checks that need no broker.
@@ -67,7 +68,7 @@ func redrive(ctx context.Context, client *kafka.Client, topic string, opts Redri
 }
 
 func lookUpDestinations(ctx context.Context, r *reader, opts RedriveOptions) (destinations, error) {
-	d := destinations{to: opts.To, counts: map[string]int32{}}
+	d := destinations{to: opts.To, group: opts.Group, counts: map[string]int32{}}
 	names, err := opts.allowed(r.topic)
 	if err != nil {
 		return d, err
@@ -82,6 +83,9 @@ func lookUpDestinations(ctx context.Context, r *reader, opts RedriveOptions) (de
 		d.counts[name] = topics[name].partitions()
 	}
 	d.limits = maxMessageBytes(ctx, r.client, names)
+	if d.groups, err = listGroups(ctx, r.client); err != nil {
+		faults = append(faults, err)
+	}
 	return d, errors.Join(faults...)
 }
 
@@ -105,17 +109,16 @@ func newSender(client *kgo.Client, dlq string, limits map[string]int32) (*kgo.Cl
 
 func (r *run) all(ctx context.Context, partitions []surveyed) error {
 	positions := map[int32]int64{}
-	killed := false // one that was killed
 	for _, s := range partitions {
 		r.total += s.end - s.base
 		positions[s.partition] = s.base
-		killed = killed || s.killed
+		r.killed = r.killed || s.killed
 	}
 	if err := r.commit(ctx, positions, stateRunning); err != nil {
 		return err
 	}
 	defer func() {
-		if killed {
+		if r.killed {
 			r.result.Repeated = min(Window, r.result.Sent)
 		}
 	}()
@@ -131,15 +134,20 @@ func (r *run) all(ctx context.Context, partitions []surveyed) error {
 	return r.end(ctx, positions)
 }
 
-// end says in the offsets that the run has ended by itself, and has marked all that it may have sent.
+// end says in the offsets that every letter that was sent is marked, if that is so: a run before this one may have been killed between
+// the two, and this one may not have come to its letters.
 func (r *run) end(ctx context.Context, positions map[int32]int64) error {
 	r.tell(true)
-	if r.unsure || errors.Is(context.Cause(ctx), errLockLost) {
+	if errors.Is(context.Cause(ctx), errLockLost) {
 		return nil
+	}
+	state := stateDone
+	if r.unsure || r.killed && (!r.result.Complete || r.result.Filtered > 0) {
+		state = stateRunning
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
-	return r.commit(ctx, positions, stateDone)
+	return r.commit(ctx, positions, state)
 }
 
 func (r *run) commit(ctx context.Context, positions map[int32]int64, state string) error {
@@ -185,6 +193,9 @@ func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool,
 		r.next = record.Offset + 1
 		return true, nil
 	}
+	if r.opts.Max > 0 && r.result.Sent+int64(len(r.window.letters)) >= r.opts.Max {
+		return false, nil
+	}
 	letter := newLetter(record)
 	out, why, err := r.judge(letter)
 	switch {
@@ -202,8 +213,6 @@ func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool,
 		}
 		r.next = record.Offset + 1
 		return true, nil
-	case r.opts.Max > 0 && r.result.Sent+int64(len(r.window.letters)) >= r.opts.Max:
-		return false, nil
 	}
 	if err := r.awaitTurn(ctx, sending); err != nil {
 		return false, err
@@ -312,5 +321,7 @@ func (r *run) tell(now bool) {
 	for _, n := range r.result.Left {
 		left += n
 	}
-	r.opts.OnProgress(Progress{Total: r.total, Read: r.passed + r.next - r.partition.base, Sent: r.result.Sent, Left: left, Elapsed: time.Since(r.begun)})
+	r.opts.OnProgress(Progress{
+		Total: r.total, Read: r.passed + r.next - r.partition.base, Sent: r.result.Sent, Left: left, Elapsed: time.Since(r.begun),
+	})
 }

@@ -48,8 +48,8 @@ func (w *window) send(ctx context.Context, client *kgo.Client, offset int64, r *
 	})
 }
 
-// settle waits for the acknowledgements and marks what has them. It returns what was acknowledged and marked, and the offset of the first
-// letter that was not, or -1.
+// settle waits for the acknowledgements and marks what has them. It returns what was acknowledged and marked, and the offset of the
+// first letter that was not, or -1.
 func (w *window) settle(ctx context.Context, client *kgo.Client, dlq string) (sent []*sending, failed int64, err error) {
 	w.acks.Wait() // ends with the context that send was given
 	failed = -1
@@ -60,7 +60,8 @@ func (w *window) settle(ctx context.Context, client *kgo.Client, dlq string) (se
 			sent, offsets = append(sent, s), append(offsets, s.offset)
 		case failed < 0:
 			failed = s.offset
-			err = fmt.Errorf("deadletter: send the letter %s-%d offset %d to %s-%d: %w", dlq, w.partition, s.offset, s.record.Topic, s.record.Partition, explain(s.err))
+			err = fmt.Errorf("deadletter: send the letter %s-%d offset %d to %s-%d: %w",
+				dlq, w.partition, s.offset, s.record.Topic, s.record.Partition, explain(s.err))
 		}
 	}
 	w.letters = nil
@@ -70,7 +71,8 @@ func (w *window) settle(ctx context.Context, client *kgo.Client, dlq string) (se
 	slices.Sort(offsets)
 	mark := newMark(dlq, w.partition, offsets)
 	if failure := client.ProduceSync(ctx, mark).FirstErr(); failure != nil {
-		err = errors.Join(err, fmt.Errorf("deadletter: mark letters of %s-%d as sent, which will be sent again: %w", dlq, w.partition, explain(failure)))
+		err = errors.Join(err, fmt.Errorf("deadletter: mark letters of %s-%d as sent, which will be sent again: %w",
+			dlq, w.partition, explain(failure)))
 		return nil, offsets[0], err
 	}
 	return sent, failed, err
@@ -89,9 +91,10 @@ func newPace(rate float64) *pace {
 	return &pace{gap: time.Duration(float64(time.Second) / rate)}
 }
 
-// wait is how long to wait before the next letter; taken says that it is sent then.
+// wait is how long to wait before the next letter.
 func (p *pace) wait(now time.Time) time.Duration { return max(0, p.next.Sub(now)) }
 
+// taken says that a letter is sent now.
 func (p *pace) taken(now time.Time) {
 	if p.gap > 0 {
 		p.next = later(p.next, now.Add(-p.gap)).Add(p.gap) // what was not used before is not made up for

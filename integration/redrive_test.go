@@ -117,7 +117,7 @@ func producer(t *testing.T, seeds []string, opts ...kgo.Opt) *kgo.Client {
 func letterOf(topic string, partition int32, offset int64, key, value string) *kgo.Record {
 	return &kgo.Record{Topic: "dlq-" + topic, Partition: partition, Key: []byte(key), Value: []byte(value), Headers: []kgo.RecordHeader{
 		{Key: kafka.HeaderDLQTopic, Value: []byte(topic)}, {Key: kafka.HeaderDLQPartition, Value: []byte(strconv.Itoa(int(partition)))},
-		{Key: kafka.HeaderDLQOffset, Value: []byte(strconv.FormatInt(offset, 10))}, {Key: kafka.HeaderDLQGroup, Value: []byte("service")},
+		{Key: kafka.HeaderDLQOffset, Value: []byte(strconv.FormatInt(offset, 10))},
 		{Key: kafka.HeaderDLQDeliveryCount, Value: []byte("4")}, {Key: kafka.HeaderDLQClass, Value: []byte("transient")},
 		{Key: kafka.HeaderDLQMessage, Value: []byte("connect to db: timeout")},
 	}}
