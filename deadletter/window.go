@@ -97,7 +97,7 @@ func (p *pace) wait(now time.Time) time.Duration { return max(0, p.next.Sub(now)
 // taken says that a letter is sent now.
 func (p *pace) taken(now time.Time) {
 	if p.gap > 0 {
-		p.next = later(p.next, now.Add(-p.gap)).Add(p.gap) // what was not used before is not made up for
+		p.next = later(p.next, now).Add(p.gap) // what was not used before is not made up for
 	}
 }
 
