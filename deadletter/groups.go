@@ -31,7 +31,11 @@ func listGroups(ctx context.Context, client *kgo.Client) (*groups, error) {
 		g.listed[name] = group.State != "Dead"
 	}
 	g.ask = func(group string) bool {
-		offsets, err := admin.FetchOffsets(ctx, group)
+		var offsets kadm.OffsetResponses
+		err := persist(ctx, func() (err error) {
+			offsets, err = admin.FetchOffsets(ctx, group)
+			return err
+		})
 		return len(offsets) > 0 || errors.Is(err, kerr.GroupAuthorizationFailed)
 	}
 	return g, nil

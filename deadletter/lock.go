@@ -104,23 +104,21 @@ func (l *lock) await(wait time.Duration) error {
 	if wait > 0 {
 		refused = nil
 	}
-	for {
-		select {
-		case <-l.granted:
-			return nil
-		case <-refused:
-			return running(l.reader, l.others())
-		case err := <-failures:
-			if l.ctx.Err() != nil {
-				return context.Cause(l.ctx)
-			}
-			return fmt.Errorf("deadletter: join group %s: %w", GroupOf(l.reader.topic), explain(err))
-		case <-patience.C:
-			if others := l.others(); len(others) > 0 {
-				return running(l.reader, others)
-			}
-			return fmt.Errorf("deadletter: join group %s: no answer in %v", GroupOf(l.reader.topic), cmp.Or(max(wait, 0), joinTimeout))
+	select {
+	case <-l.granted:
+		return nil
+	case <-refused:
+		return running(l.reader, l.others())
+	case err := <-failures:
+		if l.ctx.Err() != nil {
+			return context.Cause(l.ctx)
 		}
+		return fmt.Errorf("deadletter: join group %s: %w", GroupOf(l.reader.topic), explain(err))
+	case <-patience.C:
+		if others := l.others(); len(others) > 0 {
+			return running(l.reader, others)
+		}
+		return fmt.Errorf("deadletter: join group %s: no answer in %v", GroupOf(l.reader.topic), cmp.Or(max(wait, 0), joinTimeout))
 	}
 }
 

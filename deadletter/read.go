@@ -55,9 +55,11 @@ func (r *reader) bounds(ctx context.Context) (starts, ends map[int32]int64, err 
 	admin := kadm.NewClient(r.client)
 	list := func(ask func(context.Context, ...string) (kadm.ListedOffsets, error)) map[int32]int64 {
 		offsets := map[int32]int64{}
-		listed, failure := ask(ctx, r.topic)
-		err = errors.Join(err, failure, listed.Error())
-		listed.Each(func(o kadm.ListedOffset) { offsets[o.Partition] = o.Offset })
+		err = errors.Join(err, persist(ctx, func() error {
+			listed, err := ask(ctx, r.topic)
+			listed.Each(func(o kadm.ListedOffset) { offsets[o.Partition] = o.Offset })
+			return errors.Join(err, listed.Error())
+		}))
 		return offsets
 	}
 	ends = list(admin.ListCommittedOffsets) // first: what is deleted meanwhile moves the start beyond it at worst
@@ -114,6 +116,19 @@ func (r *reader) read(ctx context.Context, partition int32, from, end int64, yie
 		_ = r.lookUp(ctx) // the leader may have moved; the next fetch tells
 	}
 	return true, nil
+}
+
+// persist asks again while the answer is that leaders or coordinators are on the move.
+func persist(ctx context.Context, ask func() error) error {
+	for begun := time.Now(); ; {
+		err := ask()
+		if err == nil || !passes(err) || time.Since(begun) > fetchPatience {
+			return err
+		}
+		if !sleep(ctx, fetchBackoff) {
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // errBehind is a leader that does not have yet what another one had.

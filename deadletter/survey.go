@@ -67,7 +67,11 @@ type settledAt struct {
 // positions are believed only with metadata of ours that names this very topic: one that was made again has other letters at the same
 // offsets, and anybody may set a group's offsets. Without them, the marks say the same, at the cost of reading more.
 func (r *reader) positions(ctx context.Context) (map[int32]settledAt, error) {
-	committed, err := kadm.NewClient(r.client).FetchOffsets(ctx, GroupOf(r.topic))
+	var committed kadm.OffsetResponses
+	err := persist(ctx, func() (err error) {
+		committed, err = kadm.NewClient(r.client).FetchOffsets(ctx, GroupOf(r.topic))
+		return err
+	})
 	// There may be no group yet; and who only looks may do without.
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) && !errors.Is(err, kerr.GroupAuthorizationFailed) {
 		return nil, fmt.Errorf("deadletter: offsets of group %s: %w", GroupOf(r.topic), err)
