@@ -167,7 +167,7 @@ func (r *reader) fetch(ctx context.Context, partition int32, offset int64) (kgo.
 	if !ok || leader < 0 {
 		return none, offset, kerr.LeaderNotAvailable
 	}
-	answer, err := r.client.Broker(int(leader)).RetriableRequest(ctx, request)
+	answer, err := r.client.Broker(int(leader)).Request(ctx, request) // not repeated there: the leader may have moved
 	if err != nil {
 		return none, offset, &fetchError{err}
 	}
