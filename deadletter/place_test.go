@@ -34,7 +34,7 @@ type place struct {
 
 func newPlace(t *testing.T, topics ...string) *place {
 	t.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(3))
 	if err != nil {
 		t.Fatal(err)
 	}

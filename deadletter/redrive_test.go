@@ -237,6 +237,36 @@ func TestOrderAndMax(t *testing.T) {
 	}
 }
 
+// Leaders that move while a run reads and sends cost nothing but time.
+func TestRunsOutliveTheirPartitionsLeaders(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	for i := range int64(30) {
+		p.write(letter(int32(i%3), i))
+	}
+	n := 0
+	move := func(deadletter.Letter, *kgo.Record) error {
+		if n++; n%5 == 1 {
+			for partition := range int32(3) {
+				for _, topic := range []string{source, dlq} {
+					if err := p.cluster.MoveTopicPartition(topic, partition, int32(n/5+int(partition))%3); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		}
+		return nil
+	}
+	if result := p.redrive(deadletter.RedriveOptions{Transform: move}); result.Sent != 30 || !result.Complete {
+		t.Errorf("%+v", result)
+	}
+	values := p.sentValues()
+	slices.Sort(values)
+	if got := len(slices.Compact(values)); got != 30 || len(values) != 30 {
+		t.Errorf("%d sent, %d different", len(values), got)
+	}
+}
+
 // A letter that comes back while the run goes on is not sent in circles.
 func TestARunEndsWhereTheTopicDidAtItsStart(t *testing.T) {
 	t.Parallel()
