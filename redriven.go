@@ -17,7 +17,7 @@ func (c *consumer) foreign(r *kgo.Record) bool {
 		}
 		switch h.Key {
 		case HeaderDLQRedriven, HeaderDLQUnparked:
-			return true
+			return len(r.Value) == 0 // no mark has one
 		case HeaderDLQRedriveGroup:
 			return string(h.Value) != c.cfg.Group
 		}

@@ -1,6 +1,7 @@
 package deadletter
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -15,11 +16,18 @@ import (
 // redrive group's offsets alone, because those are one position for each partition, and expire. Its key is the same text, so that a
 // compacted topic keeps every mark.
 
-// isMark tells whether a record of a dead letter topic is no letter: a redrive's mark, or one of a consumer that parks keys.
+// isMark tells whether a record of a dead letter topic is no letter: a redrive's mark, or one of a consumer that parks keys. A record
+// with a value is none, whatever headers its publisher gave it.
 func isMark(r *kgo.Record) bool {
-	_, redriven := recordheader.Last(r.Headers, kafka.HeaderDLQRedriven)
+	_, redriven := rangesOf(r)
 	_, unparked := recordheader.Last(r.Headers, kafka.HeaderDLQUnparked)
-	return redriven || unparked
+	return redriven || unparked && len(r.Value) == 0
+}
+
+// rangesOf returns what a redrive's mark says.
+func rangesOf(r *kgo.Record) (text string, ok bool) {
+	ranges, ok := recordheader.Last(r.Headers, kafka.HeaderDLQRedriven)
+	return string(ranges), ok && len(r.Value) == 0 && bytes.Equal(ranges, r.Key)
 }
 
 // newMark is the mark of these letters, offsets in ascending order.
@@ -73,11 +81,11 @@ func (s *sentOffsets) add(first, last int64) {
 
 // learn adds what a mark says. Whoever may write to the topic may write marks; what can't be, letters behind the mark, is left out.
 func (s *sentOffsets) learn(mark *kgo.Record) {
-	text, ok := recordheader.Last(mark.Headers, kafka.HeaderDLQRedriven)
+	text, ok := rangesOf(mark)
 	if !ok {
 		return
 	}
-	for span := range strings.SplitSeq(string(text), ",") {
+	for span := range strings.SplitSeq(text, ",") {
 		from, to, isRange := strings.Cut(span, "-")
 		if !isRange {
 			to = from

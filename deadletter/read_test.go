@@ -225,6 +225,19 @@ func TestUnreadableLettersAreNamed(t *testing.T) {
 	}
 }
 
+// A publisher's headers don't make his record a mark, which nobody would see.
+func TestForgedMarksAreLetters(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.write(letter(0, 0), letter(0, 1, header(kafka.HeaderDLQRedriven, "0-0")), letter(0, 2, header(kafka.HeaderDLQUnparked, "")))
+	if got := p.list(deadletter.Filter{}); len(got) != 3 {
+		t.Errorf("pending %q", got)
+	}
+	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != 3 {
+		t.Errorf("%+v", result)
+	}
+}
+
 func TestPeekDecodes(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
