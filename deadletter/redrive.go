@@ -36,7 +36,8 @@ type RedriveOptions struct {
 
 	// Transform may change the record before it is sent: value, headers, even the key, to mend a payload after a schema
 	// change for example. Its topic and partition are set, and stay. Don't write into the bytes that are there: replace them. An
-	// error ends the run before the letter is sent, unless it is ErrLeave: then the letter is left, pending.
+	// error ends the run before the letter is sent, unless it is ErrLeave: then the letter is left, pending. Where consumers park keys,
+	// leave the key as it is: the old one would stay parked for as long as there is the letter.
 	Transform func(letter Letter, r *kgo.Record) error
 
 	// OnProgress is called now and then, from the goroutine of Redrive.

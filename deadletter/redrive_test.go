@@ -267,6 +267,22 @@ func TestRunsOutliveTheirPartitionsLeaders(t *testing.T) {
 	}
 }
 
+// Who waits for a few letters among many sees that the run goes on.
+func TestProgressIsToldWhereNothingIsSent(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	for i := range int64(20) {
+		p.write(letter(0, i))
+	}
+	var told []deadletter.Progress
+	result := p.redrive(deadletter.RedriveOptions{
+		Filter: deadletter.Filter{Key: "another"}, OnProgress: func(p deadletter.Progress) { told = append(told, p) },
+	})
+	if result.Filtered != 20 || len(told) < 2 || told[0].Read != 1 || told[len(told)-1].Read != 20 {
+		t.Errorf("%+v, told %+v", result, told)
+	}
+}
+
 // A letter that comes back while the run goes on is not sent in circles.
 func TestARunEndsWhereTheTopicDidAtItsStart(t *testing.T) {
 	t.Parallel()

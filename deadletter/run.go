@@ -178,6 +178,7 @@ func (r *run) one(ctx context.Context, s surveyed) (finished bool, err error) {
 	finished, err = r.reader.read(ctx, s.partition, s.base, s.end, func(record *kgo.Record) bool {
 		var goOn bool
 		goOn, failure = r.look(ctx, sending, record)
+		r.tell(false)
 		return goOn
 	})
 	failure = errors.Join(failure, r.flush(sending)) // which has nothing to do if it was flush that failed
@@ -221,7 +222,6 @@ func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool,
 	if r.opts.DryRun {
 		r.result.Sent++
 		r.result.Sources[out.Topic]++
-		r.tell(false)
 		return true, nil
 	}
 	r.window.send(sending, r.sender, record.Offset, out)
@@ -301,7 +301,6 @@ func (r *run) flush(ctx context.Context) error {
 	if failed >= 0 {
 		r.keep(failed)
 	}
-	r.tell(false)
 	if err != nil {
 		r.unsure = true
 		return err
