@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+)
+
+// usageError is a mistake in the arguments or in the environment: what to change is in its text.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func mistake(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// parse takes flags before and after the topic, as people write them.
+func parse(flags *flag.FlagSet, args []string) (rest []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return nil, err
+			}
+			return nil, usageError{err}
+		}
+		if flags.NArg() == 0 {
+			return rest, nil
+		}
+		rest, args = append(rest, flags.Arg(0)), flags.Args()[1:]
+	}
+}
+
+// theTopic is the one dead letter topic that is named, or that of the services' own variable.
+func theTopic(rest []string) (string, error) {
+	switch {
+	case len(rest) > 1:
+		return "", mistake("%q is too much: one topic at a time", rest[1])
+	case len(rest) == 1:
+		return rest[0], nil
+	}
+	if topic := os.Getenv("KAFKA_CONSUMER_DLQ_TOPIC"); topic != "" {
+		return topic, nil
+	}
+	return "", mistake("which dead letter topic? Name it, as in: deadletter peek dlq-orders; deadletter ls lists them")
+}
+
+// moment is a flag's time: RFC 3339, a day, or how long ago.
+func moment(now time.Time, text string) (time.Time, error) {
+	if ago, err := time.ParseDuration(text); err == nil {
+		return now.Add(-ago.Abs()), nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, errors.New("want a time such as 2026-11-25T14:00, a day such as 2026-11-25, or how long ago, such as 90m")
+}

@@ -1,0 +1,135 @@
+package main
+
+const help = `deadletter: why letters are in a dead letter topic, and how they come back.
+
+  deadletter ls                which dead letter topics there are, and how full they are
+  deadletter stats   TOPIC     why the letters are there: by class, error, source topic, group, hour
+  deadletter peek    TOPIC     some letters whole: error, origin, headers, key and value
+  deadletter ls      TOPIC     letters, one a line, without keys and values
+  deadletter redrive TOPIC     send letters back to the topics they came from
+  deadletter purge   TOPIC     delete letters, for good
+
+A service that can't handle a record puts it into a dead letter topic, with the reason in its headers.
+Step by step:
+
+  1. deadletter ls                                   find the topic
+  2. deadletter stats dlq-orders                     see what went wrong, and how often
+  3. deadletter peek dlq-orders --error timeout      look at letters of one kind
+  4. Repair the cause. A letter that goes back too early fails again, and comes back. Its class is a hint:
+       transient   the service tried some times in vain, as when a database was away: it likely works now
+       permanent   the service said that it can never work: its code, or the data, has to be mended first
+       parked      nothing is wrong with it: it waits behind an earlier letter of its key; send it along
+  5. deadletter redrive dlq-orders --class transient --dry-run     see what would be sent, and where to
+     deadletter redrive dlq-orders --class transient --max 10      send some, and see that they are handled
+     deadletter redrive dlq-orders --class transient --rate 100    send the rest, 100 a second
+  6. deadletter purge dlq-orders --redriven          delete those that went back; retention would do it, too
+
+What was sent back stays in the topic until it is deleted, but it is no longer pending, and is not sent again.
+Only pending letters are shown and counted, unless --state says otherwise. redrive and purge ask before they
+change anything.
+
+TOPIC may be left out where KAFKA_CONSUMER_DLQ_TOPIC names it, but for ls. Each subcommand has more to say:
+deadletter redrive -h
+
+The cluster is the one of the variables that services have: KAFKA_BROKERS (host:port,host:port) and, where it
+asks for them, KAFKA_TLS_ENABLED, KAFKA_TLS_CA_FILE, KAFKA_TLS_CERT_FILE, KAFKA_TLS_KEY_FILE,
+KAFKA_TLS_SERVER_NAME, KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or
+KAFKA_SASL_PASSWORD_FILE, KAFKA_SASL_TOKEN_FILE, KAFKA_SASL_ALLOW_PLAINTEXT.
+
+With -o json standard output is JSON Lines, a value a line. Questions, progress and errors go to standard error.
+` + exitCodes
+
+const exitCodes = `
+Exit codes: 0 done; 1 failed; 2 a mistake in the arguments or variables; 3 done in part: letters are left, or it
+was interrupted; 4 refused: nobody said yes, or another redrive is running.
+`
+
+const filterHelp = `
+Which letters. All that is given must be so; NAME,... is any of these:
+  --class NAME,...      transient, permanent, parked; letters of Spring and Connect have an exception's name
+  --source TOPIC,...    came from these topics
+  --group NAME,...      these consumer groups could not handle them
+  --key KEY             have exactly this key
+  --error TEXT          have this in the error's text, or in its pattern that stats shows
+  --since TIME          failed then or later: 2026-11-25T14:00 (local), 2026-11-25T14:00:00Z, 2026-11-25,
+                        or 90m for 90 minutes ago
+  --until TIME          failed before
+  --partition N,...     of the dead letter topic
+  --from-offset N       of the dead letter topic, in each of the partitions
+`
+
+const stateHelp = `  --state NAME          pending (default): not sent back yet; redriven: sent back; all
+`
+
+const lsHelp = `usage: deadletter ls [-o FORMAT]
+       deadletter ls TOPIC [flags]
+
+Without TOPIC: the topics that are named like dead letter topics: dlq-*, dlq.*, *-dlq, *.dlq, *-dlt, *.DLT.
+They are not read, for speed: RECORDS is an upper bound, and UNSETTLED what of it lies from the first pending
+letter on. deadletter stats counts exactly.
+
+With TOPIC: its letters, one a line, in the order of the partitions. PARTITION and OFFSET are the letter's own,
+FROM is where the record was first, BACK how often it was sent back before. Keys and values are not shown.
+
+  -n N                  show N letters at most (default 20); 0: all
+  -o FORMAT             table (default) or json
+` + filterHelp + stateHelp + exitCodes
+
+const statsHelp = `usage: deadletter stats TOPIC [flags]
+
+Counts letters by what went wrong. In errors, numbers and ids are replaced by #, so that one cause is one line.
+
+  --by NAME,...         class, error, source, group, hour (UTC); default: all but hour
+  -n N                  show the N most frequent of each (default 10); 0: all
+  -o FORMAT             table (default) or json: a line with the totals, then one for each count
+` + filterHelp + stateHelp + exitCodes
+
+const peekHelp = `usage: deadletter peek TOPIC [flags]
+
+Shows letters whole: what went wrong, where they came from, KEY, VALUE and headers, which may be personal data.
+Characters that a terminal would obey are shown as \x1b or \u202e, bytes that are no text as hex. In JSON, bytes
+that are no text are base64, in keyBase64 and valueBase64. Without a value: a tombstone.
+
+  -n N                  show N letters at most (default 5); 0: all
+  --full                show values in full length; a table cuts them to 2,000 characters
+  -o FORMAT             table (default) or json
+` + filterHelp + stateHelp + exitCodes
+
+const redriveHelp = `usage: deadletter redrive TOPIC [flags]
+
+Sends pending letters back to the topics they came from, in their order, with key, value and headers as they
+were. Consumers of this library whose group did not fail pass over them; other clients get them again.
+
+It counts first and asks. Then it goes on until all letters that were there at the start are done. Ctrl-C ends
+it cleanly, and the same command goes on where it was: what was sent is noted in the dead letter topic, and is
+not sent again. Only after a kill -9 up to 500 letters may be sent twice.
+
+  --dry-run             say what would be sent and where to, and change nothing
+  --max N               send N letters at most: begin with some, and see that they are handled
+  --rate N              send N letters a second at most (default: no limit)
+  --yes                 don't ask
+  --allow TOPIC,...     topics that letters may go to (default: the one that TOPIC is named for: orders, if it
+                        is dlq-orders or orders-dlq)
+  --to TOPIC            send all to this topic, wherever they came from
+  --max-redrives N      leave a letter that has come back N times already (default 3); -1: no limit
+  --wait DURATION       wait so long for the end of another redrive of TOPIC (default: refuse at once)
+  -o FORMAT             table (default) or json: a line for each letter that is left, then the result
+
+To mend values on the way, after a change of schema for example, write a program with deadletter.Redrive of the
+library, and its Transform.
+` + filterHelp + exitCodes
+
+const purgeHelp = `usage: deadletter purge TOPIC --redriven | --before TIME | --all [flags]
+
+Deletes letters for good. A topic is deleted from its beginning on, each partition up to a point: nothing can be
+picked out. It counts first, says how many letters were never sent back, and asks.
+
+  --redriven            up to the first letter that is pending: none that is pending is lost
+  --before TIME         up to the first letter written then or later: 2026-11-25T14:00, 2026-11-25, or 72h for
+                        72 hours ago
+  --all                 all that is there
+  --partition N,...     only in these partitions
+  --dry-run             count, and delete nothing
+  --yes                 don't ask
+  -o FORMAT             table (default) or json
+` + exitCodes

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/skeji/kafka/deadletter"
+)
+
+// purge deletes letters.
+func purge(flags *flag.FlagSet) action {
+	var opts deadletter.PurgeOptions
+	flags.BoolVar(&opts.Redriven, "redriven", false, "")
+	momentFlag(flags, "before", time.Now(), &opts.Before)
+	all := flags.Bool("all", false, "")
+	partitionFlag(flags, &opts.Partitions)
+	dryRun := flags.Bool("dry-run", false, "")
+	yes := flags.Bool("yes", false, "")
+	asJSON := outputFlag(flags)
+	return func(ctx context.Context, s streams, rest []string) error {
+		topic, err := theTopic(rest)
+		if err != nil {
+			return err
+		}
+		switch some := opts.Redriven || !opts.Before.IsZero(); {
+		case *all && some:
+			return mistake("--all is more than --redriven or --before: want one")
+		case !*all && !some:
+			return mistake("up to where? Want --redriven, --before TIME or --all")
+		}
+		client, err := connect(s)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		plan, err := deadletter.PlanPurge(ctx, client, topic, opts)
+		if err != nil {
+			return err
+		}
+		deletes := !*dryRun && plan.Letters > 0
+		if deletes && !*yes {
+			if err := confirm(ctx, s, question(plan)); err != nil {
+				return err
+			}
+		}
+		if deletes {
+			if err := plan.Do(ctx, client); err != nil {
+				return err
+			}
+		}
+		if *asJSON {
+			return printJSON(s.out, purgeJSON{plan, deletes})
+		}
+		printPurge(s, plan, *dryRun)
+		return nil
+	}
+}
+
+func question(plan deadletter.Purge) string {
+	text := fmt.Sprintf("Delete %s letters of %s, written from %s to %s?", grouped(plan.Letters), printable(plan.Topic), local(plan.Oldest), local(plan.Newest))
+	if plan.Pending > 0 {
+		text += fmt.Sprintf(" %s of them were NEVER SENT BACK and will be lost.", grouped(plan.Pending))
+	}
+	return text
+}
+
+// purgeJSON is what was planned, and whether it was done.
+type purgeJSON struct {
+	deadletter.Purge
+	Deleted bool `json:"deleted"`
+}
+
+func printPurge(s streams, plan deadletter.Purge, dryRun bool) {
+	verb := "deleted"
+	if dryRun {
+		verb = "would be deleted"
+	}
+	table := newTable(s.out)
+	table.row(grouped(plan.Letters), verb)
+	if plan.Pending > 0 {
+		table.row(grouped(plan.Pending), "of them were never sent back")
+	}
+	table.Flush()
+}

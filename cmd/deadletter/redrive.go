@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/deadletter"
+)
+
+// redriveOptions is what redrive's flags say.
+type redriveOptions struct {
+	deadletter.RedriveOptions
+	yes    bool
+	asJSON bool
+}
+
+func redriveFlags(flags *flag.FlagSet) *redriveOptions {
+	o := &redriveOptions{}
+	flags.BoolVar(&o.DryRun, "dry-run", false, "")
+	flags.Int64Var(&o.Max, "max", 0, "")
+	flags.Float64Var(&o.Rate, "rate", 0, "")
+	flags.BoolVar(&o.yes, "yes", false, "")
+	listFlag(flags, "allow", &o.Destinations)
+	flags.StringVar(&o.To, "to", "", "")
+	flags.IntVar(&o.MaxRedrives, "max-redrives", 3, "")
+	flags.DurationVar(&o.Wait, "wait", 0, "")
+	return o
+}
+
+// redrive sends letters back.
+func redrive(flags *flag.FlagSet) action {
+	opts := redriveFlags(flags)
+	asJSON := outputFlag(flags)
+	filter := filterFlags(flags)
+	return func(ctx context.Context, s streams, rest []string) error {
+		topic, err := theTopic(rest)
+		if err != nil {
+			return err
+		}
+		switch {
+		case opts.Max < 0, opts.Rate < 0, opts.Wait < 0:
+			return mistake("--max, --rate and --wait can't be negative")
+		case opts.MaxRedrives == 0:
+			return mistake("--max-redrives is 0, which would leave every letter: want 1 or more, or -1 for no limit")
+		}
+		opts.asJSON, opts.Filter = *asJSON, *filter
+		client, err := connect(s)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		if !opts.DryRun && !opts.yes {
+			if goOn, err := ask(ctx, s, client, topic, *opts); !goOn || err != nil {
+				return err
+			}
+		}
+		return send(ctx, s, client, topic, *opts)
+	}
+}
+
+// ask counts what would be sent, and asks whether it is to be.
+func ask(ctx context.Context, s streams, client *kafka.Client, topic string, opts redriveOptions) (goOn bool, err error) {
+	if !s.inTerminal { // counting may take long
+		return false, confirm(ctx, s, "It would send letters of "+topic+" back.")
+	}
+	counting := opts.RedriveOptions
+	counting.DryRun, counting.Rate = true, 0
+	result, err := runWithProgress(ctx, s, client, topic, "counting", counting)
+	if err != nil {
+		return false, err
+	}
+	if result.Sent == 0 {
+		return false, tellResult(s, topic, result, opts, nil)
+	}
+	where := ""
+	for _, name := range slices.Sorted(maps.Keys(result.Sources)) {
+		where += fmt.Sprintf("\n  %s to %s", grouped(result.Sources[name]), printable(name))
+	}
+	fmt.Fprintf(s.err, "%s letters of %s would go back:%s\n", grouped(result.Sent), printable(topic), where)
+	tellLeft(s, result)
+	return true, confirm(ctx, s, "Send them?")
+}
+
+// send sends them, or says what would be sent.
+func send(ctx context.Context, s streams, client *kafka.Client, topic string, opts redriveOptions) error {
+	left := leftTeller{s: s, asJSON: opts.asJSON}
+	opts.OnLeft = left.tell
+	verb := "redrive"
+	if opts.DryRun {
+		verb = "counting"
+	}
+	result, err := runWithProgress(ctx, s, client, topic, verb, opts.RedriveOptions)
+	if errors.Is(err, deadletter.ErrRunning) || errors.Is(err, deadletter.ErrDestination) {
+		return explain(err, topic)
+	}
+	left.end()
+	return errors.Join(left.failed, tellResult(s, topic, result, opts, err))
+}
+
+func runWithProgress(ctx context.Context, s streams, client *kafka.Client, topic, verb string, opts deadletter.RedriveOptions) (deadletter.Result, error) {
+	var bar *progress
+	opts.OnProgress = func(p deadletter.Progress) {
+		if bar == nil {
+			bar = newProgress(s.err, verb, p.Total)
+		}
+		bar.tell(p.Read)
+	}
+	defer s.err.end()
+	result, err := deadletter.Redrive(ctx, client, topic, opts)
+	return result, explain(err, topic)
+}
+
+// explain adds what to do.
+func explain(err error, topic string) error {
+	switch {
+	case errors.Is(err, deadletter.ErrRunning):
+		return fmt.Errorf("%w: wait for its end with --wait 10m, or end it", err)
+	case errors.Is(err, deadletter.ErrDestination):
+		return fmt.Errorf("%w: the name %s does not say where letters may go: --allow TOPIC,... does, and deadletter stats --by source shows where they are from", err, topic)
+	}
+	return err
+}
+
+// leftTeller names letters that are not sent: all in JSON, the first ones to a person.
+type leftTeller struct {
+	s      streams
+	asJSON bool
+	told   map[deadletter.Reason]int
+	failed error
+}
+
+const leftTold = 10 // of each reason, so that they don't bury the result
+
+func (t *leftTeller) tell(l deadletter.Letter, why deadletter.Reason) {
+	if t.asJSON {
+		line := newLetterJSON(l)
+		line.Left = string(why)
+		t.failed = errors.Join(t.failed, printJSON(t.s.out, line))
+		return
+	}
+	if t.told == nil {
+		t.told = map[deadletter.Reason]int{}
+	}
+	if t.told[why]++; t.told[why] <= leftTold {
+		fmt.Fprintf(t.s.err, "left, %s: %s, from %s\n", why, printable(place(l)), origin(l))
+	}
+}
+
+func (t *leftTeller) end() {
+	for _, why := range slices.Sorted(maps.Keys(t.told)) {
+		if more := t.told[why] - leftTold; more > 0 {
+			fmt.Fprintf(t.s.err, "left, %s: and %s more; -o json names all\n", why, grouped(int64(more)))
+		}
+	}
+}
+
+// resultJSON is the last line of a redrive.
+type resultJSON struct {
+	Topic    string                      `json:"topic"`
+	DryRun   bool                        `json:"dryRun"`
+	Sent     int64                       `json:"sent"`
+	SentTo   map[string]int64            `json:"sentTo,omitempty"`
+	Left     map[deadletter.Reason]int64 `json:"leftByReason,omitempty"`
+	Filtered int64                       `json:"filtered"` // pending, not meant
+	Repeated int64                       `json:"repeated"` // may have been sent twice, at most
+	Complete bool                        `json:"complete"`
+	Seconds  float64                     `json:"seconds"`
+	Error    string                      `json:"error,omitempty"`
+}
+
+// tellResult says what was done, and returns what makes the exit code.
+func tellResult(s streams, topic string, r deadletter.Result, opts redriveOptions, err error) error {
+	interrupted := errors.Is(err, context.Canceled)
+	if opts.asJSON {
+		line := resultJSON{
+			Topic: topic, DryRun: opts.DryRun, Sent: r.Sent, SentTo: r.Sources, Left: r.Left, Filtered: r.Filtered, Repeated: r.Repeated,
+			Complete: r.Complete, Seconds: r.Elapsed.Seconds(),
+		}
+		if err != nil {
+			line.Error = err.Error()
+		}
+		if err := printJSON(s.out, line); err != nil {
+			return err
+		}
+	} else {
+		printResult(s, r, opts.DryRun)
+	}
+	switch {
+	case interrupted:
+		fmt.Fprintln(s.err, "interrupted: the same command goes on where this one was; what was sent is not sent again")
+		return errPartly
+	case err != nil:
+		if r.Sent > 0 && !opts.DryRun {
+			err = fmt.Errorf("%w: the same command goes on where this one was; what was sent is not sent again", err)
+		}
+		return err
+	case len(r.Left) > 0:
+		tellLeft(s, r)
+		return errPartly
+	}
+	return nil
+}
+
+func printResult(s streams, r deadletter.Result, dryRun bool) {
+	sent := "sent"
+	if dryRun {
+		sent = "would be sent"
+	}
+	table := newTable(s.out)
+	table.row(grouped(r.Sent), sent)
+	for _, name := range slices.Sorted(maps.Keys(r.Sources)) {
+		table.row(grouped(r.Sources[name]), "  to "+printable(name))
+	}
+	for _, why := range slices.Sorted(maps.Keys(r.Left)) {
+		table.row(grouped(r.Left[why]), "left: "+string(why))
+	}
+	if r.Filtered > 0 {
+		table.row(grouped(r.Filtered), "pending, and not asked for")
+	}
+	if r.Repeated > 0 {
+		table.row(grouped(r.Repeated), "at most sent twice, since the run before was killed")
+	}
+	table.Flush()
+	if !dryRun && r.Sent > 0 {
+		fmt.Fprintf(s.err, "in %v\n", r.Elapsed.Round(time.Millisecond))
+	}
+}
+
+// advice is what to do about a letter that is left.
+var advice = map[deadletter.Reason]string{
+	deadletter.LeftHopLimit:    "they came back --max-redrives times: what stops them is not repaired, see deadletter peek; a higher --max-redrives sends them all the same",
+	deadletter.LeftDestination: "their topic is not allowed or not there: --allow TOPIC,... allows topics, --to TOPIC sends all to one",
+	deadletter.LeftUnreadable:  "nothing says where they came from: --to TOPIC sends them to one topic",
+	deadletter.LeftTooLarge:    "their topic refuses them: raise its max.message.bytes",
+}
+
+func tellLeft(s streams, r deadletter.Result) {
+	for _, why := range slices.Sorted(maps.Keys(r.Left)) {
+		fmt.Fprintf(s.err, "%s are left, %s: %s\n", grouped(r.Left[why]), why, advice[why])
+	}
+}
