@@ -54,6 +54,14 @@ func (p *progress) line(done int64, elapsed time.Duration) string {
 	return fmt.Sprintf("%s [%s] %3.0f%%  %s of %s  %s/s  ETA %s", p.verb, bar, 100*share, grouped(done), grouped(p.total), grouped(int64(rate)), eta)
 }
 
+// letters is a number of them.
+func letters(n int64) string {
+	if n == 1 {
+		return "1 letter"
+	}
+	return grouped(n) + " letters"
+}
+
 // grouped is a number as people read it: 1,234,567.
 func grouped(n int64) string {
 	text := fmt.Sprint(n)

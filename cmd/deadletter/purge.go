@@ -59,7 +59,7 @@ func purge(flags *flag.FlagSet) action {
 }
 
 func question(plan deadletter.Purge) string {
-	text := fmt.Sprintf("Delete %s letters of %s, written from %s to %s?", grouped(plan.Letters), printable(plan.Topic), local(plan.Oldest), local(plan.Newest))
+	text := fmt.Sprintf("Delete %s of %s, written from %s to %s?", letters(plan.Letters), printable(plan.Topic), local(plan.Oldest), local(plan.Newest))
 	if plan.Pending > 0 {
 		text += fmt.Sprintf(" %s of them were NEVER SENT BACK and will be lost.", grouped(plan.Pending))
 	}

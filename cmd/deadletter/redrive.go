@@ -56,7 +56,7 @@ func redrive(flags *flag.FlagSet) action {
 		}
 		defer client.Close()
 		if !opts.DryRun && !opts.yes {
-			if goOn, err := ask(ctx, s, client, topic, *opts); !goOn || err != nil {
+			if agreed, err := ask(ctx, s, client, topic, *opts); !agreed || err != nil {
 				return err
 			}
 		}
@@ -65,7 +65,7 @@ func redrive(flags *flag.FlagSet) action {
 }
 
 // ask counts what would be sent, and asks whether it is to be.
-func ask(ctx context.Context, s streams, client *kafka.Client, topic string, opts redriveOptions) (goOn bool, err error) {
+func ask(ctx context.Context, s streams, client *kafka.Client, topic string, opts redriveOptions) (agreed bool, err error) {
 	if !s.inTerminal { // counting may take long
 		return false, confirm(ctx, s, "It would send letters of "+topic+" back.")
 	}
@@ -76,13 +76,13 @@ func ask(ctx context.Context, s streams, client *kafka.Client, topic string, opt
 		return false, err
 	}
 	if result.Sent == 0 {
-		return false, tellResult(s, topic, result, opts, nil)
+		return false, tellResult(ctx, s, topic, result, opts, nil)
 	}
 	where := ""
 	for _, name := range slices.Sorted(maps.Keys(result.Sources)) {
 		where += fmt.Sprintf("\n  %s to %s", grouped(result.Sources[name]), printable(name))
 	}
-	fmt.Fprintf(s.err, "%s letters of %s would go back:%s\n", grouped(result.Sent), printable(topic), where)
+	fmt.Fprintf(s.err, "%s of %s would go back:%s\n", letters(result.Sent), printable(topic), where)
 	tellLeft(s, result)
 	return true, confirm(ctx, s, "Send them?")
 }
@@ -100,7 +100,7 @@ func send(ctx context.Context, s streams, client *kafka.Client, topic string, op
 		return explain(err, topic)
 	}
 	left.end()
-	return errors.Join(left.failed, tellResult(s, topic, result, opts, err))
+	return errors.Join(left.failed, tellResult(ctx, s, topic, result, opts, err))
 }
 
 func runWithProgress(ctx context.Context, s streams, client *kafka.Client, topic, verb string, opts deadletter.RedriveOptions) (deadletter.Result, error) {
@@ -174,9 +174,10 @@ type resultJSON struct {
 	Error    string                      `json:"error,omitempty"`
 }
 
+const goOn = "the same command goes on where this one was: what was sent is not sent again"
+
 // tellResult says what was done, and returns what makes the exit code.
-func tellResult(s streams, topic string, r deadletter.Result, opts redriveOptions, err error) error {
-	interrupted := errors.Is(err, context.Canceled)
+func tellResult(ctx context.Context, s streams, topic string, r deadletter.Result, opts redriveOptions, err error) error {
 	if opts.asJSON {
 		line := resultJSON{
 			Topic: topic, DryRun: opts.DryRun, Sent: r.Sent, SentTo: r.Sources, Left: r.Left, Filtered: r.Filtered, Repeated: r.Repeated,
@@ -192,13 +193,12 @@ func tellResult(s streams, topic string, r deadletter.Result, opts redriveOption
 		printResult(s, r, opts.DryRun)
 	}
 	switch {
-	case interrupted:
-		fmt.Fprintln(s.err, "interrupted: the same command goes on where this one was; what was sent is not sent again")
+	case err != nil && ctx.Err() != nil:
+		fmt.Fprintf(s.err, "interrupted, %s; %s\n", printable(err.Error()), goOn)
 		return errPartly
+	case err != nil && r.Sent > 0:
+		return fmt.Errorf("%w; %s", err, goOn)
 	case err != nil:
-		if r.Sent > 0 && !opts.DryRun {
-			err = fmt.Errorf("%w: the same command goes on where this one was; what was sent is not sent again", err)
-		}
 		return err
 	case len(r.Left) > 0:
 		tellLeft(s, r)

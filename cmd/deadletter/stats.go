@@ -64,7 +64,7 @@ var countsBy = map[string]func(deadletter.Stats) []deadletter.Count{
 }
 
 func printStats(s streams, topic string, counted deadletter.Stats, by []string, limit int) error {
-	fmt.Fprintf(s.out, "%s: %s letters, failed from %s to %s\n", printable(topic), grouped(counted.Letters), local(counted.Oldest), local(counted.Newest))
+	fmt.Fprintf(s.out, "%s: %s, failed from %s to %s\n", printable(topic), letters(counted.Letters), local(counted.Oldest), local(counted.Newest))
 	for _, note := range []struct {
 		count int64
 		text  string

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/kafkatest"
+)
+
+type order struct{ ID int }
+
+// shop is a service whose orders fail in three ways, until it is repaired.
+type shop struct {
+	broker   *kafkatest.Broker
+	repaired atomic.Bool
+	handled  atomic.Int32
+}
+
+// startShop has it fail: of orders 1 to 6, the even ones for want of a database, 1 and 3 for good; 5 is handled. One more is no order.
+func startShop(t *testing.T) *shop {
+	t.Helper()
+	broker := kafkatest.Start(t, "orders")
+	broker.Env(t)
+	s := &shop{broker: broker}
+	consumer, err := kafka.NewConsumer(broker.ConsumerConfig("orders", "billing"), s.handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kafkatest.Run(t, consumer)
+	for id := 1; id <= 6; id++ {
+		msg := kafka.NewMessage[order]().WithKey(fmt.Sprint("customer-", id)).WithValue(order{id}).WithEventType("order.created").Build()
+		kafkatest.Publish(t, broker, "orders", msg)
+	}
+	kafkatest.Publish(t, broker, "orders", kafka.NewMessage[[]byte]().WithKey("\x1b[2J").WithValue([]byte("\x00not JSON\xff")).Build())
+	kafkatest.AwaitDone(t, broker, "orders", "billing")
+	return s
+}
+
+func (s *shop) handle(_ context.Context, msg kafka.Message[order]) error {
+	id := msg.Value.ID
+	switch {
+	case s.repaired.Load() || id == 5:
+		s.handled.Add(1)
+		return nil
+	case id%2 == 0:
+		return kafka.NewTransientError(fmt.Sprintf("save order %d", id), errors.New("\x1b[31mdatabase timed out"))
+	}
+	return kafka.NewPermanentError(fmt.Sprintf("order %d has no customer", id), nil)
+}
+
+// lines decodes JSON Lines.
+func lines(t *testing.T, text string) (all []map[string]any) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		var value map[string]any
+		if err := json.Unmarshal([]byte(line), &value); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		all = append(all, value)
+	}
+	return all
+}
+
+func TestLettersAreFoundUnderstoodAndSentBack(t *testing.T) {
+	s := startShop(t)
+	want := func(got outcome, code int, stdout, stderr []string) {
+		t.Helper()
+		if got.code != code {
+			t.Errorf("exit %d, want %d", got.code, code)
+		}
+		for _, text := range stdout {
+			if !strings.Contains(got.stdout, text) {
+				t.Errorf("standard output lacks %q", text)
+			}
+		}
+		for _, text := range stderr {
+			if !strings.Contains(got.stderr, text) {
+				t.Errorf("standard error lacks %q", text)
+			}
+		}
+		if strings.ContainsAny(got.stdout+got.stderr, "\x1b\x00\xff") {
+			t.Error("a terminal would obey this")
+		}
+		if t.Failed() {
+			t.Fatalf("standard output:\n%sstandard error:\n%s", got.stdout, got.stderr)
+		}
+	}
+
+	want(call(t, "ls"), exitDone, []string{"TOPIC", "dlq-orders"}, nil)
+	want(call(t, "ls", "dlq-orders"), exitDone, []string{"orders-", `save order 2: \x1b[31mdatabase timed out`, "order 3 has no customer", "billing"}, nil)
+	want(call(t, "stats", "dlq-orders"), exitDone, []string{"6 letters", "transient", "permanent", `save order #: \x1b[#mdatabase timed out`, "50%"}, nil)
+	want(call(t, "peek", "dlq-orders", "--class", "transient", "-n", "1"), exitDone,
+		[]string{`value     {"ID":`, "key       customer-", "event-type: order.created", "tried 4 times"}, []string{"the first 1; there are more"})
+	want(call(t, "peek", "--key", "\x1b[2J", "dlq-orders"), exitDone, []string{`key       \x1b[2J`, "value     hex 00 6e 6f 74"}, nil)
+
+	all := lines(t, call(t, "ls", "dlq-orders", "-o", "json").stdout)
+	if len(all) != 6 || all[0]["value"] != nil || all[0]["key"] != nil {
+		t.Errorf("ls: %v, want 6 letters without keys and values", all)
+	}
+	for _, letter := range lines(t, call(t, "peek", "dlq-orders", "--class", "permanent", "--error", "customer", "-o", "json").stdout) {
+		if key, _ := letter["key"].(string); letter["class"] != "permanent" || !strings.HasPrefix(key, "customer-") {
+			t.Errorf("peek: %v", letter)
+		}
+	}
+	if counts := lines(t, call(t, "stats", "dlq-orders", "--by", "class", "-o", "json").stdout); len(counts) != 3 || counts[0]["letters"] != 6.0 || counts[1]["letters"] != 3.0 {
+		t.Errorf("stats: %v", counts)
+	}
+
+	s.repaired.Store(true)
+	want(call(t, "redrive", "dlq-orders", "--dry-run"), exitDone, []string{"6  would be sent", "6    to orders"}, nil)
+	want(call(t, "redrive", "dlq-orders"), exitRefused, nil, []string{"--yes"})
+	want(callAtTerminal(t, "n\n", "redrive", "dlq-orders"), exitRefused, nil, []string{"6 letters of dlq-orders would go back", "Send them? [y/N]"})
+	want(callAtTerminal(t, "y\n", "redrive", "dlq-orders", "--class", "transient", "--max", "1"), exitDone, []string{"1  sent"}, []string{"1 letter of dlq-orders would go back"})
+	want(call(t, "redrive", "dlq-orders", "--class", "transient", "--yes"), exitDone, []string{"2  sent", "3  pending, and not asked for"}, nil)
+	kafkatest.AwaitDone(t, s.broker, "orders", "billing")
+	if n := s.handled.Load(); n != 4 {
+		t.Errorf("%d orders are handled, want 5 and those that came back", n)
+	}
+	want(call(t, "purge", "dlq-orders", "--redriven"), exitRefused, nil, []string{"--yes"})
+	want(call(t, "redrive", "dlq-orders", "--yes", "-o", "json"), exitDone, []string{`"sent":3,"sentTo":{"orders":3}`}, nil)
+	kafkatest.AwaitDone(t, s.broker, "orders", "billing")
+	// What is no JSON has come back again: nothing repairs it.
+	want(call(t, "stats", "dlq-orders"), exitDone, []string{"1 letter,", "had been sent back before"}, nil)
+	want(call(t, "redrive", "dlq-orders", "--yes", "--max-redrives", "1"), exitPartly, []string{"left: hop limit"}, []string{"left, hop limit: dlq-orders-"})
+	left := lines(t, call(t, "redrive", "dlq-orders", "--yes", "--max-redrives", "1", "-o", "json").stdout)
+	if len(left) != 2 || left[0]["left"] != "hop limit" || left[1]["sent"] != 0.0 {
+		t.Errorf("redrive: %v", left)
+	}
+
+	want(call(t, "purge", "dlq-orders", "--all", "--dry-run"), exitDone, []string{"7  would be deleted", "1  of them were never sent back"}, nil)
+	want(callAtTerminal(t, "y\n", "purge", "dlq-orders", "--all"), exitDone, []string{"7  deleted"}, []string{"NEVER SENT BACK"})
+	want(call(t, "ls", "dlq-orders"), exitDone, nil, []string{"no such letters are pending"})
+	want(call(t, "ls", "dlq-payments"), exitFailed, nil, []string{"dlq-payments"})
+}
