@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -137,4 +138,90 @@ func TestLettersAreFoundUnderstoodAndSentBack(t *testing.T) {
 	want(callAtTerminal(t, "y\n", "purge", "dlq-orders", "--all"), exitDone, []string{"7  deleted"}, []string{"NEVER SENT BACK"})
 	want(call(t, "ls", "dlq-orders"), exitDone, nil, []string{"no such letters are pending"})
 	want(call(t, "ls", "dlq-payments"), exitFailed, nil, []string{"dlq-payments"})
+}
+
+// Two at once would send letters twice: the second one is refused. Ctrl-C ends the first one cleanly, and the next goes on.
+func TestOneRedriveAtATimeAndCtrlCIsClean(t *testing.T) {
+	const count = 20
+	broker := kafkatest.Start(t, "orders")
+	broker.Env(t)
+	consumer, err := kafka.NewConsumer(broker.ConsumerConfig("orders", "billing"), func(context.Context, kafka.Message[order]) error {
+		return kafka.NewPermanentError("no", nil)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := kafkatest.Run(t, consumer)
+	for id := range count {
+		kafkatest.Publish(t, broker, "orders", kafka.NewMessage[order]().WithKey("one").WithValue(order{id}).Build())
+	}
+	kafkatest.AwaitDone(t, broker, "orders", "billing")
+	stop() // what is sent back stays in the topic
+
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	first := make(chan outcome, 1)
+	go func() { // ends with interrupt
+		var stdout, stderr bytes.Buffer
+		s := streams{in: strings.NewReader(""), out: &stdout, err: &console{w: &stderr}}
+		code := run(ctx, []string{"redrive", "dlq-orders", "--yes", "--rate", "2", "-o", "json"}, s)
+		first <- outcome{code, stdout.String(), stderr.String()}
+	}()
+	kafkatest.AwaitPublished[order](t, broker, "orders", count+1) // one has come back
+	if second := call(t, "redrive", "dlq-orders", "--yes"); second.code != exitRefused || !strings.Contains(second.stderr, "another redrive is running") {
+		t.Errorf("a second redrive: exit %d\n%s%s", second.code, second.stdout, second.stderr)
+	}
+	interrupt()
+	got := <-first
+	result := lines(t, got.stdout)
+	if got.code != exitPartly || len(result) != 1 || !strings.Contains(got.stderr, "the same command goes on where this one was") {
+		t.Fatalf("interrupted: exit %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
+	sent, _ := result[0]["sent"].(float64)
+	if sent < 1 || sent >= count {
+		t.Errorf("interrupted amid the letters, and %v are sent", sent)
+	}
+	rest := lines(t, call(t, "redrive", "dlq-orders", "--yes", "-o", "json").stdout)
+	if rest[0]["sent"] != count-sent || rest[0]["repeated"] != 0.0 {
+		t.Errorf("after %v came %v", sent, rest)
+	}
+	all := kafkatest.Published[order](t, broker, "orders")
+	for i, msg := range all[count:] {
+		if msg.Value.ID != i {
+			t.Fatalf("%d came back in place of %d", msg.Value.ID, i)
+		}
+	}
+	if len(all) != 2*count {
+		t.Errorf("%d records, want each of %d twice", len(all), count)
+	}
+}
+
+// Where letters may go is not what their headers say: whoever writes to the topic writes those.
+func TestLettersGoNowhereUnasked(t *testing.T) {
+	broker := kafkatest.Start(t, "orders", "dlq-shared")
+	broker.Env(t)
+	letter := func(source string) kafka.Message[[]byte] {
+		return kafka.NewMessage[[]byte]().WithValue([]byte("{}")).WithHeader(kafka.HeaderDLQTopic, source).
+			WithHeader(kafka.HeaderDLQPartition, "0").WithHeader(kafka.HeaderDLQOffset, "7").Build()
+	}
+	kafkatest.Publish(t, broker, "dlq-shared", letter("orders"), letter("salaries"), kafka.NewMessage[[]byte]().Build())
+	for _, step := range []struct {
+		args   string
+		code   int
+		stderr string
+	}{
+		{"--yes", exitFailed, "unless --allow TOPIC,... says where they may go"}, // dlq-shared is named for no topic
+		{"--yes --allow orders", exitPartly, "--allow TOPIC,... allows topics"},
+		{"--yes --allow orders", exitPartly, "left, destination: dlq-shared-"},
+		{"--yes --allow orders", exitPartly, "left, unreadable: dlq-shared-"},
+		{"--yes --to orders", exitDone, ""},
+		{"--yes --to payments", exitFailed, "payments"},
+	} {
+		if got := call(t, append([]string{"redrive", "dlq-shared"}, strings.Fields(step.args)...)...); got.code != step.code || !strings.Contains(got.stderr, step.stderr) {
+			t.Errorf("%s: exit %d, want %d and %q\n%s%s", step.args, got.code, step.code, step.stderr, got.stdout, got.stderr)
+		}
+	}
+	if all := kafkatest.Published[[]byte](t, broker, "orders"); len(all) != 3 {
+		t.Errorf("%d letters are in orders, want 1 that may go there and 2 that were sent there", len(all))
+	}
 }

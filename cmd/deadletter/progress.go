@@ -17,25 +17,25 @@ const (
 type progress struct {
 	console *console
 	verb    string
-	total   int64 // at most, since a topic's offsets have gaps
-	started time.Time
+	total   int64     // at most, since a topic's offsets have gaps
+	first   int64     // how much was done when begun was
+	begun   time.Time // after the waiting for brokers and others, which is not to count
 	told    time.Time
 }
 
-func newProgress(console *console, verb string, total int64) *progress {
-	now := time.Now()
-	return &progress{console: console, verb: verb, total: total, started: now, told: now}
-}
-
 // tell shows the progress, unless it has just done so.
-func (p *progress) tell(done int64) {
+func (p *progress) tell(done, total int64) {
+	now := time.Now()
+	if p.begun.IsZero() {
+		p.begun, p.told, p.first = now, now, done
+	}
 	every := lineEvery
 	if p.console.terminal {
 		every = redrawEvery
 	}
-	if now := time.Now(); now.Sub(p.told) >= every {
-		p.told = now
-		p.console.show(p.line(done, now.Sub(p.started)))
+	if now.Sub(p.told) >= every {
+		p.told, p.total = now, total
+		p.console.show(p.line(done, now.Sub(p.begun)))
 	}
 }
 
@@ -46,8 +46,8 @@ func (p *progress) line(done int64, elapsed time.Duration) string {
 	}
 	filled := int(share * barWidth)
 	bar := strings.Repeat("#", filled) + strings.Repeat("-", barWidth-filled)
-	rate, eta := float64(done)/max(elapsed.Seconds(), 0.001), "?"
-	if done > 0 {
+	rate, eta := float64(done-p.first)/max(elapsed.Seconds(), 0.001), "?"
+	if rate > 0 {
 		left := float64(max(0, p.total-done)) / rate
 		eta = (time.Duration(left) * time.Second).String()
 	}

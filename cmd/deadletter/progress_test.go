@@ -9,16 +9,16 @@ import (
 )
 
 func TestProgressTellsShareRateAndETA(t *testing.T) {
-	p := &progress{verb: "redrive", total: 100_000}
 	for _, test := range []struct {
-		done    int64
-		elapsed time.Duration
-		want    string
+		first, done int64
+		elapsed     time.Duration
+		want        string
 	}{
-		{0, 0, "redrive [--------------------]   0%  0 of 100,000  0/s  ETA ?"},
-		{45_000, 22_500 * time.Millisecond, "redrive [#########-----------]  45%  45,000 of 100,000  2,000/s  ETA 27s"},
-		{100_000, time.Minute, "redrive [####################] 100%  100,000 of 100,000  1,666/s  ETA 0s"},
+		{0, 0, 0, "redrive [--------------------]   0%  0 of 100,000  0/s  ETA ?"},
+		{0, 45_000, 22_500 * time.Millisecond, "redrive [#########-----------]  45%  45,000 of 100,000  2,000/s  ETA 27s"},
+		{60_000, 100_000, time.Minute, "redrive [####################] 100%  100,000 of 100,000  666/s  ETA 0s"},
 	} {
+		p := &progress{verb: "redrive", total: 100_000, first: test.first}
 		if got := p.line(test.done, test.elapsed); got != test.want {
 			t.Errorf("%q, want %q", got, test.want)
 		} else if len(got) > 79 {
@@ -35,10 +35,11 @@ func TestProgressIsToldSeldom(t *testing.T) {
 	}{{true, 150}, {false, 3}} {
 		synctest.Test(t, func(t *testing.T) {
 			var screen bytes.Buffer
-			p := newProgress(&console{w: &screen, terminal: test.terminal}, "redrive", 3000)
+			p := &progress{console: &console{w: &screen, terminal: test.terminal}, verb: "redrive"}
+			p.tell(0, 3000)
 			for i := range int64(3000) {
 				time.Sleep(10 * time.Millisecond)
-				p.tell(i + 1)
+				p.tell(i+1, 3000)
 			}
 			if got := strings.Count(screen.String(), "ETA"); got != test.want {
 				t.Errorf("terminal %v: told %d times in 30 s, want %d", test.terminal, got, test.want)

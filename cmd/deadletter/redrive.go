@@ -97,32 +97,35 @@ func send(ctx context.Context, s streams, client *kafka.Client, topic string, op
 	}
 	result, err := runWithProgress(ctx, s, client, topic, verb, opts.RedriveOptions)
 	if errors.Is(err, deadletter.ErrRunning) || errors.Is(err, deadletter.ErrDestination) {
-		return explain(err, topic)
+		return err // nothing was begun, so that there is no result
 	}
 	left.end()
 	return errors.Join(left.failed, tellResult(ctx, s, topic, result, opts, err))
 }
 
 func runWithProgress(ctx context.Context, s streams, client *kafka.Client, topic, verb string, opts deadletter.RedriveOptions) (deadletter.Result, error) {
-	var bar *progress
+	bar := progress{console: s.err, verb: verb}
 	opts.OnProgress = func(p deadletter.Progress) {
-		if bar == nil {
-			bar = newProgress(s.err, verb, p.Total)
+		if opts.Max > 0 && opts.Max < p.Total {
+			bar.tell(p.Sent, opts.Max)
+		} else {
+			bar.tell(p.Read, p.Total)
 		}
-		bar.tell(p.Read)
 	}
 	defer s.err.end()
 	result, err := deadletter.Redrive(ctx, client, topic, opts)
-	return result, explain(err, topic)
+	return result, explain(err, topic, opts)
 }
 
 // explain adds what to do.
-func explain(err error, topic string) error {
+func explain(err error, topic string, opts deadletter.RedriveOptions) error {
+	named := len(opts.Destinations) > 0 || opts.To != ""
 	switch {
 	case errors.Is(err, deadletter.ErrRunning):
 		return fmt.Errorf("%w: wait for its end with --wait 10m, or end it", err)
-	case errors.Is(err, deadletter.ErrDestination):
-		return fmt.Errorf("%w: the name %s does not say where letters may go: --allow TOPIC,... does, and deadletter stats --by source shows where they are from", err, topic)
+	case errors.Is(err, deadletter.ErrDestination), errors.Is(err, kafka.ErrTopicMissing) && !named:
+		return fmt.Errorf("%w: letters go where the name %s says, unless --allow TOPIC,... says where they may go; "+
+			"deadletter stats %s --by source tells where they are from", err, topic, topic)
 	}
 	return err
 }
@@ -189,7 +192,7 @@ func tellResult(ctx context.Context, s streams, topic string, r deadletter.Resul
 		if err := printJSON(s.out, line); err != nil {
 			return err
 		}
-	} else {
+	} else if err == nil || r.Sent > 0 {
 		printResult(s, r, opts.DryRun)
 	}
 	switch {
