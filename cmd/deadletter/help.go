@@ -65,8 +65,8 @@ const lsHelp = `usage: deadletter ls [-o FORMAT]
        deadletter ls TOPIC [flags]
 
 Without TOPIC: the topics that are named like dead letter topics: dlq-*, dlq.*, *-dlq, *.dlq, *-dlt, *.DLT.
-They are not read, for speed: RECORDS is an upper bound, and UNSETTLED what of it lies from the first pending
-letter on. deadletter stats counts exactly.
+They are not read, for speed: RECORDS has what was sent back, too, and PENDING may have it, where it lies behind
+the first letter that is pending. deadletter stats counts exactly.
 
 With TOPIC: its letters, one a line, in the order of the partitions. PARTITION and OFFSET are the letter's own,
 FROM is where the record was first, BACK how often it was sent back before. Keys and values are not shown.

@@ -36,8 +36,8 @@ func ls(flags *flag.FlagSet) action {
 type topicJSON struct {
 	Topic      string `json:"topic"`
 	Partitions int    `json:"partitions"`
-	Records    int64  `json:"records"`   // an upper bound
-	Unsettled  int64  `json:"unsettled"` // of them, from the first pending letter on
+	Records    int64  `json:"recordsAtMost"`
+	Pending    int64  `json:"pendingAtMost"` // from the first pending letter on
 	Newest     string `json:"newest,omitempty"`
 	Running    bool   `json:"running"` // a redrive is
 	Error      string `json:"error,omitempty"`
@@ -51,7 +51,7 @@ func listTopics(ctx context.Context, s streams, client *kafka.Client, asJSON boo
 	var failed error
 	table := newTable(s.out)
 	if !asJSON && len(topics) > 0 {
-		table.row("TOPIC", "PARTITIONS", "RECORDS", "UNSETTLED", "NEWEST", "REDRIVE")
+		table.row("TOPIC", "PARTITIONS", "RECORDS", "PENDING", "NEWEST", "REDRIVE")
 	}
 	for _, topic := range topics {
 		if topic.Err != nil {
@@ -59,7 +59,7 @@ func listTopics(ctx context.Context, s streams, client *kafka.Client, asJSON boo
 		}
 		if asJSON {
 			line := topicJSON{
-				Topic: topic.Name, Partitions: topic.Partitions, Records: topic.Records, Unsettled: topic.Unsettled,
+				Topic: topic.Name, Partitions: topic.Partitions, Records: topic.Records, Pending: topic.Unsettled,
 				Newest: optional(topic.Newest), Running: topic.Running,
 			}
 			if topic.Err != nil {
@@ -74,12 +74,19 @@ func listTopics(ctx context.Context, s streams, client *kafka.Client, asJSON boo
 		if topic.Running {
 			running = "running"
 		}
-		table.row(printable(topic.Name), topic.Partitions, grouped(topic.Records), grouped(topic.Unsettled), local(topic.Newest), running)
+		table.row(printable(topic.Name), topic.Partitions, atMost(topic.Records), atMost(topic.Unsettled), local(topic.Newest), running)
 	}
 	if len(topics) == 0 {
 		fmt.Fprintln(s.err, "no topic is named like a dead letter topic (dlq-*, dlq.*, *-dlq, *.dlq, *-dlt, *.DLT): name yours, as in: deadletter stats TOPIC")
 	}
 	return errors.Join(table.Flush(), failed)
+}
+
+func atMost(n int64) string {
+	if n == 0 {
+		return "0"
+	}
+	return "up to " + grouped(n)
 }
 
 // tableRows is after how many rows a table is printed, and the next one begins: a topic may have more letters than fit into memory.

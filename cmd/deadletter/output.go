@@ -39,6 +39,11 @@ func (t table) row(cells ...any) {
 	fmt.Fprintln(t)
 }
 
+// count prints a number and what it is of, below one another.
+func (s streams) count(n int64, of string) {
+	fmt.Fprintf(s.out, "%9s  %s\n", grouped(n), of)
+}
+
 // A terminal's lines are not to wrap; whoever reads from a pipe or a file gets all.
 func (s streams) fit(text string, limit int) string {
 	text = printable(text)

@@ -77,10 +77,8 @@ func printPurge(s streams, plan deadletter.Purge, dryRun bool) {
 	if dryRun {
 		verb = "would be deleted"
 	}
-	table := newTable(s.out)
-	table.row(grouped(plan.Letters), verb)
+	s.count(plan.Letters, verb)
 	if plan.Pending > 0 {
-		table.row(grouped(plan.Pending), "of them were never sent back")
+		s.count(plan.Pending, "of them were never sent back")
 	}
-	table.Flush()
 }

@@ -211,25 +211,25 @@ func tellResult(ctx context.Context, s streams, topic string, r deadletter.Resul
 }
 
 func printResult(s streams, r deadletter.Result, dryRun bool) {
-	sent := "sent"
+	verb := "sent"
 	if dryRun {
-		sent = "would be sent"
+		verb = "would be sent"
 	}
-	table := newTable(s.out)
-	table.row(grouped(r.Sent), sent)
+	s.count(r.Sent, verb)
 	for _, name := range slices.Sorted(maps.Keys(r.Sources)) {
-		table.row(grouped(r.Sources[name]), "  to "+printable(name))
+		s.count(r.Sources[name], "  to "+printable(name))
 	}
 	for _, why := range slices.Sorted(maps.Keys(r.Left)) {
-		table.row(grouped(r.Left[why]), "left: "+string(why))
-	}
-	if r.Filtered > 0 {
-		table.row(grouped(r.Filtered), "pending, and not asked for")
+		s.count(r.Left[why], "left: "+string(why))
 	}
 	if r.Repeated > 0 {
-		table.row(grouped(r.Repeated), "at most sent twice, since the run before was killed")
+		s.count(r.Repeated, "at most sent twice, since the run before was killed")
 	}
-	table.Flush()
+	if r.Complete && r.Filtered > 0 {
+		s.count(r.Filtered, "pending, and not asked for")
+	} else if !r.Complete {
+		fmt.Fprintln(s.err, "not all letters were looked at: deadletter stats counts what is pending")
+	}
 	if !dryRun && r.Sent > 0 {
 		fmt.Fprintf(s.err, "in %v\n", r.Elapsed.Round(time.Millisecond))
 	}
