@@ -14,7 +14,10 @@ require (
 	github.com/twmb/franz-go/pkg/kmsg v1.15.0
 )
 
-require go.opentelemetry.io/otel/log v1.47.0 // indirect
+require (
+	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c // indirect
+	go.opentelemetry.io/otel/log v1.47.0 // indirect
+)
 
 require (
 	dario.cat/mergo v1.0.2 // indirect
