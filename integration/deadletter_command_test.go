@@ -72,7 +72,7 @@ func (c *commandCall) ends(t *testing.T, code int) (last map[string]any) {
 	return last
 }
 
-// brokenShop holds what a service of orders did, order by order and key by key.
+// brokenShop is a service of orders that fails until it is repaired.
 type brokenShop struct {
 	mu       sync.Mutex
 	repaired bool

@@ -78,11 +78,10 @@ func ask(ctx context.Context, s streams, client *kafka.Client, topic string, opt
 	if result.Sent == 0 {
 		return false, tellResult(ctx, s, topic, result, opts, nil)
 	}
-	where := ""
+	fmt.Fprintf(s.err, "%s of %s would go back:\n", letters(result.Sent), printable(topic))
 	for _, name := range slices.Sorted(maps.Keys(result.Sources)) {
-		where += fmt.Sprintf("\n  %s to %s", grouped(result.Sources[name]), printable(name))
+		fmt.Fprintf(s.err, "  %s to %s\n", grouped(result.Sources[name]), printable(name))
 	}
-	fmt.Fprintf(s.err, "%s of %s would go back:%s\n", letters(result.Sent), printable(topic), where)
 	tellLeft(s, result)
 	return true, confirm(ctx, s, "Send them?")
 }

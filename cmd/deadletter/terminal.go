@@ -26,11 +26,10 @@ func printableJSON(text string) string {
 		if r == '\n' { // between two lines: within a string encoding/json has escaped it
 			return "\n"
 		}
-		escaped := ""
-		for _, unit := range utf16.AppendRune(nil, r) {
-			escaped += fmt.Sprintf(`\u%04x`, unit)
+		if high, low := utf16.EncodeRune(r); high != utf8.RuneError { // beyond four digits
+			return fmt.Sprintf(`\u%04x\u%04x`, high, low)
 		}
-		return escaped
+		return fmt.Sprintf(`\u%04x`, r)
 	})
 }
 
