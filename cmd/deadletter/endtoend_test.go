@@ -127,6 +127,7 @@ func TestLettersAreFoundUnderstoodAndSentBack(t *testing.T) {
 	want(call(t, "purge", "dlq-orders", "--redriven"), exitRefused, nil, []string{"--yes"})
 	want(call(t, "redrive", "dlq-orders", "--yes", "-o", "json"), exitDone, []string{`"sent":3,"sentTo":{"orders":3}`}, nil)
 	kafkatest.AwaitDone(t, s.broker, "orders", "billing")
+	want(call(t, "stats", "dlq-orders", "--state", "redriven"), exitDone, []string{"6 letters"}, nil)
 	// What is no JSON has come back again: nothing repairs it.
 	want(call(t, "stats", "dlq-orders"), exitDone, []string{"1 letter,", "had been sent back before"}, nil)
 	want(call(t, "redrive", "dlq-orders", "--yes", "--max-redrives", "1"), exitPartly, []string{"left: hop limit"}, []string{"left, hop limit: dlq-orders-"})
@@ -199,7 +200,7 @@ func TestOneRedriveAtATimeAndCtrlCIsClean(t *testing.T) {
 
 // Where letters may go is not what their headers say: whoever writes to the topic writes those.
 func TestLettersGoNowhereUnasked(t *testing.T) {
-	broker := kafkatest.Start(t, "orders", "dlq-shared")
+	broker := kafkatest.Start(t, "orders", "dlq-shared", "misfits")
 	broker.Env(t)
 	letter := func(source string) kafka.Message[[]byte] {
 		return kafka.NewMessage[[]byte]().WithValue([]byte("{}")).WithHeader(kafka.HeaderDLQTopic, source).
@@ -222,7 +223,23 @@ func TestLettersGoNowhereUnasked(t *testing.T) {
 			t.Errorf("%s: exit %d, want %d and %q\n%s%s", step.args, got.code, step.code, step.stderr, got.stdout, got.stderr)
 		}
 	}
+	if got := call(t, "redrive", "misfits", "--yes"); got.code != exitUsage || !strings.Contains(got.stderr, "--allow TOPIC") {
+		t.Errorf("a topic whose name says nothing: exit %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
 	if all := kafkatest.Published[[]byte](t, broker, "orders"); len(all) != 3 {
 		t.Errorf("%d letters are in orders, want 1 that may go there and 2 that were sent there", len(all))
+	}
+}
+
+func TestLongValuesAreCutUnlessFullIsAskedFor(t *testing.T) {
+	broker := kafkatest.Start(t, "dlq-orders")
+	broker.Env(t)
+	long := strings.Repeat("long ", 1000)
+	kafkatest.Publish(t, broker, "dlq-orders", kafka.NewMessage[[]byte]().WithValue([]byte(long)).Build())
+	if got := call(t, "peek", "dlq-orders"); strings.Contains(got.stdout, long) || !strings.Contains(got.stdout, "5,000 bytes; --full shows all") {
+		t.Errorf("exit %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
+	if got := call(t, "peek", "dlq-orders", "--full"); !strings.Contains(got.stdout, long) {
+		t.Errorf("--full: exit %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
 }
