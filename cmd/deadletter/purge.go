@@ -54,6 +54,9 @@ func purge(flags *flag.FlagSet) action {
 			return printJSON(s.out, purgeJSON{plan, deletes})
 		}
 		printPurge(s, plan, *dryRun)
+		if plan.Letters == 0 && opts.Redriven {
+			fmt.Fprintln(s.err, "no partition begins with letters that were sent back: nothing behind a pending letter can be deleted alone")
+		}
 		return nil
 	}
 }

@@ -58,10 +58,14 @@ func shorten(text string, limit int) string {
 	return string(runes[:limit-1]) + "…"
 }
 
-// isTerminal says whether somebody sits there. The null device passes for one, which costs nothing: it answers no question.
+// isTerminal says whether somebody sits there. The null device looks like one.
 func isTerminal(file *os.File) bool {
 	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
 }
 
 // streams are the three that a process has, and which of them are a person's.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -38,6 +40,22 @@ func TestJSONIsTheSameInHarmlessLetters(t *testing.T) {
 	var out map[string]string
 	if err := json.Unmarshal([]byte(harmless), &out); err != nil || out["v"] != in["v"] {
 		t.Errorf("%q became %q, %v", in, out, err)
+	}
+}
+
+func TestFilesAreNoTerminals(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if isTerminal(null) || isTerminal(file) {
+		t.Errorf("a terminal: the null device %v, a file %v", isTerminal(null), isTerminal(file))
 	}
 }
 
