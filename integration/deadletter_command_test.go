@@ -138,13 +138,13 @@ func TestTheDeadLetterCommandBringsLettersBack(t *testing.T) {
 	service.mu.Lock()
 	service.repaired = true
 	service.mu.Unlock()
-	interrupted := command.start(t, "redrive", dlq, "--yes", "--rate", "200", "-o", "json")
+	interrupted := command.start(t, "redrive", dlq, "--yes", "--rate", "100", "-o", "json")
 	kafkatest.AwaitPublished[[]byte](t, broker, topic, orders+100)
 	command.start(t, "redrive", dlq, "--yes").ends(t, 4) // not two at once
 	_ = interrupted.Process.Signal(syscall.SIGINT)
 	first := interrupted.ends(t, 3)
 
-	killed := command.start(t, "redrive", dlq, "--yes", "--rate", "200", "-o", "json")
+	killed := command.start(t, "redrive", dlq, "--yes", "--rate", "100", "-o", "json")
 	kafkatest.AwaitPublished[[]byte](t, broker, topic, orders+int(first["sent"].(float64))+150)
 	_ = killed.Process.Kill()
 	_ = killed.Wait()

@@ -168,7 +168,7 @@ func TestOneRedriveAtATimeAndCtrlCIsClean(t *testing.T) {
 	go func() { // ends with interrupt
 		var stdout, stderr bytes.Buffer
 		s := streams{in: strings.NewReader(""), out: &stdout, err: &console{w: &stderr}}
-		code := run(ctx, []string{"redrive", "dlq-orders", "--yes", "--rate", "2", "-o", "json"}, s)
+		code := run(ctx, []string{"redrive", "dlq-orders", "--yes", "--rate", "0.5", "-o", "json"}, s)
 		first <- outcome{code, stdout.String(), stderr.String()}
 	}()
 	kafkatest.AwaitPublished[order](t, broker, "orders", count+1) // one has come back
