@@ -225,11 +225,19 @@ func TestLettersGoNowhereUnasked(t *testing.T) {
 			t.Errorf("%s: exit %d, want %d and %q\n%s%s", step.args, got.code, step.code, step.stderr, got.stdout, got.stderr)
 		}
 	}
+	orphan := kafka.NewMessage[[]byte]().WithHeader(kafka.HeaderDLQTopic, "orders").WithHeader(kafka.HeaderDLQGroup, "shipping").Build()
+	kafkatest.Publish(t, broker, "dlq-orders", orphan)
+	if got := call(t, "redrive", "dlq-orders", "--yes"); got.code != exitPartly || !strings.Contains(got.stderr, "--for GROUP") {
+		t.Errorf("a letter for a group that is gone: exit %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
+	if got := call(t, "redrive", "dlq-orders", "--yes", "--for", "billing"); got.code != exitDone {
+		t.Errorf("--for: exit %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
 	if got := call(t, "redrive", "misfits", "--yes"); got.code != exitUsage || !strings.Contains(got.stderr, "--allow TOPIC") {
 		t.Errorf("a topic whose name says nothing: exit %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
-	if all := kafkatest.Published[[]byte](t, broker, "orders"); len(all) != 3 {
-		t.Errorf("%d letters are in orders, want 1 that may go there and 2 that were sent there", len(all))
+	if all := kafkatest.Published[[]byte](t, broker, "orders"); len(all) != 4 {
+		t.Errorf("%d letters are in orders, want 1 that may go there, 2 that were sent there and 1 for another group", len(all))
 	}
 }
 

@@ -98,7 +98,7 @@ that are no text are base64, in keyBase64 and valueBase64. Without a value: a to
 const redriveHelp = `usage: deadletter redrive TOPIC [flags]
 
 Sends pending letters back to the topics they came from, in their order, with key, value and headers as they
-were. Consumers of this library whose group did not fail pass over them; other clients get them again.
+were. Of the consumers of this library only those of the group that failed get them; other clients all do.
 
 It counts first and asks. Then it goes on until all letters that were there at the start are done. Ctrl-C ends
 it cleanly, and the same command goes on where it was: what was sent is noted in the dead letter topic, and is
@@ -111,6 +111,8 @@ not sent again. Only after a kill -9 up to 500 letters may be sent twice.
   --allow TOPIC,...     topics that letters may go to (default: the one that TOPIC is named for: orders, if it
                         is dlq-orders or orders-dlq)
   --to TOPIC            send all to this topic, wherever they came from
+  --for GROUP           who gets them; consumers of this library with another group pass over them (default: the
+                        group that could not handle them; with --to another topic, everybody)
   --max-redrives N      leave a letter that has come back N times already (default 3); -1: no limit
   --wait DURATION       wait so long for the end of another redrive of TOPIC (default: refuse at once)
   -o FORMAT             table (default) or json: a line for each letter that is left, then the result

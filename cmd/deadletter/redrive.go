@@ -28,6 +28,7 @@ func redriveFlags(flags *flag.FlagSet) *redriveOptions {
 	flags.BoolVar(&o.yes, "yes", false, "")
 	listFlag(flags, "allow", &o.Destinations)
 	flags.StringVar(&o.To, "to", "", "")
+	flags.StringVar(&o.Group, "for", "", "")
 	flags.IntVar(&o.MaxRedrives, "max-redrives", 3, "")
 	flags.DurationVar(&o.Wait, "wait", 0, "")
 	return o
@@ -239,6 +240,7 @@ var advice = map[deadletter.Reason]string{
 	deadletter.LeftHopLimit:    "they came back --max-redrives times: what stops them is not repaired, see deadletter peek; a higher --max-redrives sends them all the same",
 	deadletter.LeftDestination: "their topic is not allowed or not there: --allow TOPIC,... allows topics, --to TOPIC sends all to one",
 	deadletter.LeftUnreadable:  "nothing says where they came from: --to TOPIC sends them to one topic",
+	deadletter.LeftGroup:       "their group has no members and no offsets any more, and others pass over them: start its consumers first, or name who gets them with --for GROUP",
 	deadletter.LeftTooLarge:    "their topic refuses them: raise its max.message.bytes",
 }
 
