@@ -124,7 +124,7 @@ library, and its Transform.
 const purgeHelp = `usage: deadletter purge TOPIC --redriven | --before TIME | --all [flags]
 
 Deletes letters for good. A topic is deleted from its beginning on, each partition up to a point: nothing can be
-picked out. It counts first, says how many letters were never sent back, and asks.
+picked out. It counts first, says how many of the letters are pending, and asks.
 
   --redriven            up to the first letter that is pending: none that is pending is lost
   --before TIME         up to the first letter written then or later: 2026-11-25T14:00, 2026-11-25, or 72h for

@@ -64,7 +64,7 @@ func purge(flags *flag.FlagSet) action {
 func question(plan deadletter.Purge) string {
 	text := fmt.Sprintf("Delete %s of %s, written from %s to %s?", letters(plan.Letters), printable(plan.Topic), local(plan.Oldest), local(plan.Newest))
 	if plan.Pending > 0 {
-		text += fmt.Sprintf(" %s of them were NEVER SENT BACK and will be lost.", grouped(plan.Pending))
+		text += fmt.Sprintf(" %s of them are PENDING and will be lost.", grouped(plan.Pending))
 	}
 	return text
 }
@@ -82,6 +82,6 @@ func printPurge(s streams, plan deadletter.Purge, dryRun bool) {
 	}
 	s.count(plan.Letters, verb)
 	if plan.Pending > 0 {
-		s.count(plan.Pending, "of them were never sent back")
+		s.count(plan.Pending, "of them pending, not sent back")
 	}
 }
