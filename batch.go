@@ -188,7 +188,7 @@ func (p *partition) settleBatch(b *batch) {
 	b.group = p.passEarlier(b.group)
 	for len(b.group) > 0 {
 		if !b.tried {
-			if b.begun && p.halting() {
+			if b.begun && p.halting() || !p.mayTry(b.group...) {
 				p.leave(b)
 				return
 			}
@@ -249,6 +249,7 @@ func (p *partition) tryTogether(b *batch) {
 func (p *partition) judgeFirst(b *batch) bool {
 	t := b.group[0]
 	t.exited = false // there is another goroutine by now
+	p.judgeProbe(t)
 	notHandled := errors.Is(t.verdict.err, ErrNotHandled) && p.ctx.Err() == nil
 	b.advanced = b.advanced || !notHandled
 	switch {
@@ -338,7 +339,9 @@ func (p *partition) leave(b *batch) {
 func (p *partition) end(t *task, s Settlement) {
 	p.finish(t, s.Outcome != OutcomeLeft)
 	p.putDown(t)
-	p.c.hooks.settled(t.ctx, t.record, s)
+	if t.ctx != nil { // or it was not even begun
+		p.c.hooks.settled(t.ctx, t.record, s)
+	}
 }
 
 // putDown takes a task out of those in hand.

@@ -36,6 +36,12 @@ const (
 	defaultAuthFailureTimeout = 30 * time.Second
 	defaultStallTimeout       = time.Minute // longer than a service waits for another
 
+	defaultFloodShare   = 0.5              // records alone rarely fail by halves
+	defaultFloodLetters = 20               // few enough to be looked at one by one
+	maxFloodLetters     = 10_000           // each is remembered
+	defaultFloodWindow  = 10 * time.Minute // a database that times out lets a partition fail three records a minute
+	defaultFloodPause   = 30 * time.Second // what restarts is often back by then
+
 	defaultRequestTimeout = 30 * time.Second // Kafka's own for requests to brokers
 )
 
@@ -211,12 +217,44 @@ type ConsumerConfig struct {
 	// AuthFailureTimeout is how long the brokers may refuse the credentials of a running consumer before Start returns
 	// ErrAuthentication or ErrAuthorization. Default 30s.
 	AuthFailureTimeout time.Duration
+	// FloodGuard is what to do when so many records go to the dead letter topic that not they are to blame, but a dead database or
+	// a bad deploy.
+	FloodGuard FloodGuardConfig
 	// StallTimeout is how long one attempt of a handler may run before it is named in the log, in Health and to hooks. It goes
 	// on running: middleware.TimeoutConsumerMiddleware ends its context. When it has run for five times as long, and for at
 	// least two DrainTimeouts and 21 s, Health is not live. Set it above the slowest handler. Default 1m.
 	StallTimeout time.Duration
 	// DisableMiddleware bypasses everything added with Use.
 	DisableMiddleware bool
+}
+
+// Values of FloodGuardConfig.Mode.
+const (
+	FloodGuardOff   = "off"   // nothing is counted
+	FloodGuardWarn  = "warn"  // it is logged, and told to Health and hooks
+	FloodGuardPause = "pause" // and the consumer pauses
+)
+
+// FloodGuardConfig says when dead letters are a flood, and what then. Each consumer counts its own. Letters of every class count: a
+// database that is away makes transient failures, a bad deploy panics and values that can't be decoded.
+//
+// Paused, a consumer begins no attempt. What is in hand is finished, but what fails for good meanwhile is no letter: it waits, and
+// is tried again after the pause. Fetching goes on until the queues are full; it stays a member of its group, and hands partitions
+// over and ends as ever. Health says that it is not ready. After Pause it tries five records at a time: if most go well, all go on, if
+// not, it pauses again, for twice as long each time, up to 10 minutes. Of those that are tried so, the ones that fail for good are
+// dead letters, five at most each time: otherwise a record that always fails might be the only one ever to be tried.
+type FloodGuardConfig struct {
+	// Mode is FloodGuardOff, FloodGuardWarn or FloodGuardPause. Default warn.
+	Mode string
+	// Share is what part of the records that were settled lately must have been given up. Default 0.5. At most 1.
+	Share float64
+	// Letters is how many were given up at least: the latest so many letters are compared with what was settled since the first of
+	// them. Default 20, at most 10,000.
+	Letters int
+	// Window is how long ago the first of these may be. Default 10m.
+	Window time.Duration
+	// Pause is how long the first pause lasts. Default 30s.
+	Pause time.Duration
 }
 
 // RequesterConfig configures a [Requester].

@@ -77,6 +77,7 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 			RetryBackoff: -1, RetryBackoffMax: -2, AutoOffsetReset: "newest", DrainTimeout: time.Hour,
 			MaxQueuedRecords: -1, MaxQueuedBytes: -1, CommitInterval: -1, SessionTimeout: -1, RebalanceTimeout: -1,
 			GroupProtocol: "share", AuthFailureTimeout: -1,
+			FloodGuard: FloodGuardConfig{Mode: "stop", Share: math.NaN(), Letters: -1, Window: -1, Pause: -1},
 		}
 		want := append(clientFaults,
 			"kafka: consumer config: ", `Topic is "bad topic"`, `DLQTopic is "bad/dlq"`, "Group is empty", "MaxRetries is -1",
@@ -84,6 +85,8 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 			"earliest, latest, none", "DrainTimeout is 1h0m0s", "MaxQueuedRecords is negative", "MaxQueuedBytes is negative",
 			"CommitInterval is negative", "SessionTimeout is negative", "RebalanceTimeout is negative",
 			`GroupProtocol is "share"`, "classic, consumer", "AuthFailureTimeout is negative",
+			`FloodGuard: Mode is "stop"`, "off, warn, pause", "FloodGuard: Share is NaN", "FloodGuard: Letters is -1",
+			"FloodGuard: Window is -1ns", "FloodGuard: Pause is -1ns",
 		)
 		wantFault(t, cfg.Validate(), want...)
 		_, err := NewConsumer(cfg, ignore)

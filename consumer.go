@@ -96,6 +96,7 @@ type consumer struct {
 	assignedOnce   atomic.Bool
 	refusedOffsets time.Time   // since when committed offsets are refused; the group's session alone touches it
 	quiet          *flood.Gate // repeated log lines
+	guard          *floodGuard // nil: none
 
 	mu         sync.Mutex
 	middleware []ConsumerMiddleware
@@ -112,6 +113,7 @@ type consumer struct {
 	leave      *time.Timer        // gives the group's coordinator up; set while closing
 	lastCommit error              // of the handover at the end
 	partitions map[int32]*partition
+	settled    int64                     // records, in partitions that have left
 	stragglers map[int32]<-chan struct{} // done of the last worker that outlasted its drain, closed or not
 	unfinished []string                  // partitions in which start leaves a record unfinished, as topic-partition
 }
@@ -135,6 +137,7 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 		cfg: cfg, log: client.log, client: client, handle: handle,
 		// Half of the memory is for the running: the rest is what partitions that stand still may hold, see relieve.
 		queued: newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes).halved(),
+		guard:  newFloodGuard(cfg.FloodGuard, cfg.DLQTopic),
 		made:   time.Now(), ended: make(chan struct{}), floods: flood.New(), quiet: flood.Quiet(),
 		partitions: map[int32]*partition{}, stragglers: map[int32]<-chan struct{}{},
 	}, nil
@@ -238,6 +241,7 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	watchers.Go(func() { c.markRegularly(watching) })
 	watchers.Go(func() { c.watchStalls(watching) })
 	watchers.Go(func() { c.watchLag(watching, client) })
+	watchers.Go(func() { c.watchFlood(watching) })
 	defer watchers.Wait()
 	defer stopWatching()
 	c.poll(pollCtx, client, access)

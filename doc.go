@@ -102,6 +102,8 @@
 //   - limits.go: headers and batches that are larger than anybody means
 //   - errors.go: the error classes, and the errors that the package returns
 //   - retry.go: how long to wait between attempts
+//   - floodguard.go: when dead letters are so many that not the records are to blame
+//   - heldback.go: what waits while that is so
 //   - deadletter.go: the dead letter, its headers and its topic
 //   - redriven.go: records that were sent back for another group
 //   - doc.go: this page

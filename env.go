@@ -45,6 +45,12 @@ type environment struct {
 	ConsumerMaxHeaderBytes            int   `env:"KAFKA_CONSUMER_MAX_HEADER_BYTES" envDefault:"1048588"`
 	ConsumerMaxDecompressedBatchBytes int64 `env:"KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES" envDefault:"67108864"`
 
+	ConsumerFloodGuard   string        `env:"KAFKA_CONSUMER_FLOOD_GUARD" envDefault:"warn"`
+	ConsumerFloodShare   float64       `env:"KAFKA_CONSUMER_FLOOD_SHARE" envDefault:"0.5"`
+	ConsumerFloodLetters int           `env:"KAFKA_CONSUMER_FLOOD_LETTERS" envDefault:"20"`
+	ConsumerFloodWindow  time.Duration `env:"KAFKA_CONSUMER_FLOOD_WINDOW" envDefault:"10m"`
+	ConsumerFloodPause   time.Duration `env:"KAFKA_CONSUMER_FLOOD_PAUSE" envDefault:"30s"`
+
 	RequesterReplyPartition *int32        `env:"KAFKA_REQUESTER_REPLY_PARTITION"`
 	RequesterRequestTimeout time.Duration `env:"KAFKA_REQUESTER_REQUEST_TIMEOUT" envDefault:"30s"`
 }
@@ -81,6 +87,10 @@ func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 	cfg.AutoOffsetReset = e.ConsumerAutoOffsetReset
 	cfg.MaxHeaders, cfg.MaxHeaderBytes = e.ConsumerMaxHeaders, e.ConsumerMaxHeaderBytes
 	cfg.MaxDecompressedBatchBytes = e.ConsumerMaxDecompressedBatchBytes
+	cfg.FloodGuard = FloodGuardConfig{
+		Mode: e.ConsumerFloodGuard, Share: e.ConsumerFloodShare, Letters: e.ConsumerFloodLetters, Window: e.ConsumerFloodWindow,
+		Pause: e.ConsumerFloodPause,
+	}
 	cfg.DisableMiddleware = !e.EnableMiddleware
 	return cfg, errors.Join(err, cfg.Validate())
 }
@@ -131,6 +141,8 @@ func explainParse(err error) []error {
 			switch {
 			case bad.Type.Kind() == reflect.Bool:
 				want = "true or false"
+			case bad.Type.Kind() == reflect.Float64:
+				want = "a number, such as 0.5"
 			case bad.Type == reflect.TypeFor[time.Duration]():
 				want = "a duration, such as 30s"
 			}

@@ -107,6 +107,11 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 			{"KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES", "1048576", func(c ConsumerConfig) any { return c.MaxDecompressedBatchBytes }, int64(64 << 20), int64(1 << 20)},
 			{"KAFKA_CONSUMER_MAX_BATCH_SIZE", "50", func(c ConsumerConfig) any { return c.MaxBatchSize }, 500, 50},
 			{"KAFKA_CONSUMER_MAX_BATCH_WAIT", "200ms", func(c ConsumerConfig) any { return c.MaxBatchWait }, time.Duration(0), 200 * time.Millisecond},
+			{"KAFKA_CONSUMER_FLOOD_GUARD", "pause", func(c ConsumerConfig) any { return c.FloodGuard.Mode }, "warn", "pause"},
+			{"KAFKA_CONSUMER_FLOOD_SHARE", "0.25", func(c ConsumerConfig) any { return c.FloodGuard.Share }, 0.5, 0.25},
+			{"KAFKA_CONSUMER_FLOOD_LETTERS", "100", func(c ConsumerConfig) any { return c.FloodGuard.Letters }, 20, 100},
+			{"KAFKA_CONSUMER_FLOOD_WINDOW", "1m", func(c ConsumerConfig) any { return c.FloodGuard.Window }, 10 * time.Minute, time.Minute},
+			{"KAFKA_CONSUMER_FLOOD_PAUSE", "2m", func(c ConsumerConfig) any { return c.FloodGuard.Pause }, 30 * time.Second, 2 * time.Minute},
 			{"KAFKA_ENABLE_MIDDLEWARE", "false", func(c ConsumerConfig) any { return c.DisableMiddleware }, false, true},
 		} {
 			tested[test.name] = true
@@ -253,6 +258,7 @@ func TestBadValuesAreAllReportedByName(t *testing.T) {
 		"KAFKA_ENABLE_MIDDLEWARE":    "2",
 		"KAFKA_CONSUMER_MAX_RETRIES": "three",
 		"KAFKA_CONSUMER_CONCURRENCY": "1.5",
+		"KAFKA_CONSUMER_FLOOD_SHARE": "half",
 
 		"KAFKA_REQUESTER_REPLY_PARTITION": "first",
 		"KAFKA_REQUESTER_REQUEST_TIMEOUT": "30",
@@ -279,6 +285,8 @@ func TestSenselessValuesAreReportedByName(t *testing.T) {
 	for name, value := range map[string]string{
 		"KAFKA_CONSUMER_MAX_RETRIES": "-1", "KAFKA_CONSUMER_CONCURRENCY": "-2", "KAFKA_CONSUMER_MAX_HEADERS": "-1",
 		"KAFKA_CONSUMER_MAX_HEADER_BYTES": "-1", "KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES": "2147483648", "KAFKA_CONSUMER_AUTO_OFFSET_RESET": "newest",
+		"KAFKA_CONSUMER_FLOOD_GUARD": "stop", "KAFKA_CONSUMER_FLOOD_SHARE": "1.1", "KAFKA_CONSUMER_FLOOD_LETTERS": "10001",
+		"KAFKA_CONSUMER_FLOOD_WINDOW": "-1s", "KAFKA_CONSUMER_FLOOD_PAUSE": "-1s",
 		"KAFKA_SASL_MECHANISM": "KERBEROS", "KAFKA_TLS_CERT_FILE": "c.pem", "KAFKA_TLS_KEY_FILE": "k.pem",
 		"KAFKA_SASL_USERNAME": "svc", "KAFKA_SASL_PASSWORD": "pw", "KAFKA_SASL_TOKEN_FILE": "token",
 	} {

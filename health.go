@@ -30,9 +30,11 @@ type Health struct {
 	// returned an error. It is "" while a restart would not help: brokers that are away, a rebalance, handlers that fail, a
 	// dead letter topic that refuses.
 	NotLive string `json:"not_live,omitempty"`
-	// NotReady says why the consumer does no work: it has not joined its group, or is ending. A member without partitions is
-	// ready: others have them all.
+	// NotReady says why the consumer does no work: it has not joined its group, or is ending, or the flood guard has paused it
+	// (ConsumerConfig.FloodGuard). A member without partitions is ready: others have them all.
 	NotReady string `json:"not_ready,omitempty"`
+	// Flood is what the flood guard makes of the latest dead letters; see ConsumerConfig.FloodGuard.
+	Flood FloodState `json:"flood,omitempty"`
 	// Problems are what holds the work up, ready or not: a dead letter topic that refuses, brokers that do, stalled handlers.
 	Problems   []string          `json:"problems,omitempty"`
 	Partitions []PartitionHealth `json:"partitions"` // those assigned, by number
@@ -41,7 +43,7 @@ type Health struct {
 // Live tells whether the process may go on; see NotLive.
 func (h Health) Live() bool { return h.NotLive == "" }
 
-// Ready tells whether the consumer is a member of its group; see NotReady.
+// Ready tells whether the consumer is a member of its group that works; see NotReady.
 func (h Health) Ready() bool { return h.NotReady == "" }
 
 // Activity is what is done with a record in hand, or in a partition that has none.
@@ -54,6 +56,8 @@ const (
 	ActivityDeadLetter Activity = "dead_letter" // storing a dead letter, or waiting to try that again
 	// ActivityBlocked is a worker that waits for a handler which ran in this partition before and ignores its context.
 	ActivityBlocked Activity = "blocked"
+	// ActivityHeldBack is a record whose next attempt waits for the flood guard.
+	ActivityHeldBack Activity = "held_back"
 )
 
 // PartitionHealth is the state of one assigned partition.
@@ -141,6 +145,10 @@ func (c *consumer) snapshot() (Health, *accessWatch) {
 		h.Problems = append(h.Problems, problems...)
 	}
 	slices.SortFunc(h.Partitions, func(a, b PartitionHealth) int { return int(a.Partition - b.Partition) })
+	flood, problem := c.guard.health()
+	if problem != "" {
+		h.Flood, h.Problems = flood, append(h.Problems, problem)
+	}
 	slices.Sort(h.Problems)
 	h.NotLive = c.notLive(h)
 	switch h.State {
@@ -148,6 +156,10 @@ func (c *consumer) snapshot() (Health, *accessWatch) {
 		h.NotReady = "not started"
 	case StateJoining:
 		h.NotReady = "waiting to join group " + c.cfg.Group
+	case StateRunning:
+		if flood == FloodPaused || flood == FloodProbing {
+			h.NotReady = problem
+		}
 	case StateEnding, StateEnded:
 		h.NotReady = string(h.State)
 	}

@@ -64,6 +64,9 @@ type ConsumerHooks struct {
 	// FetchingRewound is called when records that were fetched before are fetched again within one assignment: the brokers
 	// lost what came after them, or the offset was out of range and has been reset.
 	FetchingRewound func(partition int32, from, to int64)
+	// FloodChanged is called when the flood guard notices a flood of dead letters, pauses the consumer, tries a few records, and when
+	// the flood is over; see ConsumerConfig.FloodGuard.
+	FloodChanged func(f Flood)
 	// Stalled is called when an attempt has lasted for ConsumerConfig.StallTimeout, and again each time that has doubled.
 	Stalled func(s Stall)
 
@@ -223,6 +226,10 @@ func (hooks consumerHooks) paused(partition int32) {
 
 func (hooks consumerHooks) resumed(partition int32) {
 	tellEach(hooks, func(h *ConsumerHooks) func(int32) { return h.FetchingResumed }, partition)
+}
+
+func (hooks consumerHooks) flood(f Flood) {
+	tellEach(hooks, func(h *ConsumerHooks) func(Flood) { return h.FloodChanged }, f)
 }
 
 func (hooks consumerHooks) stalled(s Stall) {

@@ -28,6 +28,7 @@ type task struct {
 	verdict verdict         // of the latest attempt
 	exited  bool            // that attempt took its goroutine with it
 	own     *ownRecord      // what the handler got; nil before the first attempt
+	trial   trial           // of the latest attempt
 
 	// partition.mu guards these.
 	index int         // in partition.inHand
@@ -180,7 +181,9 @@ func (p *partition) release(t *task, now time.Time) {
 	default:
 		p.lanes[t.lane] = behind[1:]
 		p.behind--
-		p.due = append(p.due, p.begin(task{record: behind[0].record, place: behind[0].place, lane: t.lane, keyed: true}, now))
+		next := p.begin(task{record: behind[0].record, place: behind[0].place, lane: t.lane, keyed: true}, now)
+		next.stage.become(ActivityBackoff, 0, now) // all workers may be held back
+		p.due = append(p.due, next)
 	}
 }
 

@@ -39,6 +39,7 @@ type partition struct {
 	tracker  tracker
 	earlier  progress // what earlier owners have done of what is still to be fetched
 	queued   int64    // the cost of all that is fetched and not settled
+	settled  int64    // how many records are
 	stopped  bool
 	fenced   bool  // commit nothing more: the partition may be another member's
 	unmarked bool  // more is done than is marked
@@ -172,6 +173,7 @@ func (p *partition) account(t *task, cost int64, settled bool) (resumed bool) {
 		p.left = true
 		return resumed
 	}
+	p.settled++
 	p.status.progress = time.Now()
 	p.pass(t.place)
 	return resumed

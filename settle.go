@@ -17,9 +17,12 @@ func (p *partition) settle(t *task) (s Settlement, over bool) {
 		t.exited = false // judged already; this goroutine goes on with it
 	case t.attempt > 0 && p.halting():
 		return t.ends(OutcomeLeft), true // it was woken for that
+	case !p.mayTry(t):
+		return t.ends(OutcomeLeft), true
 	default:
 		p.try(t.ctx, t)
 	}
+	p.judgeProbe(t)
 	if s, over = p.conclude(t); !over {
 		delay := p.delay(t)
 		p.c.hooks.retryScheduled(t.ctx, t.record, Retry{t.attempt, delay, t.verdict.err})
@@ -42,6 +45,8 @@ func (p *partition) conclude(t *task) (s Settlement, over bool) {
 	case v.class == ClassBusiness:
 		return t.ends(OutcomeRejected), true
 	case v.class == ClassTransient && t.attempt <= p.c.cfg.MaxRetries:
+		return Settlement{}, false
+	case p.withholds(t):
 		return Settlement{}, false
 	case p.giveUp(t):
 		return t.ends(OutcomeDeadLettered), true
@@ -89,6 +94,9 @@ func (p *partition) copyOf(t *task) *Record {
 }
 
 func (p *partition) delay(t *task) time.Duration {
+	if t.trial.withheld {
+		return 0 // the flood guard says when
+	}
 	if t.verdict.after > 0 {
 		return t.verdict.after
 	}

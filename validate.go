@@ -88,6 +88,7 @@ func (c ConsumerConfig) Validate() error {
 			faults.addf("%s is %d: want 1 to %d, or 0 for the default (%s)", limit.name, limit.value, limit.most, limit.variable)
 		}
 	}
+	faults.checkFloodGuard(c.FloodGuard)
 	d := c.withDefaults()
 	if limit := min(d.SessionTimeout, d.RebalanceTimeout); d.DrainTimeout >= limit {
 		faults.addf("DrainTimeout is %v: it must be below SessionTimeout and RebalanceTimeout (%v)", d.DrainTimeout, limit)
@@ -218,6 +219,24 @@ func (f *faults) checkSASL(c ClientConfig) {
 	}
 }
 
+func (f *faults) checkFloodGuard(c FloodGuardConfig) {
+	f.checkOneOf("FloodGuard: Mode", "KAFKA_CONSUMER_FLOOD_GUARD", c.Mode, FloodGuardOff, FloodGuardWarn, FloodGuardPause)
+	if !(c.Share >= 0 && c.Share <= 1) { // nor NaN
+		f.addf("FloodGuard: Share is %v: want more than 0 and at most 1, or 0 for the default (KAFKA_CONSUMER_FLOOD_SHARE)", c.Share)
+	}
+	if c.Letters < 0 || c.Letters > maxFloodLetters {
+		f.addf("FloodGuard: Letters is %d: want 1 to %d, or 0 for the default (KAFKA_CONSUMER_FLOOD_LETTERS)", c.Letters, maxFloodLetters)
+	}
+	for _, d := range []struct {
+		name, variable string
+		value          time.Duration
+	}{{"Window", "KAFKA_CONSUMER_FLOOD_WINDOW", c.Window}, {"Pause", "KAFKA_CONSUMER_FLOOD_PAUSE", c.Pause}} {
+		if d.value < 0 {
+			f.addf("FloodGuard: %s is %v: want more than 0, or 0 for the default (%s)", d.name, d.value, d.variable)
+		}
+	}
+}
+
 func (f *faults) checkOneOf(name, variable, value string, allowed ...string) {
 	if value != "" && !slices.Contains(allowed, value) {
 		if variable != "" {
@@ -310,7 +329,17 @@ func (c ConsumerConfig) withDefaults() ConsumerConfig {
 	c.SessionTimeout = cmp.Or(c.SessionTimeout, defaultSessionTimeout)
 	c.RebalanceTimeout = cmp.Or(c.RebalanceTimeout, defaultRebalanceTimeout)
 	c.AuthFailureTimeout = cmp.Or(c.AuthFailureTimeout, defaultAuthFailureTimeout)
+	c.FloodGuard = c.FloodGuard.withDefaults()
 	c.StallTimeout = cmp.Or(c.StallTimeout, defaultStallTimeout)
+	return c
+}
+
+func (c FloodGuardConfig) withDefaults() FloodGuardConfig {
+	c.Mode = cmp.Or(c.Mode, FloodGuardWarn)
+	c.Share = cmp.Or(c.Share, defaultFloodShare)
+	c.Letters = cmp.Or(c.Letters, defaultFloodLetters)
+	c.Window = cmp.Or(c.Window, defaultFloodWindow)
+	c.Pause = cmp.Or(c.Pause, defaultFloodPause)
 	return c
 }
 

@@ -114,6 +114,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("Lanes", s.lanes)
 	t.Run("NothingVanishes", s.nothingVanishes)
 	t.Run("Poison", s.poison)
+	t.Run("FloodGuard", s.floodGuard)
 	t.Run("BoundedMemory", s.boundedMemory)
 	t.Run("Rebalance", s.rebalance)
 	t.Run("Shutdown", s.shutdown)
@@ -348,7 +349,11 @@ type member struct {
 
 func start[T any](s Suite, t *testing.T, cfg kafka.ConsumerConfig, handle kafka.Handler[T]) *member {
 	t.Helper()
-	consumer := newConsumer(s, t, cfg, handle)
+	return run(t, newConsumer(s, t, cfg, handle))
+}
+
+func run[T any](t *testing.T, consumer *kafka.Consumer[T]) *member {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &member{t, cancel, make(chan error, 1), consumer.Close}
 	go func() { m.result <- consumer.Start(ctx) }()

@@ -1,0 +1,206 @@
+package kafka
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+func guardOf(mode string) *floodGuard {
+	return newFloodGuard(FloodGuardConfig{Mode: mode}.withDefaults(), "dlq-orders")
+}
+
+// The latest letters are compared with what was settled meanwhile, however much went well before.
+func TestAFloodIsAShareOfTheLatestRecords(t *testing.T) {
+	began := time.Now()
+	for _, test := range []struct {
+		what    string
+		cfg     FloodGuardConfig
+		letters int
+		between int64         // records that go well after each letter
+		every   time.Duration // a letter
+		flood   bool
+	}{
+		{"every record, one too few of them", FloodGuardConfig{}, 19, 0, time.Second, false},
+		{"every record", FloodGuardConfig{}, 20, 0, time.Second, true},
+		{"every record, some a minute", FloodGuardConfig{}, 20, 0, 20 * time.Second, true},
+		{"every record, but few", FloodGuardConfig{}, 1000, 0, time.Minute, false},
+		{"every second one", FloodGuardConfig{}, 20, 1, time.Second, true},
+		{"every third one", FloodGuardConfig{}, 1000, 2, time.Second, false},
+		{"a tenth, and that is the limit", FloodGuardConfig{Share: 0.1}, 20, 9, time.Second, true},
+		{"half, and all is the limit", FloodGuardConfig{Share: 1}, 1000, 1, time.Second, false},
+		{"all, and all is the limit", FloodGuardConfig{Share: 1}, 20, 0, time.Second, true},
+		{"the first one", FloodGuardConfig{Letters: 1}, 1, 0, time.Second, true},
+		{"a trickle in a long window", FloodGuardConfig{Window: math.MaxInt64}, 20, 0, time.Hour, true},
+	} {
+		test.cfg.Mode = FloodGuardWarn
+		g := newFloodGuard(test.cfg.withDefaults(), "dlq-orders")
+		const settledBefore = 1_000_000 // without a letter
+		settled, at := int64(settledBefore), began
+		changes := 0
+		for range test.letters {
+			withheld, change := g.letter(settled, at)
+			if withheld {
+				t.Errorf("%s: a letter is withheld, and the guard only warns", test.what)
+			}
+			if change != nil {
+				changes++
+			}
+			settled += 1 + test.between
+			at = at.Add(test.every)
+		}
+		if state, _ := g.health(); (state == FloodWarned) != test.flood || test.flood != (changes == 1) {
+			t.Errorf("%s: %q after %d changes; want a flood: %t", test.what, state, changes, test.flood)
+		}
+	}
+}
+
+// flooded returns a guard that has just paused.
+func flooded(t *testing.T, cfg FloodGuardConfig, at time.Time) *floodGuard {
+	t.Helper()
+	cfg.Mode = FloodGuardPause
+	g := newFloodGuard(cfg.withDefaults(), "dlq-orders")
+	for i := range g.cfg.Letters {
+		withheld, change := g.letter(int64(i), at)
+		if last := i == g.cfg.Letters-1; withheld != last || (change != nil) != last {
+			t.Fatalf("letter %d: withheld %t, told %v", i, withheld, change)
+		}
+	}
+	return g
+}
+
+// beginProbe asks for one at that time.
+func beginProbe(t *testing.T, g *floodGuard, at time.Time) (round int) {
+	t.Helper()
+	may, round, _, wait, _ := g.ask(at)
+	if !may || round == 0 {
+		t.Fatalf("no probe may begin, wait %v", wait)
+	}
+	return round
+}
+
+func TestPausesDoubleUntilProbesGoWell(t *testing.T) {
+	at := time.Now()
+	g := flooded(t, FloodGuardConfig{}, at)
+	for _, pause := range []time.Duration{
+		30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, floodPauseMax, floodPauseMax, floodPauseMax,
+	} {
+		if withheld, change := g.letter(100, at); !withheld || change != nil {
+			t.Errorf("a letter in a pause: withheld %t, told %v", withheld, change)
+		}
+		if may, _, _, wait, _ := g.ask(at.Add(pause - 1)); may || wait != 1 {
+			t.Fatalf("a nanosecond before a pause of %v is over: may begin: %t, wait %v", pause, may, wait)
+		}
+		at = at.Add(pause)
+		rounds := []int{beginProbe(t, g, at), beginProbe(t, g, at), beginProbe(t, g, at)}
+		for i, round := range rounds {
+			if change := g.probed(round, false, true, at); (change != nil) != (i == 2) {
+				t.Fatalf("failed probe %d: %v; three of five decide", i+1, change)
+			}
+		}
+	}
+	at = at.Add(floodPauseMax)
+	var change *Flood
+	for range 3 {
+		change = g.probed(beginProbe(t, g, at), true, false, at)
+	}
+	if change == nil || change.State != FloodNone || g.closed.Load() {
+		t.Errorf("three of five went well, and the guard says %+v", change)
+	}
+	// The next one comes at once, so that nothing was mended; one that comes late is another.
+	for i := range g.cfg.Letters {
+		g.letter(int64(i), at)
+	}
+	if g.state != FloodPaused || g.flood.Pause != floodPauseMax {
+		t.Errorf("a flood right after a pause: %s for %v, want a pause of %v", g.state, g.flood.Pause, floodPauseMax)
+	}
+	at = at.Add(floodPauseMax)
+	for range 3 {
+		g.probed(beginProbe(t, g, at), true, false, at)
+	}
+	at = at.Add(g.cfg.Window + 1)
+	for i := range g.cfg.Letters {
+		g.letter(int64(i), at)
+	}
+	if g.state != FloodPaused || g.flood.Pause != g.cfg.Pause {
+		t.Errorf("a flood long after a pause: %s for %v, want a pause of %v", g.state, g.flood.Pause, g.cfg.Pause)
+	}
+}
+
+func TestALongFirstPauseDoesNotGrow(t *testing.T) {
+	g := flooded(t, FloodGuardConfig{Pause: time.Hour}, time.Now())
+	if g.pause(time.Now()); g.flood.Pause != time.Hour {
+		t.Errorf("the second pause lasts %v, want an hour", g.flood.Pause)
+	}
+}
+
+// Five at a time; those that hang don't keep the others from deciding, and what they say in the end is about an earlier time.
+func TestProbesAreFewAndTheFirstOnesDecide(t *testing.T) {
+	at := time.Now()
+	g := flooded(t, FloodGuardConfig{}, at)
+	at = at.Add(g.cfg.Pause)
+	var rounds []int
+	for range floodProbes {
+		rounds = append(rounds, beginProbe(t, g, at))
+	}
+	may, _, changed, wait, _ := g.ask(at)
+	if may || wait != 0 {
+		t.Errorf("a sixth probe may begin: %t; wait %v", may, wait)
+	}
+	g.probed(rounds[0], false, false, at) // its partition was taken away
+	select {
+	case <-changed:
+	default:
+		t.Error("a probe has ended, and nobody is told")
+	}
+	rounds[0] = beginProbe(t, g, at)
+	if change := g.probed(rounds[0], true, false, at); change != nil {
+		t.Errorf("one probe decides: %+v", change)
+	}
+	g.probed(rounds[1], true, false, at)
+	if change := g.probed(rounds[2], true, false, at); change == nil || change.State != FloodNone {
+		t.Errorf("three went well, two hang: %+v", change)
+	}
+	for i := range g.cfg.Letters {
+		g.letter(int64(i), at)
+	}
+	at = at.Add(g.flood.Pause)
+	round := beginProbe(t, g, at)
+	g.probed(rounds[3], false, true, at)
+	if change := g.probed(rounds[4], false, true, at); change != nil || g.failed != 0 || g.begun != 1 {
+		t.Errorf("probes of an earlier round count: %+v", change)
+	}
+	if change := g.probed(round, true, false, at); change != nil {
+		t.Errorf("one probe decides: %+v", change)
+	}
+}
+
+func TestAWarningEndsWithoutAnotherLetter(t *testing.T) {
+	at := time.Now()
+	for _, test := range []struct {
+		what    string
+		settled int64
+		after   time.Duration
+		over    bool
+	}{
+		{"nothing happens", 20, time.Minute, false},
+		{"a few go well", 39, time.Minute, false},
+		{"as many go well", 40, time.Minute, true},
+		{"nothing happens for long", 20, 11 * time.Minute, true},
+	} {
+		g := guardOf(FloodGuardWarn)
+		for i := range g.cfg.Letters {
+			g.letter(int64(i), at)
+		}
+		change := g.lookAgain(test.settled, at.Add(test.after))
+		if (change != nil && change.State == FloodNone) != test.over {
+			t.Errorf("%s: %+v, want the end: %t", test.what, change, test.over)
+		}
+	}
+}
+
+func TestNothingIsGuardedWithoutLetters(t *testing.T) {
+	if guardOf(FloodGuardOff) != nil || newFloodGuard(FloodGuardConfig{Mode: FloodGuardPause}.withDefaults(), "") != nil {
+		t.Error("there is a guard")
+	}
+}
