@@ -66,6 +66,7 @@ type metrics struct {
 	pauses             *prometheus.CounterVec
 	rewinds            *prometheus.CounterVec
 	stalls             *prometheus.CounterVec
+	floods             *prometheus.CounterVec
 	consumers          *consumerGauges
 	clients            *clientMetrics
 	all                []prometheus.Collector
@@ -147,6 +148,7 @@ func newMetrics() *metrics {
 	m.pauses = counter(consumer+"pauses_total", "Times that fetching a partition was paused for the others' sake.", nil, labelTopic, labelGroup)
 	m.rewinds = counter(consumer+"rewinds_total", "Times that records were fetched again within one assignment.", nil, labelTopic, labelGroup)
 	m.stalls = counter(consumer+"stalls_total", "Times that an attempt was named because it had run for too long.", nil, labelTopic, labelGroup)
+	m.floods = counter(consumer+"floods_total", "Times that the flood guard noticed a flood of dead letters, or paused for one again.", nil, labelTopic, labelGroup)
 	m.all = append(m.all, m.sending, m.consumers)
 	return m
 }

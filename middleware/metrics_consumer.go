@@ -79,6 +79,7 @@ func (m *metrics) hooks(info kafka.ConsumerInfo) kafka.ConsumerHooks {
 	}
 	retries, committed := m.retries.WithLabelValues(topic, group), m.commits.WithLabelValues(topic, group, "")
 	pauses, rewinds, stalls := m.pauses.WithLabelValues(topic, group), m.rewinds.WithLabelValues(topic, group), m.stalls.WithLabelValues(topic, group)
+	floods := m.floods.WithLabelValues(topic, group)
 	rebalance := func(event string) func([]int32) {
 		counter := m.rebalances.WithLabelValues(topic, group, event)
 		return func([]int32) { counter.Inc() }
@@ -113,5 +114,10 @@ func (m *metrics) hooks(info kafka.ConsumerInfo) kafka.ConsumerHooks {
 		FetchingPaused:  func(int32) { pauses.Inc() },
 		FetchingRewound: func(int32, int64, int64) { rewinds.Inc() },
 		Stalled:         func(kafka.Stall) { stalls.Inc() },
+		FloodChanged: func(f kafka.Flood) {
+			if f.State == kafka.FloodWarned || f.State == kafka.FloodPaused {
+				floods.Inc()
+			}
+		},
 	}
 }

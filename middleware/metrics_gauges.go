@@ -36,7 +36,7 @@ type membership struct{ topic, group string }
 
 // gauges are the sums over a membership's consumers.
 type gauges struct {
-	live, ready              bool
+	live, ready, flooded     bool
 	inHand, assigned, paused int
 	partitions               map[int32]kafka.PartitionHealth
 }
@@ -47,7 +47,8 @@ func gaugeDesc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	liveDesc     = gaugeDesc("live", "1, or 0 if the process should be restarted.")
-	readyDesc    = gaugeDesc("ready", "1 if the consumer is a member of its group.")
+	readyDesc    = gaugeDesc("ready", "1 if the consumer is a member of its group, and not paused by its flood guard.")
+	floodedDesc  = gaugeDesc("flooded", "1 while there is a flood of dead letters.")
 	inHandDesc   = gaugeDesc("in_flight_records", "Records in hand: being handled, waiting for a retry, or on their way to the dead letter topic.")
 	assignedDesc = gaugeDesc("assigned_partitions", "Partitions assigned to this process.")
 	pausedDesc   = gaugeDesc("paused_partitions", "Partitions that fetch nothing until their queue is shorter.")
@@ -62,7 +63,7 @@ var (
 
 func (g *consumerGauges) Describe(descs chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		liveDesc, readyDesc, inHandDesc, assignedDesc, pausedDesc, lagDesc, queuedDesc, bytesDesc, progressDesc, stalledDesc, offsetDesc,
+		liveDesc, readyDesc, floodedDesc, inHandDesc, assignedDesc, pausedDesc, lagDesc, queuedDesc, bytesDesc, progressDesc, stalledDesc, offsetDesc,
 	} {
 		descs <- desc
 	}
@@ -75,6 +76,7 @@ func (g *consumerGauges) Collect(out chan<- prometheus.Metric) {
 		}
 		send(liveDesc, boolean(sum.live))
 		send(readyDesc, boolean(sum.ready))
+		send(floodedDesc, boolean(sum.flooded))
 		send(inHandDesc, float64(sum.inHand))
 		send(assignedDesc, float64(sum.assigned))
 		send(pausedDesc, float64(sum.paused))
@@ -122,7 +124,7 @@ func (g *consumerGauges) sums() map[membership]*gauges {
 }
 
 func (s *gauges) add(h kafka.Health) {
-	s.live, s.ready = s.live && h.Live(), s.ready && h.Ready()
+	s.live, s.ready, s.flooded = s.live && h.Live(), s.ready && h.Ready(), s.flooded || h.Flood != kafka.FloodNone
 	s.assigned += len(h.Partitions)
 	for _, p := range h.Partitions {
 		s.inHand += p.RecordsInHand

@@ -179,6 +179,7 @@ func (w *truth) compare(t *testing.T, log *journal, got samples) {
 		total["retries"] += retries
 		total["pauses"] += got.sum(consumer+"pauses_total", who)
 		total["assigned"] += got.sum(consumer+"rebalances_total", who, "event", "assigned")
+		total["floods"] += got.sum(consumer+"floods_total", who)
 		total["rewinds"] += got.sum(consumer+"rewinds_total", who)
 	}
 	for topic, known := range w.topics {
@@ -197,6 +198,9 @@ func (w *truth) compare(t *testing.T, log *journal, got samples) {
 		}
 		equal(topic+": dead letters refused", got.sum(consumer+"dead_letter_failures_total", about),
 			float64(log.count("dead letter topic refuses a record; its partition waits", topic)))
+		equal(topic+": floods of dead letters", got.sum(consumer+"floods_total", about),
+			float64(log.count("flood of dead letters: most likely not the records are to blame", topic)+
+				log.count("flood of dead letters: the consumer pauses, and tries a few records after that", topic)))
 		equal(topic+": commits failed", got.sum(consumer+"commits_total", about)-got.sum(consumer+"commits_total", about, "error_type", ""),
 			float64(log.count("offset commit failed; finished records may be redelivered", topic)))
 	}
@@ -213,7 +217,7 @@ func (w *truth) compare(t *testing.T, log *journal, got samples) {
 		equal(topic+": letters of class "+class, n, float64(w.topics[topic].letters[class]))
 	}
 	t.Logf("compared %d members of groups and %d topics: %v", len(w.handlers), len(w.topics), total)
-	for _, what := range []string{"ok", "retried", "business", "dead_lettered", "left", "retries", "pauses", "assigned"} {
+	for _, what := range []string{"ok", "retried", "business", "dead_lettered", "left", "retries", "pauses", "assigned", "floods"} {
 		if total[what] == 0 {
 			t.Errorf("nothing was %s: the comparison proves nothing", what)
 		}
