@@ -357,14 +357,14 @@ func TestAWarningHoldsNothingBack(t *testing.T) {
 	})
 }
 
-// A probe that is taken away has not failed, and the record it was is the next owner's.
+// Probes that are taken away have not failed, and the records they were are the next owner's.
 func TestInterruptedProbesDecideNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 10)
 		var db database
 		db.down.Store(true)
 		cfg := b.guarded()
-		cfg.DrainTimeout = time.Second
+		cfg.DrainTimeout, cfg.Concurrency = time.Second, 8
 		var told floodStates
 		var left atomic.Int64
 		hooks := told.hooks()
@@ -386,8 +386,41 @@ func TestInterruptedProbesDecideNothing(t *testing.T) {
 		if err := stop(); !errors.Is(err, ErrDrainTimeout) {
 			t.Errorf("Start returned %v", err)
 		}
-		if states := told.all(); !slices.Equal(states, []FloodState{FloodPaused, FloodProbing}) || left.Load() != 1 || b.committed(0) != 2 {
-			t.Errorf("hooks were told %v, %d left, committed %d", states, left.Load(), b.committed(0))
+		if states := told.all(); !slices.Equal(states, []FloodState{FloodPaused, FloodProbing}) || left.Load() != 8 || b.letters() != 2 {
+			t.Errorf("hooks were told %v, %d left, %d dead letters", states, left.Load(), b.letters())
+		}
+	})
+}
+
+// Also when what was settled meanwhile was so in a partition that has left.
+func TestAFewLettersAmongManyRecordsAreNoFlood(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 200)
+		b.seed(1, 200)
+		cfg := b.guarded()
+		cfg.MaxRetries = 0
+		var told floodStates
+		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+			if msg.Value.N%50 == 49 {
+				return NewPermanentError("no", nil)
+			}
+			return nil
+		}, told.hooks())
+		time.Sleep(time.Minute)
+		second, stopSecond := b.start(cfg, ignore1)
+		for len(second.Health().Partitions) == 0 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		b.seed(0, 100)
+		b.seed(1, 100)
+		time.Sleep(time.Minute)
+		if n := b.letters(); n != 8+2 || len(told.all()) > 0 {
+			t.Errorf("%d letters, want 10, and the guard says %v", n, told.all())
+		}
+		for _, err := range []error{stop(), stopSecond()} {
+			if err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }

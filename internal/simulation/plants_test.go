@@ -73,6 +73,18 @@ var plants = []plant{
 	{"puts a letter into the partition after its record's", "options.go", "return int(r.Partition) % n }", "return int(r.Partition+1) % n }", "TestDeadLettersGoWhereTheirRecordWas", nil},
 	{"gives up one retry early", "settle.go", "t.attempt <= p.c.cfg.MaxRetries", "t.attempt < p.c.cfg.MaxRetries", "", []string{"LOST", "COMMITTED AHEAD"}},
 	{"takes a panic for success", "handler.go", "			err = &PanicError{Value: value, Stack: debug.Stack()}\n", "			_ = debug.Stack\n", "", []string{"DEAD LETTER MISSING"}},
+	{"warns of a flood where it is to pause", "floodguard.go", "	g.closed.Store(true)\n", "", "TestAnOutageDoesNotEmptyATopicIntoItsDLQ", nil},
+	{"writes letters that are to be kept back", "heldback.go", "	return withheld\n", "	return false\n", "TestWhatIsHeldBackIsTriedAgain", nil},
+	{"takes what is held back for done", "settle.go", "		return Settlement{}, false\n	case p.giveUp(t)", "		return t.ends(OutcomeHandled), true\n	case p.giveUp(t)", "TestWhatIsHeldBackIsTriedAgain", nil},
+	{"keeps a probe's letter back", "heldback.go", " || t.trial.round > 0 {", " {", "TestARecordThatAlwaysFailsDoesNotKeepTheGuardClosed", nil},
+	{"waits for the flood guard in a partition that stops", "heldback.go", "	case <-p.stop:\n	case <-changed:\n", "	case <-changed:\n", "TestAPauseHoldsNeitherHandoverNorShutdownUp", nil},
+	{"takes a probe that was taken away for one that failed", "heldback.go", "failed := !passed && p.ctx.Err() == nil &&", "failed := !passed &&", "TestInterruptedProbesDecideNothing", nil},
+	{"takes every record of a batch for a probe", "heldback.go", "			t.trial.round = round\n", "			for _, t := range tasks {\n				t.trial.round = round\n			}\n", "TestABatchIsOneProbe", nil},
+	{"counts letters alone", "partition.go", "	p.settled++\n", "", "TestAFewLettersAmongManyRecordsAreNoFlood", nil},
+	{"forgets what was settled in partitions that have left", "rebalance.go", "				c.settled += p.settledSoFar()\n", "", "TestAFewLettersAmongManyRecordsAreNoFlood", nil},
+	{"takes records that wait for the flood guard for ones that hang", "heldback.go", "	p.now(t, ActivityHeldBack)\n	defer", "	defer", "TestAnOutageDoesNotEmptyATopicIntoItsDLQ", nil},
+	{"lets probes that hang decide nothing, and the others neither", "floodguard.go", "	case g.passed > floodProbes-most:", "	case g.passed > floodProbes-most && g.begun == 0:", "TestProbesAreFewAndTheFirstOnesDecide", nil},
+	{"believes probes of an earlier pause", "floodguard.go", " || round != g.round {", " {", "TestProbesAreFewAndTheFirstOnesDecide", nil},
 }
 
 const root = "../.."
