@@ -52,6 +52,8 @@ type floodGuard struct {
 	passed  int           // probes of this round that went well
 	failed  int           // and those that did not
 	changed chan struct{} // closed and replaced when a probe may begin, or all
+	untold  []Flood       // changes that nobody was told of yet
+	telling bool          // somebody tells them
 }
 
 type letterMark struct {
@@ -69,32 +71,31 @@ func newFloodGuard(cfg FloodGuardConfig, dlqTopic string) *floodGuard {
 
 // letter is told of each record that is given up. If withheld, its letter is not to be written: the record is tried again when the
 // guard lets it.
-func (g *floodGuard) letter(settled int64, now time.Time) (withheld bool, change *Flood) {
+func (g *floodGuard) letter(settled int64, now time.Time) (withheld bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed.Load() {
-		return true, nil // it was in hand when the pause began
+		return true // it was in hand when the pause began
 	}
 	if len(g.latest) == g.cfg.Letters {
 		g.latest = append(g.latest[:0], g.latest[1:]...)
 	}
 	g.latest = append(g.latest, letterMark{now, settled})
-	change = g.judge(settled, now)
-	return g.closed.Load(), change
+	g.judge(settled, now)
+	return g.closed.Load()
 }
 
 // lookAgain is for floods that end without another letter.
-func (g *floodGuard) lookAgain(settled int64, now time.Time) *Flood {
+func (g *floodGuard) lookAgain(settled int64, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.state != FloodWarned {
-		return nil
+	if g.state == FloodWarned {
+		g.judge(settled, now)
 	}
-	return g.judge(settled, now)
 }
 
 // judge is called with g.mu held, and open.
-func (g *floodGuard) judge(settled int64, now time.Time) *Flood {
+func (g *floodGuard) judge(settled int64, now time.Time) {
 	flood := len(g.latest) == g.cfg.Letters && now.Sub(g.latest[0].at) <= g.cfg.Window
 	records := g.cfg.Letters
 	if flood { // workers count their records after they have asked about the letter
@@ -107,18 +108,17 @@ func (g *floodGuard) judge(settled int64, now time.Time) *Flood {
 		if now.Sub(g.since) > g.cfg.Window {
 			g.pauses = 0 // the last one has helped
 		}
-		return g.pause(now)
+		g.pause(now)
 	case flood && g.state == FloodNone:
 		g.flood = Flood{Letters: g.cfg.Letters, Records: records}
-		return g.become(FloodWarned, now)
+		g.become(FloodWarned, now)
 	case !flood && g.state == FloodWarned:
-		return g.become(FloodNone, now)
+		g.become(FloodNone, now)
 	}
-	return nil
 }
 
 // pause begins one that is twice as long as the one before. The caller holds g.mu.
-func (g *floodGuard) pause(now time.Time) *Flood {
+func (g *floodGuard) pause(now time.Time) {
 	g.latest = nil // what is given up later is counted anew
 	g.flood.Pause = max(g.cfg.Pause, floodPauseMax)
 	if g.cfg.Pause <= g.flood.Pause>>g.pauses {
@@ -126,49 +126,68 @@ func (g *floodGuard) pause(now time.Time) *Flood {
 	}
 	g.pauses++
 	g.closed.Store(true)
-	return g.become(FloodPaused, now)
+	g.become(FloodPaused, now)
 }
 
 // become is called with g.mu held.
-func (g *floodGuard) become(state FloodState, now time.Time) *Flood {
+func (g *floodGuard) become(state FloodState, now time.Time) {
 	g.state, g.since = state, now
 	change := g.flood
 	change.State = state
 	if state != FloodPaused {
 		change.Pause = 0
 	}
-	return &change
+	g.untold = append(g.untold, change)
+}
+
+// tell calls each for what nobody was told of yet, in the order in which it came, and under no lock. Who comes while another one tells
+// leaves it to that one.
+func (g *floodGuard) tell(each func(Flood)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.telling {
+		return
+	}
+	g.telling = true
+	for len(g.untold) > 0 {
+		change := g.untold[0]
+		g.untold = g.untold[1:]
+		g.mu.Unlock()
+		each(change)
+		g.mu.Lock()
+	}
+	g.telling = false
 }
 
 // ask tells whether an attempt may begin: as a probe, if round is not 0. Otherwise it is to ask again when changed is closed, or
 // after a wait, if that is not 0.
-func (g *floodGuard) ask(now time.Time) (may bool, round int, changed <-chan struct{}, wait time.Duration, change *Flood) {
+func (g *floodGuard) ask(now time.Time) (may bool, round int, changed <-chan struct{}, wait time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.state == FloodPaused {
 		if wait = g.since.Add(g.flood.Pause).Sub(now); wait > 0 {
-			return false, 0, g.changed, wait, nil
+			return false, 0, g.changed, wait
 		}
 		g.round++
 		g.begun, g.passed, g.failed = 0, 0, 0
-		change = g.become(FloodProbing, now)
+		g.become(FloodProbing, now)
 	}
 	if g.state != FloodProbing {
-		return true, 0, nil, 0, nil
+		return true, 0, nil, 0
 	}
 	if g.begun+g.failed >= floodProbes { // each may cost a letter
-		return false, 0, g.changed, 0, nil
+		return false, 0, g.changed, 0
 	}
 	g.begun++
-	return true, g.round, nil, 0, change
+	return true, g.round, nil, 0
 }
 
 // probed is told how a probe ended; one that has ended as neither says nothing. The first probes that decide do so, since one may hang.
-func (g *floodGuard) probed(round int, passed, failed bool, now time.Time) (change *Flood) {
+func (g *floodGuard) probed(round int, passed, failed bool, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.state != FloodProbing || round != g.round {
-		return nil // an earlier one's
+		return // an earlier one's
 	}
 	g.begun--
 	if passed {
@@ -180,14 +199,13 @@ func (g *floodGuard) probed(round int, passed, failed bool, now time.Time) (chan
 	most := int(math.Ceil(g.cfg.Share * floodProbes)) // so many failures are a flood
 	switch {
 	case g.failed >= most:
-		change = g.pause(now)
+		g.pause(now)
 	case g.passed > floodProbes-most:
 		g.closed.Store(false)
-		change = g.become(FloodNone, now)
+		g.become(FloodNone, now)
 	}
 	close(g.changed)
 	g.changed = make(chan struct{})
-	return change
 }
 
 // health returns the state, what is wrong and why nothing is done; "" for nothing. A nil guard has nothing to say.

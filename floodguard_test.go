@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 )
@@ -39,13 +40,10 @@ func TestAFloodIsAShareOfTheLatestRecords(t *testing.T) {
 		settled, at := int64(settledBefore), began
 		changes := 0
 		for range test.letters {
-			withheld, change := g.letter(settled, at)
-			if withheld {
+			if g.letter(settled, at) {
 				t.Errorf("%s: a letter is withheld, and the guard only warns", test.what)
 			}
-			if change != nil {
-				changes++
-			}
+			changes += len(changesOf(g))
 			settled += 1 + test.between
 			at = at.Add(test.every)
 		}
@@ -55,15 +53,41 @@ func TestAFloodIsAShareOfTheLatestRecords(t *testing.T) {
 	}
 }
 
+// changesOf returns the changes since it was last called.
+func changesOf(g *floodGuard) (changes []Flood) {
+	g.tell(func(f Flood) { changes = append(changes, f) })
+	return changes
+}
+
+// Many goroutines make changes at once; hooks hear of them in their order, one at a time, and may ask the guard about it.
+func TestChangesAreToldInTheirOrder(t *testing.T) {
+	g := guardOf(FloodGuardWarn)
+	var order []FloodState
+	tellAll := func(f Flood) {
+		if len(order) == 0 {
+			g.become(FloodNone, time.Now())
+			g.tell(func(Flood) { t.Error("two tell at once") })
+		}
+		g.health()
+		order = append(order, f.State)
+	}
+	g.become(FloodWarned, time.Now())
+	g.become(FloodPaused, time.Now())
+	g.tell(tellAll)
+	if want := []FloodState{FloodWarned, FloodPaused, FloodNone}; !slices.Equal(order, want) {
+		t.Errorf("told %v, want %v", order, want)
+	}
+}
+
 // flooded returns a guard that has just paused.
 func flooded(t *testing.T, cfg FloodGuardConfig, at time.Time) *floodGuard {
 	t.Helper()
 	cfg.Mode = FloodGuardPause
 	g := newFloodGuard(cfg.withDefaults(), "dlq-orders")
 	for i := range g.cfg.Letters {
-		withheld, change := g.letter(int64(i), at)
-		if last := i == g.cfg.Letters-1; withheld != last || (change != nil) != last {
-			t.Fatalf("letter %d: withheld %t, told %v", i, withheld, change)
+		withheld, changes := g.letter(int64(i), at), changesOf(g)
+		if last := i == g.cfg.Letters-1; withheld != last || (len(changes) == 1) != last {
+			t.Fatalf("letter %d: withheld %t, told %v", i, withheld, changes)
 		}
 	}
 	return g
@@ -72,7 +96,7 @@ func flooded(t *testing.T, cfg FloodGuardConfig, at time.Time) *floodGuard {
 // beginProbe asks for one at that time.
 func beginProbe(t *testing.T, g *floodGuard, at time.Time) (round int) {
 	t.Helper()
-	may, round, _, wait, _ := g.ask(at)
+	may, round, _, wait := g.ask(at)
 	if !may || round == 0 {
 		t.Fatalf("no probe may begin, wait %v", wait)
 	}
@@ -85,27 +109,28 @@ func TestPausesDoubleUntilProbesGoWell(t *testing.T) {
 	for _, pause := range []time.Duration{
 		30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, floodPauseMax, floodPauseMax, floodPauseMax,
 	} {
-		if withheld, change := g.letter(100, at); !withheld || change != nil {
-			t.Errorf("a letter in a pause: withheld %t, told %v", withheld, change)
+		if withheld, changes := g.letter(100, at), changesOf(g); !withheld || len(changes) > 0 {
+			t.Errorf("a letter in a pause: withheld %t, told %v", withheld, changes)
 		}
-		if may, _, _, wait, _ := g.ask(at.Add(pause - 1)); may || wait != 1 {
+		if may, _, _, wait := g.ask(at.Add(pause - 1)); may || wait != 1 {
 			t.Fatalf("a nanosecond before a pause of %v is over: may begin: %t, wait %v", pause, may, wait)
 		}
 		at = at.Add(pause)
 		rounds := []int{beginProbe(t, g, at), beginProbe(t, g, at), beginProbe(t, g, at)}
+		changesOf(g)
 		for i, round := range rounds {
-			if change := g.probed(round, false, true, at); (change != nil) != (i == 2) {
-				t.Fatalf("failed probe %d: %v; three of five decide", i+1, change)
+			g.probed(round, false, true, at)
+			if changes := changesOf(g); (len(changes) == 1) != (i == 2) {
+				t.Fatalf("failed probe %d: told %v; three of five decide", i+1, changes)
 			}
 		}
 	}
 	at = at.Add(floodPauseMax)
-	var change *Flood
 	for range 3 {
-		change = g.probed(beginProbe(t, g, at), true, false, at)
+		g.probed(beginProbe(t, g, at), true, false, at)
 	}
-	if change == nil || change.State != FloodNone || g.closed.Load() {
-		t.Errorf("three of five went well, and the guard says %+v", change)
+	if changes := changesOf(g); len(changes) != 2 || changes[1].State != FloodNone || g.closed.Load() {
+		t.Errorf("three of five went well, and the guard says %+v", changes)
 	}
 	// The next one comes at once, so that nothing was mended; one that comes late is another.
 	for i := range g.cfg.Letters {
@@ -143,7 +168,8 @@ func TestProbesAreFewAndTheFirstOnesDecide(t *testing.T) {
 	for range floodProbes {
 		rounds = append(rounds, beginProbe(t, g, at))
 	}
-	may, _, changed, wait, _ := g.ask(at)
+	changesOf(g)
+	may, _, changed, wait := g.ask(at)
 	if may || wait != 0 {
 		t.Errorf("a sixth probe may begin: %t; wait %v", may, wait)
 	}
@@ -154,12 +180,14 @@ func TestProbesAreFewAndTheFirstOnesDecide(t *testing.T) {
 		t.Error("a probe has ended, and nobody is told")
 	}
 	rounds[0] = beginProbe(t, g, at)
-	if change := g.probed(rounds[0], true, false, at); change != nil {
-		t.Errorf("one probe decides: %+v", change)
-	}
+	g.probed(rounds[0], true, false, at)
 	g.probed(rounds[1], true, false, at)
-	if change := g.probed(rounds[2], true, false, at); change == nil || change.State != FloodNone {
-		t.Errorf("three went well, two hang: %+v", change)
+	if changes := changesOf(g); len(changes) > 0 {
+		t.Errorf("two probes decide: %+v", changes)
+	}
+	g.probed(rounds[2], true, false, at)
+	if changes := changesOf(g); len(changes) != 1 || changes[0].State != FloodNone {
+		t.Errorf("three went well, two hang: %+v", changes)
 	}
 	for i := range g.cfg.Letters {
 		g.letter(int64(i), at)
@@ -167,11 +195,13 @@ func TestProbesAreFewAndTheFirstOnesDecide(t *testing.T) {
 	at = at.Add(g.flood.Pause)
 	round := beginProbe(t, g, at)
 	g.probed(rounds[3], false, true, at)
-	if change := g.probed(rounds[4], false, true, at); change != nil || g.failed != 0 || g.begun != 1 {
-		t.Errorf("probes of an earlier round count: %+v", change)
+	g.probed(rounds[4], false, true, at)
+	if g.failed != 0 || g.begun != 1 {
+		t.Errorf("probes of an earlier round count: %d under way, %d failed", g.begun, g.failed)
 	}
-	if change := g.probed(round, true, false, at); change != nil {
-		t.Errorf("one probe decides: %+v", change)
+	g.probed(round, true, false, at)
+	if g.state != FloodProbing {
+		t.Errorf("one probe decides: %s", g.state)
 	}
 }
 
@@ -192,9 +222,9 @@ func TestAWarningEndsWithoutAnotherLetter(t *testing.T) {
 		for i := range g.cfg.Letters {
 			g.letter(int64(i), at)
 		}
-		change := g.lookAgain(test.settled, at.Add(test.after))
-		if (change != nil && change.State == FloodNone) != test.over {
-			t.Errorf("%s: %+v, want the end: %t", test.what, change, test.over)
+		g.lookAgain(test.settled, at.Add(test.after))
+		if changes := changesOf(g); (changes[len(changes)-1].State == FloodNone) != test.over {
+			t.Errorf("%s: %+v, want the end: %t", test.what, changes, test.over)
 		}
 	}
 }

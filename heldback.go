@@ -29,8 +29,8 @@ func (p *partition) mayTry(tasks ...*task) bool {
 	p.now(t, ActivityHeldBack)
 	defer p.now(t, ActivityHandling)
 	for !p.halting() {
-		may, round, changed, wait, change := g.ask(time.Now())
-		p.c.tellFlood(change)
+		may, round, changed, wait := g.ask(time.Now())
+		g.tell(p.c.tellFlood)
 		if may {
 			t.trial.round = round
 			return true
@@ -65,7 +65,8 @@ func (p *partition) judgeProbe(t *task) {
 	v := t.verdict
 	passed := v.err == nil || v.class == ClassBusiness
 	failed := !passed && p.ctx.Err() == nil && !errors.Is(v.err, ErrNotHandled)
-	p.c.tellFlood(p.c.guard.probed(t.trial.round, passed, failed, time.Now()))
+	p.c.guard.probed(t.trial.round, passed, failed, time.Now())
+	p.c.guard.tell(p.c.tellFlood)
 }
 
 // withholds tells whether the flood guard keeps the task's letter back. It never does so for a probe: a record that fails on its own
@@ -74,8 +75,8 @@ func (p *partition) withholds(t *task) bool {
 	if p.c.guard == nil || t.trial.round > 0 {
 		return false
 	}
-	withheld, change := p.c.guard.letter(p.c.settledInAll(), time.Now())
-	p.c.tellFlood(change)
+	withheld := p.c.guard.letter(p.c.settledInAll(), time.Now())
+	p.c.guard.tell(p.c.tellFlood)
 	if withheld {
 		t.trial.withheld = true
 		p.now(t, ActivityHeldBack) // it may have to wait for a worker, too
@@ -107,15 +108,13 @@ func (c *consumer) watchFlood(ctx context.Context) {
 		return
 	}
 	for range ticks(ctx, c.guard.cfg.Window/looks) {
-		c.tellFlood(c.guard.lookAgain(c.settledInAll(), time.Now()))
+		c.guard.lookAgain(c.settledInAll(), time.Now())
+		c.guard.tell(c.tellFlood)
 	}
 }
 
-// tellFlood tells log and hooks of a change; nil for none. It is called under no lock.
-func (c *consumer) tellFlood(change *Flood) {
-	if change == nil {
-		return
-	}
+// tellFlood tells log and hooks of a change.
+func (c *consumer) tellFlood(change Flood) {
 	level, text := slog.LevelInfo, "flood of dead letters is over"
 	switch change.State {
 	case FloodWarned:
@@ -127,5 +126,5 @@ func (c *consumer) tellFlood(change *Flood) {
 	}
 	c.log.LogAttrs(context.Background(), level, text, slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group),
 		slog.Int("letters", change.Letters), slog.Int("records", change.Records), slog.Duration("pause", change.Pause))
-	c.hooks.flood(*change)
+	c.hooks.flood(change)
 }

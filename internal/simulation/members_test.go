@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/internal/ledger"
@@ -75,12 +78,17 @@ func (m *member) consume(ctx context.Context) error {
 	cfg.ClientID, cfg.AutoOffsetReset, cfg.MaxRetries = m.end(), "none", maxRetries
 	cfg.GroupProtocol, cfg.Concurrency, cfg.MaxQueuedRecords = m.w.plan.protocol, m.w.plan.concurrency, m.w.plan.queued
 	cfg.DrainTimeout, cfg.SessionTimeout, cfg.CommitInterval = m.w.plan.drain, m.w.plan.session, m.w.plan.commit
+	if m.w.plan.guarded {
+		cfg.FloodGuard = kafka.FloodGuardConfig{Mode: kafka.FloodGuardPause, Letters: 1, Window: time.Second, Pause: 2 * time.Second}
+	}
 	consumer, err := kafka.NewConsumer(cfg, handle)
 	if err != nil {
 		return err
 	}
 	defer consumer.Close()
 	consumer.Use(m.notes(), kafka.ConsumerHooks{
+		RetryScheduled: func(_ context.Context, r *kgo.Record, _ kafka.Retry) { m.heldBack(r) },
+		FloodChanged:   m.flood,
 		PartitionsLost: func([]int32) { m.excuse() },
 		OffsetsCommitted: func(err error) {
 			if err != nil {
@@ -89,6 +97,30 @@ func (m *member) consume(ctx context.Context) error {
 		},
 	})
 	return consumer.Start(ctx)
+}
+
+// heldBack notes that an attempt was not the last after all: the flood guard keeps its letter back.
+func (m *member) heldBack(r *kgo.Record) {
+	w, place := m.w, ledger.Place{Partition: r.Partition, Offset: r.Offset}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if m.crashed {
+		return
+	}
+	for i := range slices.Backward(w.history.Attempts) {
+		if a := &w.history.Attempts[i]; a.Member == m.number && a.Place == place {
+			a.Outcome = ledger.Failed
+			return
+		}
+	}
+}
+
+func (m *member) flood(f kafka.Flood) {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	if f.State == kafka.FloodPaused {
+		m.w.floods++
+	}
 }
 
 func (m *member) excuse() {

@@ -113,7 +113,7 @@ func handle(ctx context.Context, msg kafka.Message[order]) error {
 	case exit:
 		runtime.Goexit()
 	}
-	if msg.Attempt <= o.Fails {
+	if msg.Attempt <= o.Fails || o.dead() { // however often the flood guard has it tried
 		return errors.New("not yet")
 	}
 	return nil

@@ -37,6 +37,7 @@ type totals struct {
 	mu                              sync.Mutex
 	simulated                       time.Duration
 	seeds, records, changes, faults int
+	floods                          int // pauses of the flood guard
 	excused                         int // redelivered, and explained
 	byKind                          map[string]int
 }
@@ -74,8 +75,8 @@ func TestSimulation(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d seeds, %.0f simulated hours, %d records, %d membership changes, %d faults %v; redelivered after a crash, a loss or a failed commit %d",
-		all.seeds, all.simulated.Hours(), all.records, all.changes, all.faults, all.byKind, all.excused)
+	t.Logf("%d seeds, %.0f simulated hours, %d records, %d membership changes, %d faults %v; pauses for floods %d; redelivered after a crash, a loss or a failed commit %d",
+		all.seeds, all.simulated.Hours(), all.records, all.changes, all.faults, all.byKind, all.floods, all.excused)
 }
 
 // awaitEnd gives a seed up that takes too long. It counts seconds one by one: of those in which the machine itself stands still, it
@@ -132,6 +133,7 @@ type world struct {
 	changes int
 	sent    int
 	acked   []ledger.Place
+	floods  int // pauses of the flood guard
 	refused int // messages that Publish returned an error for
 	excused int // redelivered, and explained
 
@@ -147,6 +149,7 @@ type plan struct {
 	concurrency            int
 	queued                 int // MaxQueuedRecords
 	drain, session, commit time.Duration
+	guarded                bool // each dead letter is a flood, and pauses its consumer
 }
 
 func draw(random *rand.Rand) plan {
@@ -165,6 +168,7 @@ func draw(random *rand.Rand) plan {
 func simulate(t *testing.T, seed uint64, log *lines, all *totals) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	w := &world{T: t, seed: seed, random: random, plan: draw(random), lines: log, faults: map[string]int{}}
+	w.plan.guarded = seed%3 == 0 // not drawn: what is drawn later stays what it was
 	w.log = slog.New(slog.NewTextHandler(w.lines, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	w.wires.off, w.wires.deaf, w.wires.slow = map[string]bool{}, map[string]bool{}, map[string]time.Duration{}
 	w.history.HearsLate = 3 * time.Minute
@@ -203,6 +207,7 @@ func simulate(t *testing.T, seed uint64, log *lines, all *totals) {
 	all.simulated += simulated
 	all.records += len(w.history.Records)
 	all.changes += w.changes
+	all.floods += w.floods
 	all.excused += w.excused
 	for kind, n := range w.faults {
 		all.faults += n
