@@ -53,7 +53,7 @@ type Message[T any] struct {
 	// Attempt is 1 for the first call of the handler with this record, 2 for the first retry, and so on.
 	Attempt int
 	// LastAttempt says that no retry is left: a transient error goes to the dead letter topic, too. (In a batch, what failed with
-	// others comes once more, alone.)
+	// others comes once more, alone; and what the flood guard has held back comes until it lets letters pass.)
 	LastAttempt bool
 
 	raw []byte // the record's value, for DecodeValue
