@@ -238,11 +238,12 @@ const (
 // FloodGuardConfig says when dead letters are a flood, and what then. Each consumer counts its own. Letters of every class count: a
 // database that is away makes transient failures, a bad deploy panics and values that can't be decoded.
 //
-// Paused, a consumer begins no attempt. What is in hand is finished, but what fails for good meanwhile is no letter: it waits, and
-// is tried again after the pause. Fetching goes on until the queues are full; it stays a member of its group, and hands partitions
-// over and ends as ever. Health says that it is not ready. After Pause it tries five records at a time: if most go well, all go on, if
-// not, it pauses again, for twice as long each time, up to 10 minutes. Of those that are tried so, the ones that fail for good are
-// dead letters, five at most each time: otherwise a record that always fails might be the only one ever to be tried.
+// Paused, a consumer begins no attempt. What is in hand is finished, but what fails for good meanwhile is no letter: it waits, and is
+// tried again after the pause, though its retries are used up. Fetching goes on until the queues are full; it stays a member of its
+// group, and hands partitions over and ends as ever. Health says that it is not ready. After Pause it tries five records at a time:
+// if most go well, all go on; if not, it pauses again, for twice as long each time, up to 10 minutes. Where too few records come to
+// tell, all go on after Window. Of those that are tried so, the ones that fail for good are dead letters, five at most each time:
+// otherwise a record that always fails might be the only one ever to be tried.
 type FloodGuardConfig struct {
 	// Mode is FloodGuardOff, FloodGuardWarn or FloodGuardPause. Default warn.
 	Mode string

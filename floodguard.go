@@ -85,12 +85,18 @@ func (g *floodGuard) letter(settled int64, now time.Time) (withheld bool) {
 	return g.closed.Load()
 }
 
-// lookAgain is for floods that end without another letter.
+// lookAgain is for floods that end without another letter, and without enough records to try.
 func (g *floodGuard) lookAgain(settled int64, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.state == FloodWarned {
+	lasting := now.Sub(g.since)
+	switch {
+	case g.state == FloodWarned:
 		g.judge(settled, now)
+	case g.state == FloodPaused && lasting >= g.flood.Pause:
+		g.beginProbing(now)
+	case g.state == FloodProbing && lasting > g.cfg.Window && g.begun == 0:
+		g.open(now) // the topic is quiet, or its partitions are other members' now
 	}
 }
 
@@ -127,6 +133,26 @@ func (g *floodGuard) pause(now time.Time) {
 	g.pauses++
 	g.closed.Store(true)
 	g.become(FloodPaused, now)
+}
+
+// beginProbing is called with g.mu held.
+func (g *floodGuard) beginProbing(now time.Time) {
+	g.round++
+	g.begun, g.passed, g.failed = 0, 0, 0
+	g.become(FloodProbing, now)
+}
+
+// open lets everything go on. The caller holds g.mu.
+func (g *floodGuard) open(now time.Time) {
+	g.closed.Store(false)
+	g.become(FloodNone, now)
+	g.callWaiting()
+}
+
+// callWaiting is called with g.mu held.
+func (g *floodGuard) callWaiting() {
+	close(g.changed)
+	g.changed = make(chan struct{})
 }
 
 // become is called with g.mu held.
@@ -168,9 +194,7 @@ func (g *floodGuard) ask(now time.Time) (may bool, round int, changed <-chan str
 		if wait = g.since.Add(g.flood.Pause).Sub(now); wait > 0 {
 			return false, 0, g.changed, wait
 		}
-		g.round++
-		g.begun, g.passed, g.failed = 0, 0, 0
-		g.become(FloodProbing, now)
+		g.beginProbing(now)
 	}
 	if g.state != FloodProbing {
 		return true, 0, nil, 0
@@ -201,11 +225,10 @@ func (g *floodGuard) probed(round int, passed, failed bool, now time.Time) {
 	case g.failed >= most:
 		g.pause(now)
 	case g.passed > floodProbes-most:
-		g.closed.Store(false)
-		g.become(FloodNone, now)
+		g.open(now)
+		return
 	}
-	close(g.changed)
-	g.changed = make(chan struct{})
+	g.callWaiting()
 }
 
 // health returns the state, what is wrong and why nothing is done; "" for nothing. A nil guard has nothing to say.

@@ -229,6 +229,28 @@ func TestAWarningEndsWithoutAnotherLetter(t *testing.T) {
 	}
 }
 
+// A topic may be quiet after an outage, and a member's partitions may be others' by then.
+func TestAPauseEndsWithoutRecordsToTry(t *testing.T) {
+	at := time.Now()
+	g := flooded(t, FloodGuardConfig{}, at)
+	look := func(after time.Duration, want FloodState) {
+		t.Helper()
+		at = at.Add(after)
+		if g.lookAgain(20, at); g.state != want {
+			t.Errorf("%q, want %q", g.state, want)
+		}
+	}
+	look(g.cfg.Pause-1, FloodPaused)
+	look(1, FloodProbing)
+	round := beginProbe(t, g, at)
+	look(2*g.cfg.Window, FloodProbing) // it may yet fail
+	g.probed(round, true, false, at)
+	look(0, FloodNone)
+	if g.closed.Load() {
+		t.Error("the guard is closed")
+	}
+}
+
 func TestNothingIsGuardedWithoutLetters(t *testing.T) {
 	if guardOf(FloodGuardOff) != nil || newFloodGuard(FloodGuardConfig{Mode: FloodGuardPause}.withDefaults(), "") != nil {
 		t.Error("there is a guard")

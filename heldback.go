@@ -101,10 +101,10 @@ func (p *partition) settledSoFar() int64 {
 	return p.settled
 }
 
-// watchFlood says when a flood that was warned of is over. It runs until Start is about to return.
+// watchFlood ends floods that end by themselves. It runs until Start is about to return.
 func (c *consumer) watchFlood(ctx context.Context) {
 	const looks = 10 // in each Window
-	if c.guard == nil || c.guard.cfg.Mode != FloodGuardWarn {
+	if c.guard == nil {
 		return
 	}
 	for range ticks(ctx, c.guard.cfg.Window/looks) {

@@ -296,6 +296,26 @@ func TestARecordThatAlwaysFailsDoesNotKeepTheGuardClosed(t *testing.T) {
 	})
 }
 
+func TestAFloodEndsThoughFewRecordsCome(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 3)
+		var db database
+		db.down.Store(true)
+		consumer, stop := b.start(b.guarded(), db.save)
+		time.Sleep(10 * time.Second)
+		db.down.Store(false)
+		time.Sleep(time.Minute)
+		if h := wantHealth(t, consumer, StateRunning, true, false); h.Flood != FloodProbing || !slices.Equal(db.of(0), []int{2}) {
+			t.Errorf("%v saved, health %+v", db.of(0), h)
+		}
+		time.Sleep(12 * time.Minute)
+		wantHealth(t, consumer, StateRunning, true, true)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A handler that hangs is one thing, those that wait for it would be another.
 func TestAProbeThatHangsDoesNotHoldTheOthersUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {

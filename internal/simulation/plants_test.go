@@ -84,6 +84,7 @@ var plants = []plant{
 	{"forgets what was settled in partitions that have left", "rebalance.go", "				c.settled += p.settledSoFar()\n", "", "TestAFewLettersAmongManyRecordsAreNoFlood", nil},
 	{"takes records that wait for the flood guard for ones that hang", "heldback.go", "	p.now(t, ActivityHeldBack)\n	defer", "	defer", "TestAnOutageDoesNotEmptyATopicIntoItsDLQ", nil},
 	{"lets probes that hang decide nothing, and the others neither", "floodguard.go", "	case g.passed > floodProbes-most:", "	case g.passed > floodProbes-most && g.begun == 0:", "TestProbesAreFewAndTheFirstOnesDecide", nil},
+	{"stays paused where too few records come", "floodguard.go", " && g.begun == 0:\n", " && false:\n", "TestAFloodEndsThoughFewRecordsCome|TestAPauseEndsWithoutRecordsToTry", nil},
 	{"believes probes of an earlier pause", "floodguard.go", " || round != g.round {", " {", "TestProbesAreFewAndTheFirstOnesDecide", nil},
 }
 
