@@ -35,7 +35,7 @@ func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFun
 			}
 			return contained(ctx, msg, handle)
 		}
-		value := new(T) // the codec's pointer, lest the whole message go to the heap
+		value := new(T) // the codec's own, lest the whole message go to the heap
 		if err := decode(codec, r.Value, value); err != nil {
 			return err
 		}

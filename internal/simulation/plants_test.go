@@ -45,7 +45,7 @@ var plants = []plant{
 	{"drops a record that comes while all workers are busy", "partition.go", "	p.queue = append(p.queue, records...)\n", "	if len(p.inHand) == 0 {\n		p.queue = append(p.queue, records...)\n	}\n", "", []string{"LOST"}},
 	{"dead-letters business errors", "settle.go", "	case v.class == ClassBusiness:\n		return t.ends(OutcomeRejected), true\n", "", "", []string{"DEAD-LETTERED WRONGLY"}},
 	{"retries permanent errors", "settle.go", "	case v.class == ClassTransient && t.attempt", "	case t.attempt", "TestPromises/Poison", nil},
-	{"hands a zero value to the handler where it can't decode", "handler.go", "			return err\n		}\n		return contained", "			_ = err\n		}\n		return contained", "", []string{"DEAD LETTER MISSING"}},
+	{"hands a zero value to the handler where it can't decode", "handler.go", "			return err\n		}\n		msg.Value", "			_ = err\n		}\n		msg.Value", "", []string{"DEAD LETTER MISSING"}},
 	{"leaves fetching paused", "partition.go", "	p.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.id}})\n", "", "TestAPauseDoesNotOutliveTheAssignment|TestQueuesStayBelowTheirBound", nil},
 	{"does not give the memory of a record back", "partition.go", "	p.c.queued.give(cost)\n	if p.account", "	if p.account", "TestQueuesStayBelowTheirBound", nil},
 	{"forgets to allow rebalances", "poll.go", "		client.AllowRebalance() // after every poll, or Close hangs\n", "		if !fetches.Empty() {\n			client.AllowRebalance()\n		}\n", "", []string{"drained false", "panic: "}},
