@@ -35,6 +35,7 @@ const (
 	defaultRebalanceTimeout   = 60 * time.Second // kgo's default
 	defaultAuthFailureTimeout = 30 * time.Second
 	defaultStallTimeout       = time.Minute // longer than a service waits for another
+	defaultMaxParkedRecords   = 1_000_000   // 16 MB for a partition, and 50 more if each has a key of its own
 
 	defaultFloodShare   = 0.5              // records alone rarely fail by halves
 	defaultFloodLetters = 20               // few enough to be looked at one by one
@@ -147,6 +148,15 @@ type ConsumerConfig struct {
 	// DLQTopic takes the records that can't be handled. With none (""), such a record ends Start with an error.
 	// NewConsumerConfig sets dlq-<topic>.
 	DLQTopic string
+	// ParkKeys keeps the order of a key beyond a failure: once a record of it is in DLQTopic, its later ones follow it there without
+	// being handled, in order, with class "parked". They are handled when they are sent back, with package deadletter for example; the
+	// key is free again when the last one was, or when its letters are deleted. Records without a key are never parked. The state is
+	// read from DLQTopic, which must not be compacted, when a partition is assigned: it takes READ on it, and waits until it is
+	// through. Default false. A BatchConsumer can't.
+	ParkKeys bool
+	// MaxParkedRecords bounds how many records of one partition ParkKeys may have parked: each costs memory, 16 bytes and 50 for
+	// its key. With more Start returns an error that says what to do. Default 1,000,000.
+	MaxParkedRecords int
 	// MaxRetries is how many more attempts a record gets after a transient error. 0 is none; NewConsumerConfig sets 3.
 	MaxRetries int
 	// RetryBackoff is the bound of the first wait between attempts; it doubles up to RetryBackoffMax, and each wait is

@@ -82,6 +82,7 @@ type consumer struct {
 	handle      HandlerFunc
 	batches     bool // the handler is a door, to several records at once
 	queued      *budget
+	recalling   chan struct{} // has a place for each partition that may read which keys are parked
 	handlerCtx  context.Context
 	hooks       consumerHooks
 	consuming   clientHooks // those for the consuming client
@@ -136,9 +137,10 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 	return &consumer{
 		cfg: cfg, log: client.log, client: client, handle: handle,
 		// Half of the memory is for the running: the rest is what partitions that stand still may hold, see relieve.
-		queued: newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes).halved(),
-		guard:  newFloodGuard(cfg.FloodGuard, cfg.DLQTopic),
-		made:   time.Now(), ended: make(chan struct{}), floods: flood.New(), quiet: flood.Quiet(),
+		queued:    newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes).halved(),
+		guard:     newFloodGuard(cfg.FloodGuard, cfg.DLQTopic),
+		recalling: make(chan struct{}, maxRecalling),
+		made:      time.Now(), ended: make(chan struct{}), floods: flood.New(), quiet: flood.Quiet(),
 		partitions: map[int32]*partition{}, stragglers: map[int32]<-chan struct{}{},
 	}, nil
 }
@@ -364,11 +366,20 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 	if err := c.client.prepareToWrite(ctx); err != nil {
 		return err
 	}
+	if c.cfg.ParkKeys {
+		if _, err := c.client.partitionCounts(ctx, topicUse{topic: c.cfg.DLQTopic, operation: kmsg.ACLOperationRead, letters: true}); err != nil {
+			return err
+		}
+	}
 	limits := c.client.limitsOf(ctx, c.cfg.Topic, c.cfg.DLQTopic)
 	source, dlq := limits[c.cfg.Topic].maxBytes, limits[c.cfg.DLQTopic].maxBytes
 	if source > 0 && dlq > 0 && dlq < source {
 		return fmt.Errorf("kafka: dead letter topic %s takes records of %d bytes, fewer than the %d of %s: a large record could not be put there; raise its max.message.bytes to %d",
 			c.cfg.DLQTopic, dlq, source, c.cfg.Topic, source)
+	}
+	if c.cfg.ParkKeys && limits[c.cfg.DLQTopic].compacted {
+		return fmt.Errorf("kafka: dead letter topic %s is compacted (cleanup.policy): it would lose letters that park their keys; ParkKeys needs delete",
+			c.cfg.DLQTopic)
 	}
 	c.deadLetters = newDeadLetterTopic(c.cfg.DLQTopic, counts[c.cfg.DLQTopic], c.client, c.hooks)
 	return nil

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -34,6 +35,8 @@ const (
 	HeaderDLQFailedAt      = dlqPrefix + "failed.at"      // RFC 3339
 	HeaderDLQRedriveCount  = dlqPrefix + "redrive.count"  // how often it was sent back, decimal
 	HeaderDLQHeadersCut    = dlqPrefix + "headers.cut"    // how many of the record's headers were above the limit and left out, decimal
+	HeaderDLQParked        = dlqPrefix + "parked"         // its key is parked: topic, partition and offset of the record's first place there, and group
+	HeaderDLQUnparked      = dlqPrefix + "unparked"       // of a mark, which is no letter: the one that parks its key no more, likewise
 )
 
 // Names of further headers about dead letters, as UTF-8 text: of a record that package deadletter has sent back from a dead letter
@@ -43,7 +46,6 @@ const (
 	HeaderDLQLetterPartition = dlqPrefix + "letter.partition" // of the letter that was sent back, decimal
 	HeaderDLQLetterOffset    = dlqPrefix + "letter.offset"    // of the letter that was sent back, decimal
 	HeaderDLQRedriven        = dlqPrefix + "redriven"         // a mark of package deadletter: which letters were sent back
-	HeaderDLQUnparked        = dlqPrefix + "unparked"         // a mark of a consumer: its key is no longer parked
 )
 
 const (
@@ -63,12 +65,14 @@ type DeadLetter struct {
 
 	Group    string    // whose handler failed
 	Attempts int       // how often it was tried
-	Class    Class     // ClassTransient or ClassPermanent
+	Class    Class     // ClassTransient, ClassPermanent or ClassParked
 	Message  string    // the error's text, shortened to 1 KiB
 	FailedAt time.Time // when it was given up
 	Redrives int       // how often it was sent back
 
 	HeadersCut int // how many of the record's headers are left out, since they were above ConsumerConfig's limits
+
+	parked string // HeaderDLQParked; "" for none
 }
 
 // letterHeaders says how much of a DeadLetter goes into headers. A record at its topic's size limit may have no room.
@@ -107,6 +111,9 @@ func newDeadLetter(dlqTopic string, r *kgo.Record, letter DeadLetter, which lett
 	if letter.Group != "" {
 		add(HeaderDLQGroup, letter.Group)
 	}
+	if letter.parked != "" {
+		add(HeaderDLQParked, letter.parked)
+	}
 	add(HeaderDLQDeliveryCount, strconv.Itoa(letter.Attempts))
 	add(HeaderDLQClass, string(letter.Class))
 	add(HeaderDLQMessage, shorten(letter.Message, deadLetterMessageBytes))
@@ -121,7 +128,7 @@ func newDeadLetter(dlqTopic string, r *kgo.Record, letter DeadLetter, which lett
 func shed(headers []kgo.RecordHeader, keep letterHeaders) []kgo.RecordHeader {
 	kept := make([]kgo.RecordHeader, 0, len(headers))
 	for _, h := range headers {
-		place := h.Key == HeaderDLQTopic || h.Key == HeaderDLQPartition || h.Key == HeaderDLQOffset || h.Key == HeaderDLQRedriveCount
+		place := h.Key == HeaderDLQTopic || h.Key == HeaderDLQPartition || h.Key == HeaderDLQOffset || h.Key == HeaderDLQRedriveCount || h.Key == HeaderDLQParked
 		if keep == allHeaders || keep == placeHeaders && place || !strings.HasPrefix(h.Key, dlqPrefix) {
 			kept = append(kept, h)
 		}
@@ -221,11 +228,14 @@ func newDeadLetterTopic(name string, partitions int32, client *Client, hooks con
 	return d
 }
 
+// partitionOf returns the partition that takes the letters of one of the source's.
+func (d *deadLetterTopic) partitionOf(source int32) int32 { return source % int32(len(d.slots)) }
+
 // write returns the letter once the brokers have stored it. It calls overdue when they have neither stored nor refused it for
 // longer than DeliveryTimeout, which does not end that: they may have stored it, with too few replicas for example, so that
 // franz-go repeats it until they say.
 func (d *deadLetterTopic) write(ctx context.Context, r *kgo.Record, letter DeadLetter, overdue func(time.Duration)) (*Record, error) {
-	slot := d.slots[int(r.Partition)%len(d.slots)]
+	slot := d.slots[d.partitionOf(r.Partition)]
 	select {
 	case slot <- struct{}{}:
 		defer func() { <-slot }()
@@ -268,8 +278,9 @@ func (d *deadLetterTopic) store(ctx context.Context, r *Record, done func(error)
 	for which := allHeaders; ; which++ {
 		letter := *r.Record
 		letter.Headers = shed(r.Headers, which)
-		if source, ok := ctx.Value(recordKey{}).(*kgo.Record); ok && which == noHeaders { // what middleware has added may be too much
-			letter.Headers = shed(source.Headers, which)
+		out, _ := ctx.Value(sentLetterKey{}).(*sentLetter)
+		if out != nil && which == noHeaders { // what middleware has added may be too much
+			letter.Headers = shed(out.record.Headers, which)
 		}
 		stored := make(chan error, 1)
 		d.client.produce(ctx, &letter, func(err error) { stored <- err })
@@ -283,6 +294,9 @@ func (d *deadLetterTopic) store(ctx context.Context, r *Record, done func(error)
 		if which == noHeaders || !errors.Is(err, kerr.MessageTooLarge) {
 			if err == nil {
 				r.Partition, r.Offset, r.Timestamp = letter.Partition, letter.Offset, letter.Timestamp
+				if out != nil {
+					out.stored.Store(&letter)
+				}
 			}
 			done(err)
 			return
@@ -291,18 +305,24 @@ func (d *deadLetterTopic) store(ctx context.Context, r *Record, done func(error)
 }
 
 // letterContext is the partition's context with the values of the record's: a hook's deadline is for attempts, not for the
-// letter. store finds the record's headers in it.
+// letter. store finds what it needs in it.
 type letterContext struct {
 	context.Context
 	values context.Context
-	record *kgo.Record
+	out    *sentLetter
 }
 
-type recordKey struct{}
+// sentLetter is a letter's record, and the letter as it was stored: middleware in between may pass on another.
+type sentLetter struct {
+	record *kgo.Record
+	stored atomic.Pointer[kgo.Record] // nil if middleware says that it is and it is not
+}
+
+type sentLetterKey struct{}
 
 func (c letterContext) Value(key any) any {
-	if key == (recordKey{}) {
-		return c.record
+	if key == (sentLetterKey{}) {
+		return c.out
 	}
 	return c.values.Value(key)
 }
@@ -327,18 +347,19 @@ func (p *partition) putAway(t *task) bool {
 	}
 	letter := DeadLetter{
 		Topic: p.topic, Partition: p.id, Offset: r.Offset, Timestamp: r.Timestamp, Group: p.c.cfg.Group,
-		Attempts: t.attempt, Class: v.class, Message: v.text, FailedAt: time.Now(),
+		Attempts: t.attempt, Class: v.class, Message: v.text, FailedAt: time.Now(), parked: p.parkedAs(r),
 	}
 	r, letter.HeadersCut = p.c.cfg.headerLimits().cut(r)
 	p.now(t, ActivityDeadLetter)
 	for attempt := 1; ; attempt++ {
-		stored, err := dlq.write(letterContext{p.ctx, t.ctx, r}, r, letter, func(waiting time.Duration) {
+		out := &sentLetter{record: r}
+		stored, err := dlq.write(letterContext{p.ctx, t.ctx, out}, r, letter, func(waiting time.Duration) {
 			p.log(slog.LevelError, "dead letter topic neither stores nor refuses a record; its partition waits", r,
 				slog.String("dlq_topic", dlq.name), slog.Duration("waiting", waiting))
 		})
 		if err == nil {
 			p.logDeadLetter(t, stored)
-			return true
+			return p.parkKey(t, out.stored.Load())
 		}
 		if p.ctx.Err() != nil {
 			return false

@@ -38,6 +38,9 @@ type environment struct {
 	ConsumerConcurrency     int    `env:"KAFKA_CONSUMER_CONCURRENCY" envDefault:"1"`
 	ConsumerAutoOffsetReset string `env:"KAFKA_CONSUMER_AUTO_OFFSET_RESET" envDefault:"earliest"`
 
+	ConsumerParkKeys         bool `env:"KAFKA_CONSUMER_PARK_KEYS"`
+	ConsumerMaxParkedRecords int  `env:"KAFKA_CONSUMER_MAX_PARKED_RECORDS" envDefault:"1000000"`
+
 	ConsumerMaxBatchSize int           `env:"KAFKA_CONSUMER_MAX_BATCH_SIZE" envDefault:"500"`
 	ConsumerMaxBatchWait time.Duration `env:"KAFKA_CONSUMER_MAX_BATCH_WAIT" envDefault:"0s"`
 
@@ -80,9 +83,11 @@ func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 	}
 	if cfg.DLQTopic == topic {
 		cfg.DLQTopic = "" // a consumer of the dead letters themselves
+		e.ConsumerParkKeys = false
 	}
 	cfg.MaxRetries = e.ConsumerMaxRetries
 	cfg.Concurrency = e.ConsumerConcurrency
+	cfg.ParkKeys, cfg.MaxParkedRecords = e.ConsumerParkKeys, e.ConsumerMaxParkedRecords
 	cfg.MaxBatchSize, cfg.MaxBatchWait = e.ConsumerMaxBatchSize, e.ConsumerMaxBatchWait
 	cfg.AutoOffsetReset = e.ConsumerAutoOffsetReset
 	cfg.MaxHeaders, cfg.MaxHeaderBytes = e.ConsumerMaxHeaders, e.ConsumerMaxHeaderBytes

@@ -16,6 +16,8 @@ const (
 	ClassPermanent Class = "permanent"
 	// ClassBusiness errors are an outcome, not a failure: no retry, no dead letter.
 	ClassBusiness Class = "business"
+	// ClassParked is of records that were not handled: a dead letter of their key comes before them. See ConsumerConfig.ParkKeys.
+	ClassParked Class = "parked"
 )
 
 // Errors that [errors.Is] finds in what this package returns.

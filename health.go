@@ -58,6 +58,8 @@ const (
 	ActivityBlocked Activity = "blocked"
 	// ActivityHeldBack is a record whose next attempt waits for the flood guard.
 	ActivityHeldBack Activity = "held_back"
+	// ActivityRecalling is a partition that was just assigned and reads which keys are parked; see ConsumerConfig.ParkKeys.
+	ActivityRecalling Activity = "recalling"
 )
 
 // PartitionHealth is the state of one assigned partition.
@@ -78,6 +80,8 @@ type PartitionHealth struct {
 	Offset        int64     `json:"offset"`            // of that record; -1 for none
 	Attempt       int       `json:"attempt,omitempty"` // at it
 	LastProgress  time.Time `json:"last_progress"`     // when a record was last settled, or the partition assigned
+	// ParkedKeys is how many keys have letters that were not sent back and handled since; see ConsumerConfig.ParkKeys.
+	ParkedKeys int `json:"parked_keys,omitempty"`
 }
 
 // HealthReporter is a [Consumer] of any type.

@@ -70,9 +70,10 @@ func (p *partition) judgeProbe(t *task) {
 }
 
 // withholds tells whether the flood guard keeps the task's letter back. It never does so for a probe: a record that fails on its own
-// account, at the head of a partition's only lane, would otherwise be the only one ever to be tried.
+// account, at the head of a partition's only lane, would otherwise be the only one ever to be tried. Nor does it for a parked record:
+// that was not tried, and says nothing of what may be broken.
 func (p *partition) withholds(t *task) bool {
-	if p.c.guard == nil || t.trial.round > 0 {
+	if p.c.guard == nil || t.trial.round > 0 || t.verdict.class == ClassParked {
 		return false
 	}
 	withheld := p.c.guard.letter(p.c.settledInAll(), time.Now())
@@ -84,7 +85,7 @@ func (p *partition) withholds(t *task) bool {
 	return withheld
 }
 
-// settledInAll counts the records that this consumer has settled.
+// settledInAll counts the records that this consumer has tried and settled.
 func (c *consumer) settledInAll() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

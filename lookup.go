@@ -75,11 +75,27 @@ func (c *Client) partitionCounts(ctx context.Context, uses ...topicUse) (map[str
 // leaderPatience is how long franz-go may look for a partition's leader before it is asked again.
 const leaderPatience = 250 * time.Millisecond
 
+// Kafka's numbers for a partition's ends, where it asks for a time.
+const (
+	latestOffset   = -1
+	earliestOffset = -2
+)
+
 // endOffset returns the offset that a partition's next record will have.
+func (c *Client) endOffset(ctx context.Context, topic string, partition int32) (int64, error) {
+	return c.offsetAt(ctx, topic, partition, latestOffset)
+}
+
+// startOffset returns the lowest offset that a partition may still hold.
+func (c *Client) startOffset(ctx context.Context, topic string, partition int32) (int64, error) {
+	return c.offsetAt(ctx, topic, partition, earliestOffset)
+}
+
+// offsetAt returns one of a partition's ends.
 //
 // franz-go asks any broker for the partition's leader, and waits long for one that does not answer: then it is asked again, for
 // another one. The goroutines end with their answers or with this call.
-func (c *Client) endOffset(ctx context.Context, topic string, partition int32) (int64, error) {
+func (c *Client) offsetAt(ctx context.Context, topic string, partition int32, end int64) (int64, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type answer struct {
@@ -88,7 +104,7 @@ func (c *Client) endOffset(ctx context.Context, topic string, partition int32) (
 	}
 	answers := make(chan answer)
 	ask := func() {
-		offset, err := c.listEnd(ctx, topic, partition)
+		offset, err := c.listOffset(ctx, topic, partition, end)
 		select {
 		case answers <- answer{offset, err}:
 		case <-ctx.Done():
@@ -114,11 +130,10 @@ func (c *Client) endOffset(ctx context.Context, topic string, partition int32) (
 	}
 }
 
-func (c *Client) listEnd(ctx context.Context, topic string, partition int32) (int64, error) {
-	const latest = -1
+func (c *Client) listOffset(ctx context.Context, topic string, partition int32, end int64) (int64, error) {
 	request := kmsg.NewPtrListOffsetsRequest()
 	asked := kmsg.NewListOffsetsRequestTopicPartition()
-	asked.Partition, asked.Timestamp = partition, latest
+	asked.Partition, asked.Timestamp = partition, end
 	request.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: topic, Partitions: []kmsg.ListOffsetsRequestTopicPartition{asked}}} // no other field has a default
 	response, err := request.RequestWith(ctx, c.kgo)
 	if err != nil {

@@ -139,9 +139,9 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error
 	return opts, nil
 }
 
-// replyOptions is for a client that reads a partition of a reply topic. It has no reset: where franz-go suspects that records were
-// lost, when a leader moves for example, it would pass replies over on its way to an end.
-func replyOptions(cfg ClientConfig, topic string, partition int32, from int64, logs kgo.Logger, hooks ...kgo.Hook) ([]kgo.Opt, error) {
+// readingOptions is for a client that reads a partition of a topic of ours, from an offset on. It has no reset: where franz-go suspects
+// that records were lost, when a leader moves for example, it would pass some over on its way to an end.
+func readingOptions(cfg ClientConfig, topic string, partition int32, from int64, logs kgo.Logger, hooks ...kgo.Hook) ([]kgo.Opt, error) {
 	opts, err := connectOptions(cfg, logs, hooks...)
 	if err != nil {
 		return nil, err

@@ -37,9 +37,10 @@ type partition struct {
 	lanes    map[uint64][]waiting // for each key with a record in hand: those behind it
 	behind   int                  // how many these are
 	tracker  tracker
-	earlier  progress // what earlier owners have done of what is still to be fetched
-	queued   int64    // the cost of all that is fetched and not settled
-	settled  int64    // how many records are
+	earlier  progress    // what earlier owners have done of what is still to be fetched
+	parking  *parkedKeys // nil without ParkKeys; set before the first worker
+	queued   int64       // the cost of all that is fetched and not settled
+	settled  int64       // how many records are, after an attempt
 	stopped  bool
 	fenced   bool  // commit nothing more: the partition may be another member's
 	unmarked bool  // more is done than is marked
@@ -83,12 +84,15 @@ func (p *partition) enqueue(records []*kgo.Record, end int64) (cost int64, back 
 // run starts the first worker. consumer.assigned calls it.
 func (p *partition) run() {
 	if p.previous != nil { // two handlers must not have one key in hand
-		p.block(true)
+		p.block(ActivityBlocked)
 		select {
 		case <-p.previous:
 		case <-p.stop:
 		}
-		p.block(false)
+		p.block("")
+	}
+	if p.c.cfg.ParkKeys {
+		p.recall()
 	}
 	p.mu.Lock()
 	p.workers = 1
@@ -173,7 +177,9 @@ func (p *partition) account(t *task, cost int64, settled bool) (resumed bool) {
 		p.left = true
 		return resumed
 	}
-	p.settled++
+	if t.attempt > 0 { // a record that is passed over, or parked, says nothing of what may be broken
+		p.settled++
+	}
 	p.status.progress = time.Now()
 	p.pass(t.place)
 	return resumed

@@ -17,6 +17,7 @@ func (p *partition) settle(t *task) (s Settlement, over bool) {
 		t.exited = false // judged already; this goroutine goes on with it
 	case t.attempt > 0 && p.halting():
 		return t.ends(OutcomeLeft), true // it was woken for that
+	case p.keepBack(t): // which is its verdict
 	case !p.mayTry(t):
 		return t.ends(OutcomeLeft), true
 	default:
@@ -27,6 +28,9 @@ func (p *partition) settle(t *task) (s Settlement, over bool) {
 		delay := p.delay(t)
 		p.c.hooks.retryScheduled(t.ctx, t.record, Retry{t.attempt, delay, t.verdict.err})
 		p.sleep(t, delay)
+	}
+	if over && !p.unpark(t, s.Outcome) {
+		return t.ends(OutcomeLeft), true
 	}
 	return s, over
 }

@@ -26,7 +26,8 @@ func (s *stage) become(activity Activity, attempt int, now time.Time) {
 // status is what a partition is about besides its tasks. partition.mu guards it.
 type status struct {
 	idleSince time.Time
-	blocked   bool      // by a handler of an earlier assignment that ignores its context
+	blocked   Activity  // what its workers wait for before they begin; "" for nothing
+	trouble   error     // why that lasts; nil for nothing
 	progress  time.Time // when a record was last settled, or the partition assigned
 	position  int64     // the first record that is not done; -1: not known
 	guessed   bool      // position is where the group is said to be: nothing was fetched yet
@@ -50,7 +51,7 @@ func (s *status) fetched(records []*kgo.Record, end int64, queued int, now time.
 		s.position, s.guessed = records[0].Offset, false
 	}
 	s.next, s.end, s.endAt = records[len(records)-1].Offset+1, end, now
-	if queued == 0 && !s.blocked {
+	if queued == 0 && s.blocked == "" {
 		s.idleSince = now // it was idle for a reason until now
 	}
 }
@@ -69,8 +70,8 @@ func (p *partition) now(t *task, activity Activity) {
 	t.stage.become(activity, t.stage.attempt, time.Now())
 }
 
-// block notes whether the workers have to wait for a handler that ignores its context.
-func (p *partition) block(blocked bool) {
+// block notes what the workers have to wait for, or that they begin.
+func (p *partition) block(blocked Activity) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.status.blocked, p.status.idleSince = blocked, time.Now()
@@ -128,8 +129,15 @@ func (p *partition) health() (state PartitionHealth, problems []string) {
 		Partition: p.id, Lag: s.lag(), QueuedRecords: len(p.queue) + p.behind, QueuedBytes: p.queued, Paused: p.parked > 0,
 		RecordsInHand: len(p.inHand), Activity: ActivityIdle, Since: s.idleSince, Offset: -1, LastProgress: s.progress,
 	}
-	if s.blocked {
-		state.Activity = ActivityBlocked
+	if s.blocked != "" {
+		state.Activity = s.blocked
+	}
+	if s.trouble != nil {
+		problems = append(problems, fmt.Sprintf("%s-%d: since %s it waits to know which keys are parked: dead letter topic %s can't be read: %v",
+			p.topic, p.id, s.idleSince.UTC().Format(time.RFC3339), p.c.cfg.DLQTopic, s.trouble))
+	}
+	if p.parking != nil {
+		state.ParkedKeys = p.parking.keys()
 	}
 	if t := p.foremost(); t != nil {
 		state.Activity, state.Since, state.Offset, state.Attempt = t.stage.activity, t.stage.since, t.record.Offset, t.stage.attempt

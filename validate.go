@@ -47,6 +47,9 @@ func (c ConsumerConfig) Validate() error {
 	}
 	faults.checkPrintable("Group", c.Group)
 	faults.checkPrintable("InstanceID", c.InstanceID)
+	if c.ParkKeys && c.DLQTopic == "" {
+		faults.addf("ParkKeys is set but DLQTopic is empty: parked records wait in a dead letter topic (KAFKA_CONSUMER_PARK_KEYS)")
+	}
 	if c.MaxRetries < 0 {
 		faults.addf("MaxRetries is %d: want 0 or more (KAFKA_CONSUMER_MAX_RETRIES)", c.MaxRetries)
 	}
@@ -80,6 +83,7 @@ func (c ConsumerConfig) Validate() error {
 		value, most    int64
 	}{
 		{"MaxBatchSize", "KAFKA_CONSUMER_MAX_BATCH_SIZE", int64(c.MaxBatchSize), maxMaxBatchSize},
+		{"MaxParkedRecords", "KAFKA_CONSUMER_MAX_PARKED_RECORDS", int64(c.MaxParkedRecords), math.MaxInt32},
 		{"MaxHeaders", "KAFKA_CONSUMER_MAX_HEADERS", int64(c.MaxHeaders), math.MaxInt32},
 		{"MaxHeaderBytes", "KAFKA_CONSUMER_MAX_HEADER_BYTES", int64(c.MaxHeaderBytes), math.MaxInt32},
 		{"MaxDecompressedBatchBytes", "KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES", c.MaxDecompressedBatchBytes, math.MaxInt32},
@@ -322,6 +326,7 @@ func (c ConsumerConfig) withDefaults() ConsumerConfig {
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, defaultDrainTimeout)
 	c.MaxQueuedRecords = cmp.Or(c.MaxQueuedRecords, defaultMaxQueuedRecords)
 	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, defaultMaxQueuedBytes)
+	c.MaxParkedRecords = cmp.Or(c.MaxParkedRecords, defaultMaxParkedRecords)
 	c.MaxHeaders = cmp.Or(c.MaxHeaders, defaultMaxHeaders)
 	c.MaxHeaderBytes = cmp.Or(c.MaxHeaderBytes, defaultMaxHeaderBytes)
 	c.MaxDecompressedBatchBytes = cmp.Or(c.MaxDecompressedBatchBytes, deadLetterMaxBytes)

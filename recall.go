@@ -1,0 +1,132 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"log/slog"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/internal/recordheader"
+)
+
+// This file reads which keys of a partition are parked, when it is assigned and before its first record is handled.
+
+// maxRecalling is how many partitions of a consumer read at a time: each has a client of its own, with up to fetchMaxBytes.
+const maxRecalling = 4
+
+// errTooManyParked ends a reading that would not fit.
+var errTooManyParked = errors.New("more records are parked than there is room for")
+
+// recall returns when it is known which keys are parked, or the partition stops. Until then the partition waits, and no other does.
+func (p *partition) recall() {
+	p.block(ActivityRecalling)
+	defer p.block("")
+	ctx, cancel := p.untilHalt()
+	defer cancel()
+	for attempt := 1; ; attempt++ {
+		parking, err := p.readParked(ctx)
+		switch {
+		case err == nil:
+			p.mu.Lock()
+			p.parking, p.status.trouble = parking, nil
+			p.mu.Unlock()
+			return
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, errTooManyParked):
+			p.c.fail(p.tooManyParked()) // which stops the partition
+			<-ctx.Done()
+			return
+		}
+		p.mu.Lock()
+		p.status.trouble = err
+		p.mu.Unlock()
+		p.c.log.LogAttrs(ctx, slog.LevelError, "parked keys can't be read from the dead letter topic; the partition waits",
+			slog.String("topic", p.topic), slog.Int("partition", int(p.id)), slog.String("group", p.c.cfg.Group),
+			slog.String("dlq_topic", p.c.deadLetters.name), slog.Int("attempt", attempt), slog.Any("error", err))
+		if !wait(backoff(attempt, p.c.cfg.RetryBackoff, p.c.cfg.RetryBackoffMax), p.stop) {
+			return
+		}
+	}
+}
+
+// readParked reads the partition of the dead letter topic that takes this one's letters, up to its end as it is now: who has written
+// there before has no more to write, unless he lost the partition and does not know it.
+func (p *partition) readParked(ctx context.Context) (*parkedKeys, error) {
+	select {
+	case p.c.recalling <- struct{}{}:
+		defer func() { <-p.c.recalling }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	client, dlq := p.c.client, p.c.deadLetters
+	partition := dlq.partitionOf(p.id)
+	start, err := client.startOffset(ctx, dlq.name, partition)
+	if err != nil {
+		return nil, client.explain(err)
+	}
+	end, err := client.endOffset(ctx, dlq.name, partition)
+	if err != nil {
+		return nil, client.explain(err)
+	}
+	parking := newParkedKeys(p.c.cfg.MaxParkedRecords)
+	if start >= end {
+		return parking, nil
+	}
+	opts, err := readingOptions(p.c.cfg.ClientConfig, dlq.name, partition, start, client.logs)
+	if err != nil {
+		return nil, err
+	}
+	// Where the last records are markers of a transaction, or of one that still runs, it would never get to the end.
+	reader, err := kgo.NewClient(append(opts, kgo.KeepControlRecords(), kgo.FetchIsolationLevel(kgo.ReadUncommitted()))...)
+	if err != nil {
+		return nil, err
+	}
+	defer reader.Close()
+	for next := start; next < end; {
+		fetches := reader.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err := fetches.Err(); err != nil {
+			return nil, client.explain(err)
+		}
+		for _, r := range fetches.Records() {
+			if next = r.Offset + 1; next > end {
+				break
+			}
+			if !p.remember(parking, r) {
+				return nil, errTooManyParked
+			}
+		}
+	}
+	return parking, nil
+}
+
+// remember takes a record of the dead letter topic. It returns false if there is no room for it.
+func (p *partition) remember(parking *parkedKeys, r *kgo.Record) (fits bool) {
+	if r.Attrs.IsControl() {
+		return true
+	}
+	lane := maphash.Bytes(laneSeed, r.Key)
+	if place, ok := p.ownPlace(r, HeaderDLQUnparked); ok {
+		if r.Key == nil {
+			parking.removeAnywhere(place.origin)
+		}
+		parking.remove(lane, place.origin)
+		return true
+	}
+	if place, ok := p.ownPlace(r, HeaderDLQParked); ok {
+		return parking.add(lane, parkedLetter{place.origin, r.Offset})
+	}
+	return true // another partition's, group's or topic's, or of a time when keys were not parked
+}
+
+// ownPlace reads the header if it is about this group's work on this partition.
+func (p *partition) ownPlace(r *kgo.Record, header string) (place parkedPlace, ok bool) {
+	text, _ := recordheader.Last(r.Headers, header)
+	place, ok = parseParkedPlace(string(text))
+	return place, ok && place.topic == p.topic && place.partition == p.id && place.group == p.c.cfg.Group
+}
