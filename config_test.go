@@ -155,6 +155,8 @@ func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 		"DrainTimeout":                  {consumer.DrainTimeout, 30 * time.Second},
 		"MaxQueuedRecords":              {consumer.MaxQueuedRecords, 250_000},
 		"MaxQueuedBytes":                {consumer.MaxQueuedBytes, int64(64 << 20)},
+		"ParkKeys":                      {consumer.ParkKeys, false},
+		"MaxParkedRecords":              {consumer.MaxParkedRecords, 1_000_000},
 		"MaxHeaders":                    {consumer.MaxHeaders, 1000},
 		"MaxHeaderBytes":                {consumer.MaxHeaderBytes, 1_048_588},
 		"MaxDecompressedBatchBytes":     {consumer.MaxDecompressedBatchBytes, int64(64 << 20)},

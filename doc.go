@@ -31,7 +31,8 @@
 //     rejected by a business rule, or stored in the dead letter topic. A record may be handled twice, after a crash for
 //     example: handlers must be idempotent.
 //   - Order: the records of a partition, and so of a key, are handled one after another in offset order, retries included.
-//     Partitions are handled side by side. With ConsumerConfig.Concurrency above 1 the keys of a partition are, too.
+//     Partitions are handled side by side. With ConsumerConfig.Concurrency above 1 the keys of a partition are, too. A dead
+//     letter is out of order, unless ConsumerConfig.ParkKeys has its key's later records follow it.
 //   - A record that can't be handled is stored in the dead letter topic with its own bytes. While that fails, its
 //     partition waits. Without a dead letter topic, [Consumer.Start] returns a [RecordError]. Nothing is skipped.
 //   - What waits is bounded, in records and bytes, and a partition that stands still does not stop the others.
@@ -106,5 +107,8 @@
 //   - heldback.go: what waits while that is so
 //   - deadletter.go: the dead letter, its headers and its topic
 //   - redriven.go: records that were sent back for another group
+//   - parked.go: keys that wait behind their dead letters
+//   - parking.go: records that follow a letter of their key, and keys that are free again
+//   - recall.go: which keys are parked, read from the dead letter topic
 //   - doc.go: this page
 package kafka

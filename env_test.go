@@ -105,6 +105,8 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 			{"KAFKA_CONSUMER_MAX_HEADERS", "20", func(c ConsumerConfig) any { return c.MaxHeaders }, 1000, 20},
 			{"KAFKA_CONSUMER_MAX_HEADER_BYTES", "4096", func(c ConsumerConfig) any { return c.MaxHeaderBytes }, 1_048_588, 4096},
 			{"KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES", "1048576", func(c ConsumerConfig) any { return c.MaxDecompressedBatchBytes }, int64(64 << 20), int64(1 << 20)},
+			{"KAFKA_CONSUMER_PARK_KEYS", "true", func(c ConsumerConfig) any { return c.ParkKeys }, false, true},
+			{"KAFKA_CONSUMER_MAX_PARKED_RECORDS", "500", func(c ConsumerConfig) any { return c.MaxParkedRecords }, 1_000_000, 500},
 			{"KAFKA_CONSUMER_MAX_BATCH_SIZE", "50", func(c ConsumerConfig) any { return c.MaxBatchSize }, 500, 50},
 			{"KAFKA_CONSUMER_MAX_BATCH_WAIT", "200ms", func(c ConsumerConfig) any { return c.MaxBatchWait }, time.Duration(0), 200 * time.Millisecond},
 			{"KAFKA_CONSUMER_FLOOD_GUARD", "pause", func(c ConsumerConfig) any { return c.FloodGuard.Mode }, "warn", "pause"},
@@ -283,7 +285,7 @@ func TestBadValuesAreAllReportedByName(t *testing.T) {
 // Values that parse but make no sense are config mistakes. Whoever set a variable looks for its name.
 func TestSenselessValuesAreReportedByName(t *testing.T) {
 	for name, value := range map[string]string{
-		"KAFKA_CONSUMER_MAX_RETRIES": "-1", "KAFKA_CONSUMER_CONCURRENCY": "-2", "KAFKA_CONSUMER_MAX_HEADERS": "-1",
+		"KAFKA_CONSUMER_MAX_RETRIES": "-1", "KAFKA_CONSUMER_CONCURRENCY": "-2", "KAFKA_CONSUMER_MAX_HEADERS": "-1", "KAFKA_CONSUMER_MAX_PARKED_RECORDS": "-1",
 		"KAFKA_CONSUMER_MAX_HEADER_BYTES": "-1", "KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES": "2147483648", "KAFKA_CONSUMER_AUTO_OFFSET_RESET": "newest",
 		"KAFKA_CONSUMER_FLOOD_GUARD": "stop", "KAFKA_CONSUMER_FLOOD_SHARE": "1.1", "KAFKA_CONSUMER_FLOOD_LETTERS": "10001",
 		"KAFKA_CONSUMER_FLOOD_WINDOW": "-1s", "KAFKA_CONSUMER_FLOOD_PAUSE": "-1s",

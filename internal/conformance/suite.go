@@ -112,6 +112,9 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("AtLeastOnce", s.atLeastOnce)
 	t.Run("Order", s.order)
 	t.Run("Lanes", s.lanes)
+	if !s.Batches { // where it is refused
+		t.Run("Parking", s.parking)
+	}
 	t.Run("NothingVanishes", s.nothingVanishes)
 	t.Run("Poison", s.poison)
 	t.Run("FloodGuard", s.floodGuard)
