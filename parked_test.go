@@ -26,6 +26,7 @@ type parkingLot struct {
 	mu      sync.Mutex
 	handled []string // "key n", in their order
 	refuses map[string]bool
+	rejects bool // by a business rule
 }
 
 func newParkingLot(b *bubble) *parkingLot {
@@ -51,6 +52,9 @@ func (l *parkingLot) handle(_ context.Context, msg Message[numbered]) error {
 		return NewPermanentError("never", nil)
 	}
 	l.handled = append(l.handled, what)
+	if l.rejects {
+		return NewBusinessError("no", nil)
+	}
 	return nil
 }
 
@@ -229,6 +233,7 @@ func TestWhatFailsAgainKeepsItsKeyParked(t *testing.T) {
 		l.wantHandled()
 
 		l.refuse()
+		l.rejects = true // which is an end like another
 		l.sendBack(letters[2:]...)
 		l.publish("a 2")
 		time.Sleep(time.Minute)
@@ -312,9 +317,9 @@ func TestOnlyOwnLettersPark(t *testing.T) {
 			return &kgo.Record{Topic: "dlq-orders", Key: []byte(key), Value: []byte("x"), Headers: headers}
 		}
 		l.produce(
-			letter("a", header(HeaderDLQParked, "orders/0/0/others")),
-			letter("a", header(HeaderDLQParked, "orders/2/0/group")),
-			letter("a", header(HeaderDLQParked, "invoices/0/0/group")),
+			letter("a", header(HeaderDLQParked, "orders/0/2/others")),
+			letter("a", header(HeaderDLQParked, "orders/2/2/group")),
+			letter("a", header(HeaderDLQParked, "invoices/0/2/group")),
 			letter("a", header(HeaderDLQTopic, "orders"), header(HeaderDLQPartition, "0"), header(HeaderDLQOffset, "0"), header(HeaderDLQGroup, "group")),
 			letter("a"),
 			letter("a", header(HeaderDLQParked, "")), letter("a", header(HeaderDLQParked, "orders/0/-1/group")), letter("a", header(HeaderDLQParked, "orders/x/0/group")),
@@ -390,6 +395,17 @@ func TestDeletedLettersUnpark(t *testing.T) {
 
 // A partition whose dead letters can't be read waits, and says so; the others go on. It gives up at once when it is stopped.
 func TestAPartitionWaitsForItsParkedKeys(t *testing.T) {
+	for _, fault := range []kfake.Fault{
+		{Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.TopicAuthorizationFailed}, // an answer
+		{Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.LeaderNotAvailable},       // asked again and again
+		{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.LeaderNotAvailable},             // asked again and again by franz-go
+	} {
+		fault.Topic, fault.Partitions, fault.Count = "dlq-orders", []int32{0}, -1
+		aPartitionWaits(t, fault)
+	}
+}
+
+func aPartitionWaits(t *testing.T, fault kfake.Fault) {
 	inParkingLot(t, func(t *testing.T, l *parkingLot) {
 		cfg := l.config()
 		l.refuse("a 0")
@@ -399,7 +415,7 @@ func TestAPartitionWaitsForItsParkedKeys(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		outage := l.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: "dlq-orders", Partitions: []int32{0}, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		outage := l.cluster.Fault(fault)
 		l.publish("a 1", "b 0")
 		l.produce(&kgo.Record{Topic: "orders", Partition: 1, Key: []byte("c"), Value: []byte(`{"n":0}`)})
 		consumer, stop := l.start(cfg, l.handle)

@@ -3,8 +3,10 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -15,6 +17,9 @@ import (
 
 // maxRecalling is how many partitions of a consumer read at a time: each has a client of its own, with up to fetchMaxBytes.
 const maxRecalling = 4
+
+// recallPatience is how long nothing may come before it is said and tried again: franz-go would wait for brokers without a word.
+const recallPatience = 10 * time.Second
 
 // errTooManyParked ends a reading that would not fit.
 var errTooManyParked = errors.New("more records are parked than there is room for")
@@ -63,11 +68,7 @@ func (p *partition) readParked(ctx context.Context) (*parkedKeys, error) {
 	}
 	client, dlq := p.c.client, p.c.deadLetters
 	partition := dlq.partitionOf(p.id)
-	start, err := client.startOffset(ctx, dlq.name, partition)
-	if err != nil {
-		return nil, client.explain(err)
-	}
-	end, err := client.endOffset(ctx, dlq.name, partition)
+	start, end, err := p.extentOfLetters(ctx, partition)
 	if err != nil {
 		return nil, client.explain(err)
 	}
@@ -86,11 +87,16 @@ func (p *partition) readParked(ctx context.Context) (*parkedKeys, error) {
 	}
 	defer reader.Close()
 	for next := start; next < end; {
-		fetches := reader.PollFetches(ctx)
-		if ctx.Err() != nil {
+		patience, cancel := context.WithTimeout(ctx, recallPatience)
+		fetches := reader.PollFetches(patience)
+		err := fetches.Err()
+		cancel()
+		switch {
+		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		}
-		if err := fetches.Err(); err != nil {
+		case errors.Is(err, context.DeadlineExceeded):
+			return nil, fmt.Errorf("nothing has come for %v: read up to offset %d of %d", recallPatience, next, end)
+		case err != nil:
 			return nil, client.explain(err)
 		}
 		for _, r := range fetches.Records() {
@@ -103,6 +109,17 @@ func (p *partition) readParked(ctx context.Context) (*parkedKeys, error) {
 		}
 	}
 	return parking, nil
+}
+
+// extentOfLetters returns where the partition of the dead letter topic begins and ends.
+func (p *partition) extentOfLetters(ctx context.Context, partition int32) (start, end int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, p.c.cfg.ConnectTimeout)
+	defer cancel()
+	if start, err = p.c.client.startOffset(ctx, p.c.deadLetters.name, partition); err != nil {
+		return 0, 0, err
+	}
+	end, err = p.c.client.endOffset(ctx, p.c.deadLetters.name, partition)
+	return start, end, err
 }
 
 // remember takes a record of the dead letter topic. It returns false if there is no room for it.
