@@ -162,6 +162,17 @@ func (l *parkingLot) sendBack(letters ...*kgo.Record) {
 	l.produce(records...)
 }
 
+func (l *parkingLot) stopsAtOnce(stop func() error) {
+	l.t.Helper()
+	began := time.Now()
+	if err := stop(); err != nil {
+		l.t.Fatal(err)
+	}
+	if took := time.Since(began); took > time.Second {
+		l.t.Errorf("Start's end took %v", took)
+	}
+}
+
 func inParkingLot(t *testing.T, test func(*testing.T, *parkingLot), opts ...kfake.Opt) {
 	t.Helper()
 	inBubble(t, func(t *testing.T, b *bubble) { test(t, newParkingLot(b)) }, opts...)
@@ -419,8 +430,17 @@ func aPartitionWaits(t *testing.T, fault kfake.Fault) {
 		l.publish("a 1", "b 0")
 		l.produce(&kgo.Record{Topic: "orders", Partition: 1, Key: []byte("c"), Value: []byte(`{"n":0}`)})
 		consumer, stop := l.start(cfg, l.handle)
-		time.Sleep(aLongTime)
+		for health := consumer.Health(); len(health.Partitions) == 0 || health.Partitions[0].Activity != ActivityRecalling; health = consumer.Health() {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(500 * time.Millisecond) // it waits for an answer
+		l.stopsAtOnce(stop)
 		l.wantHandled("c 0")
+
+		l.produce(&kgo.Record{Topic: "orders", Partition: 1, Key: []byte("c"), Value: []byte(`{"n":1}`)})
+		consumer, stop = l.start(cfg, l.handle)
+		time.Sleep(aLongTime) // it waits to ask again, likely
+		l.wantHandled("c 1")
 		health := consumer.Health()
 		if p := health.Partitions[0]; p.Activity != ActivityRecalling || p.QueuedRecords != 2 || !health.Live() || !health.Ready() {
 			t.Errorf("health says %+v", health)
@@ -431,13 +451,7 @@ func aPartitionWaits(t *testing.T, fault kfake.Fault) {
 		if l.log.count("parked keys can't be read") == 0 {
 			t.Error("nothing is logged")
 		}
-		began := time.Now()
-		if err := stop(); err != nil {
-			t.Fatal(err)
-		}
-		if took := time.Since(began); took > time.Second {
-			t.Errorf("Start's end took %v", took)
-		}
+		l.stopsAtOnce(stop)
 
 		consumer, _ = l.start(cfg, l.handle)
 		time.Sleep(time.Minute)

@@ -33,9 +33,11 @@ func (s Suite) parking(t *testing.T) {
 			cfg.MaxQueuedRecords = 200
 			cfg.Options = []kgo.Opt{kgo.HeartbeatInterval(200 * time.Millisecond)} // how soon a member hears of a rebalance
 			handled := newLedger()
-			var healed, joining atomic.Bool
+			// No member is done before the next one is there: slow are those from this one of their key on.
+			var slow atomic.Int64
+			var healed atomic.Bool
+			delay := 100 * time.Millisecond * time.Duration(max(2, s.Concurrency))
 			join := func() *member {
-				joining.Store(true)
 				worked := make(chan struct{}, 1)
 				m := start(s, t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
 					select {
@@ -46,24 +48,25 @@ func (s Suite) parking(t *testing.T) {
 					if !healed.Load() && n%failing == 0 && msg.Value.Seq >= broken {
 						return fmt.Errorf("attempt %d: the database is down", msg.Attempt)
 					}
-					if joining.Load() { // a new member finds work when it gets there
-						time.Sleep(200 * time.Millisecond)
+					if msg.Value.Seq >= int(slow.Load()) {
+						time.Sleep(delay)
 					}
 					handled.add(msg)
 					return nil
 				})
 				within(t, "the new member gets records", worked)
-				joining.Store(false)
 				return m
 			}
 			settled := func() {
 				t.Helper()
 				eventually(t, "all that is there is settled", func() bool { return sum(s.committed(t, topic, topic)) == s.count(t, topic) })
 			}
+			slow.Store(2 * broken)
 			first := join()
-			handled.await(t, 1)
+			handled.await(t, 2*broken*keys-broken*keys/failing)
 			second := join() // which has to know what the first has parked
 			first.mustStop()
+			slow.Store(perKey)
 			settled()
 			letters := s.letters(t, dlq)
 			if n := len(letters); n != records/failing*(perKey-broken)/perKey {
@@ -79,10 +82,12 @@ func (s Suite) parking(t *testing.T) {
 			}
 
 			healed.Store(true)
+			slow.Store(0)
 			sent := map[place]bool{}
 			s.sendBack(t, letters[:len(letters)/2], sent) // a run that was ended in the middle
 			third := join()
 			second.mustStop()
+			slow.Store(perKey)
 			settled()
 			for letters = s.letters(t, dlq); len(letters) > len(sent); letters = s.letters(t, dlq) {
 				s.sendBack(t, letters, sent)
