@@ -27,6 +27,7 @@ import (
 const (
 	parkingTopic = "KAFKA_TEST_PARKING_TOPIC"
 	parkingMends = "KAFKA_TEST_PARKING_MENDS" // a file: while it is not there, some messages fail
+	parkingHurry = "KAFKA_TEST_PARKING_HURRY" // a file: while it is not there, messages take long, so that there is work when the member is killed
 )
 
 type numbered struct{ N int }
@@ -43,6 +44,9 @@ func TestParkingMember(t *testing.T) {
 	cfg.CommitInterval = 300 * time.Millisecond
 	cfg.Logger = discard()
 	consumer, err := kafka.NewConsumer(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
+		if _, err := os.Stat(os.Getenv(parkingHurry)); err != nil {
+			time.Sleep(20 * time.Millisecond)
+		}
 		if _, err := os.Stat(os.Getenv(parkingMends)); err != nil && len(msg.Key)%3 == 0 && msg.Value.N%20 == 7 {
 			return errors.New("not mended yet")
 		}
@@ -62,6 +66,7 @@ type parkingMembers struct {
 	t       *testing.T
 	topic   string
 	mends   string
+	hurry   string
 	process *exec.Cmd
 	ended   chan struct{}
 
@@ -73,7 +78,7 @@ type parkingMembers struct {
 func (m *parkingMembers) start() {
 	m.t.Helper()
 	m.process = exec.Command(os.Args[0], "-test.run", "^TestParkingMember$")
-	m.process.Env = append(os.Environ(), parkingTopic+"="+m.topic, parkingMends+"="+m.mends, "KAFKA_TEST_CONTAINERS=off", "KAFKA_BROKERS="+strings.Join(brokers(m.t), ","))
+	m.process.Env = append(os.Environ(), parkingTopic+"="+m.topic, parkingMends+"="+m.mends, parkingHurry+"="+m.hurry, "KAFKA_TEST_CONTAINERS=off", "KAFKA_BROKERS="+strings.Join(brokers(m.t), ","))
 	output, err := m.process.StdoutPipe()
 	if err != nil {
 		m.t.Fatal(err)
@@ -169,27 +174,36 @@ func TestParkedKeysSurviveKills(t *testing.T) {
 		})
 	}
 
-	m := &parkingMembers{t: t, topic: topic, mends: filepath.Join(t.TempDir(), "mended"), next: map[string]int{}}
+	folder := t.TempDir()
+	m := &parkingMembers{t: t, topic: topic, mends: filepath.Join(folder, "mended"), hurry: filepath.Join(folder, "hurry"), next: map[string]int{}}
+	create := func(path string) {
+		t.Helper()
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	m.start()
 	t.Cleanup(func() { m.kill() })
 	killAmidWork := func() {
 		t.Helper()
 		before := m.count()
 		eventually(t, "the member works", func() bool { return m.count() > before+20 })
-		time.Sleep(rand.N(300 * time.Millisecond))
+		time.Sleep(rand.N(100 * time.Millisecond))
 		m.kill()
 		m.start()
 	}
 	for range kills {
 		killAmidWork()
 	}
+	create(m.hurry)
 	settled()
 	letters := lettersOf(t, admin, "dlq-"+topic)
 	if len(letters) < keys/3*100 {
 		t.Fatalf("%d letters: too few keys were parked", len(letters))
 	}
 
-	if err := os.WriteFile(m.mends, nil, 0o600); err != nil {
+	create(m.mends)
+	if err := os.Remove(m.hurry); err != nil {
 		t.Fatal(err)
 	}
 	sent := map[[2]int64]bool{}
@@ -211,6 +225,7 @@ func TestParkedKeysSurviveKills(t *testing.T) {
 			for range kills {
 				killAmidWork()
 			}
+			create(m.hurry)
 		}
 		settled()
 	}

@@ -89,7 +89,11 @@ func (s Suite) parking(t *testing.T) {
 			second.mustStop()
 			slow.Store(perKey)
 			settled()
+			runs := 0
 			for letters = s.letters(t, dlq); len(letters) > len(sent); letters = s.letters(t, dlq) {
+				if runs++; runs > 10 {
+					t.Fatalf("%d letters now, and each run makes more", len(letters))
+				}
 				s.sendBack(t, letters, sent)
 				settled()
 			}
