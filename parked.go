@@ -65,7 +65,7 @@ func parseParkedPlace(text string) (p parkedPlace, ok bool) {
 type parkedKeys struct {
 	most int // letters
 
-	mu      sync.Mutex                // held with no other lock
+	mu      sync.Mutex                // after partition.mu, if that is held
 	letters map[uint64][]parkedLetter // for each lane with any: by origin, in ascending order
 	count   int                       // of letters
 	asked   time.Time                 // when the brokers were last asked which are deleted

@@ -41,13 +41,13 @@ func TestParkingMember(t *testing.T) {
 	cfg := kafka.NewConsumerConfig(topic, topic, brokers(t)...)
 	cfg.ParkKeys, cfg.MaxRetries, cfg.Concurrency = true, 0, 4
 	cfg.InstanceID = "member" // its partitions wait for it, and for no timeout
-	cfg.CommitInterval = 300 * time.Millisecond
+	cfg.CommitInterval = 100 * time.Millisecond
 	cfg.Logger = discard()
 	consumer, err := kafka.NewConsumer(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 		if _, err := os.Stat(os.Getenv(parkingHurry)); err != nil {
 			time.Sleep(20 * time.Millisecond)
 		}
-		if _, err := os.Stat(os.Getenv(parkingMends)); err != nil && len(msg.Key)%3 == 0 && msg.Value.N%20 == 7 {
+		if _, err := os.Stat(os.Getenv(parkingMends)); err != nil && len(msg.Key)%3 == 0 && msg.Value.N%20 == 0 {
 			return errors.New("not mended yet")
 		}
 		fmt.Printf("handled %s %d\n", msg.Key, msg.Value.N)
@@ -154,24 +154,29 @@ func TestParkedKeysSurviveKills(t *testing.T) {
 		}
 	}
 	publish(seeds)
+	// What the group has committed, and what there is.
+	committed, ends := int64(0), int64(0)
+	look := func() {
+		t.Helper()
+		all, err := admin.ListEndOffsets(t.Context(), topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := admin.FetchOffsets(t.Context(), topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		committed, ends = 0, 0
+		all.Each(func(end kadm.ListedOffset) {
+			ends += end.Offset
+			if own, ok := at.Lookup(topic, end.Partition); ok {
+				committed += own.At
+			}
+		})
+	}
 	settled := func() {
 		t.Helper()
-		eventually(t, "all is settled", func() bool {
-			ends, err := admin.ListEndOffsets(t.Context(), topic)
-			if err != nil {
-				return false
-			}
-			at, err := admin.FetchOffsets(t.Context(), topic)
-			if err != nil {
-				return false
-			}
-			behind := false
-			ends.Each(func(end kadm.ListedOffset) {
-				committed, _ := at.Lookup(topic, end.Partition)
-				behind = behind || committed.At < end.Offset
-			})
-			return !behind
-		})
+		eventually(t, "all is settled", func() bool { look(); return committed == ends })
 	}
 
 	folder := t.TempDir()
@@ -186,8 +191,12 @@ func TestParkedKeysSurviveKills(t *testing.T) {
 	t.Cleanup(func() { m.kill() })
 	killAmidWork := func() {
 		t.Helper()
-		before := m.count()
-		eventually(t, "the member works", func() bool { return m.count() > before+20 })
+		look()
+		before, handled := committed, m.count()
+		eventually(t, "the member works, and commits", func() bool { look(); return committed > before && m.count() > handled+20 })
+		if committed == ends {
+			t.Fatal("there is no work left: the kill proves nothing")
+		}
 		time.Sleep(rand.N(100 * time.Millisecond))
 		m.kill()
 		m.start()
@@ -221,11 +230,14 @@ func TestParkedKeysSurviveKills(t *testing.T) {
 	}
 	rounds := 0
 	for ; sendBack(lettersOf(t, admin, "dlq-"+topic)) > 0; rounds++ {
-		if rounds == 0 {
+		switch rounds {
+		case 0:
 			for range kills {
 				killAmidWork()
 			}
 			create(m.hurry)
+		case 10:
+			t.Fatal("each round makes new letters")
 		}
 		settled()
 	}
