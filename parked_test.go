@@ -630,12 +630,13 @@ func (l *parkingLot) anything(random *rand.Rand) {
 	cfg.CommitInterval = time.Minute // so that a member that ends badly has committed little
 	next := map[string]int{}         // what was handled, by key
 	broken, calls := true, 0
+	failures := rand.New(rand.NewPCG(random.Uint64(), 2)) // l.mu guards it
 	handle := func(ctx context.Context, msg Message[numbered]) error {
 		time.Sleep(time.Second) // a member may end meanwhile
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		calls++
-		if broken && random.IntN(3) == 0 {
+		if broken && failures.IntN(3) == 0 {
 			return NewPermanentError("never", nil)
 		}
 		if ctx.Err() != nil {
