@@ -1,0 +1,60 @@
+package deadletter_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/deadletter"
+	"github.com/skeji/kafka/kafkatest"
+)
+
+// A parked key's records come back in their order, and the key is free: what is published then is handled behind them.
+func TestParkedKeysComeBackInOrder(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	cfg := p.broker.ConsumerConfig(source, group)
+	cfg.ParkKeys = true
+	s := &seen{broken: true}
+	consumer, err := kafka.NewConsumer(cfg, func(ctx context.Context, msg kafka.Message[string]) error {
+		if msg.Key == "free" {
+			return nil
+		}
+		return s.handle(ctx, msg)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kafkatest.Run(t, consumer)
+	publish := func(values ...string) {
+		for _, value := range values {
+			kafkatest.Publish(t, p.broker, source, kafka.NewMessage[string]().WithKey("k").WithValue(value).Build())
+		}
+	}
+	publish("a", "b", "c", "d")
+	kafkatest.AwaitDone(t, p.broker, source, group)
+	stats, err := deadletter.ReadStats(p.context(), p.client, dlq, deadletter.Filter{})
+	if err != nil || stats.Letters != 4 || len(stats.ByClass) != 2 {
+		t.Errorf("%+v, %v", stats, err)
+	}
+	s.breaks(false)
+	publish("e") // still parked
+	kafkatest.AwaitDone(t, p.broker, source, group)
+	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != 5 {
+		t.Errorf("%+v", result)
+	}
+	kafkatest.AwaitDone(t, p.broker, source, group)
+	publish("f")
+	kafkatest.AwaitDone(t, p.broker, source, group)
+	if got := s.got(); !slices.Equal(got, []string{"a", "b", "c", "d", "e", "f"}) {
+		t.Errorf("handled %q", got)
+	}
+	if got := p.list(deadletter.Filter{}); len(got) != 0 {
+		t.Errorf("pending %q", got)
+	}
+	stats, err = deadletter.ReadStats(p.context(), p.client, dlq, deadletter.Filter{State: deadletter.All})
+	if err != nil || stats.Letters != 5 || stats.Redriven != 5 {
+		t.Errorf("%+v, %v", stats, err)
+	}
+}
