@@ -76,7 +76,7 @@ var plants = []plant{
 	{"warns of a flood where it is to pause", "floodguard.go", "	g.closed.Store(true)\n", "", "TestAnOutageDoesNotEmptyATopicIntoItsDLQ", nil},
 	{"writes letters that are to be kept back", "heldback.go", "	return withheld\n", "	return false\n", "TestWhatIsHeldBackIsTriedAgain", nil},
 	{"takes what is held back for done", "settle.go", "		return Settlement{}, false\n	case p.giveUp(t)", "		return t.ends(OutcomeHandled), true\n	case p.giveUp(t)", "TestWhatIsHeldBackIsTriedAgain", nil},
-	{"keeps a probe's letter back", "heldback.go", " || t.trial.round > 0 {", " {", "TestARecordThatAlwaysFailsDoesNotKeepTheGuardClosed", nil},
+	{"keeps a probe's letter back", "heldback.go", " || t.trial.round > 0 || ", " || ", "TestARecordThatAlwaysFailsDoesNotKeepTheGuardClosed", nil},
 	{"waits for the flood guard in a partition that stops", "heldback.go", "	case <-p.stop:\n	case <-changed:\n", "	case <-changed:\n", "TestAPauseHoldsNeitherHandoverNorShutdownUp", nil},
 	{"takes a probe that was taken away for one that failed", "heldback.go", "failed := !passed && p.ctx.Err() == nil &&", "failed := !passed &&", "TestInterruptedProbesDecideNothing", nil},
 	{"takes every record of a batch for a probe", "heldback.go", "			t.trial.round = round\n", "			for _, t := range tasks {\n				t.trial.round = round\n			}\n", "TestABatchIsOneProbe", nil},
