@@ -35,13 +35,30 @@ func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFun
 			}
 			return contained(ctx, msg, handle)
 		}
-		value := new(T) // the codec's own, lest the whole message go to the heap
+		value := roomFor[T](r)
 		if err := decode(codec, r.Value, value); err != nil {
 			return err
 		}
 		msg.Value = *value
 		return contained(ctx, msg, handle)
 	}
+}
+
+// roomFor is where the record's value is decoded: not in the message, lest all of that go to the heap, and where the one before
+// was, if nobody else can be at it. The handler gets a copy.
+func roomFor[T any](r *Record) *T {
+	if r.room == nil {
+		return new(T)
+	}
+	value, ok := (*r.room).(*T)
+	if !ok {
+		value = new(T)
+		*r.room = value
+		return value
+	}
+	var zero T // what the value before it points to is its handler's
+	*value = zero
+	return value
 }
 
 // messageOf is a fetched record as a message whose value is not decoded yet.

@@ -15,6 +15,8 @@ type Record struct {
 	Group       string // the consumer group; "" when publishing
 	Attempt     int    // 1 for the first call of the handler with this record; 0 when publishing
 	LastAttempt bool   // no retry is left; see [Message]
+
+	room *any // where the next value is decoded, a pointer to a T, if nobody else can be at it; nil otherwise
 }
 
 // HandlerFunc handles one record. It is what every typed handler becomes, decoding included.

@@ -78,6 +78,7 @@ func (p *partition) try(ctx context.Context, t *task) {
 type ownRecord struct {
 	Record
 	fetched kgo.Record
+	value   any
 }
 
 // copyOf is what handlers and middleware get: whatever they do to it, the letter, the mark and the budget stay what they
@@ -94,6 +95,9 @@ func (p *partition) copyOf(t *task) *Record {
 		fetched = &own.fetched
 	}
 	own.Record = Record{Record: fetched, Group: p.c.cfg.Group, Attempt: t.attempt, LastAttempt: t.attempt > p.c.cfg.MaxRetries}
+	if len(p.c.middleware) == 0 { // which may call the handler twice at once
+		own.room = &own.value
+	}
 	return &own.Record
 }
 
