@@ -137,7 +137,7 @@ func (l *parkingLot) wantLetters(want ...string) []*kgo.Record {
 		}
 	}
 	if !slices.Equal(got, want) {
-		l.t.Errorf("letters are %q, want %q", got, want)
+		l.t.Fatalf("letters are %q, want %q", got, want)
 	}
 	return letters
 }

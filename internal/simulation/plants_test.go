@@ -86,6 +86,22 @@ var plants = []plant{
 	{"lets probes that hang decide nothing, and the others neither", "floodguard.go", "	case g.passed > floodProbes-most:", "	case g.passed > floodProbes-most && g.begun == 0:", "TestProbesAreFewAndTheFirstOnesDecide", nil},
 	{"stays paused where too few records come", "floodguard.go", " && g.begun == 0:\n", " && false:\n", "TestAFloodEndsThoughFewRecordsCome|TestAPauseEndsWithoutRecordsToTry", nil},
 	{"believes probes of an earlier pause", "floodguard.go", " || round != g.round {", " {", "TestProbesAreFewAndTheFirstOnesDecide", nil},
+	{"handles the later records of a parked key", "parking.go", "p.parking == nil || t.attempt > 0 || t", "true || t", "TestAKeyIsParkedUntilItsLastLetterIsHandled", nil},
+	{"keeps a record back behind its own letter", "parking.go", "parked || first.origin >= p.originOf(t.record) { // its own", "parked || first.origin > p.originOf(t.record) { // its own", "TestAKeyIsParkedUntilItsLastLetterIsHandled|TestWhatFailsAgainKeepsItsKeyParked", nil},
+	{"never unparks a key", "parking.go", "	if !p.parking.has(lane, origin) {\n", "	if true {\n", "TestAKeyIsParkedUntilItsLastLetterIsHandled", nil},
+	{"tells the next owner of no key that it is unparked", "parking.go", "	if p.writeMark(t, kgo.RecordHeader{Key: HeaderDLQUnparked, Value: []byte(place)}) == nil {\n		return false\n	}\n", "	_ = place\n", "TestParkedKeysSurviveARestart", nil},
+	{"says that a key is unparked after its record is done", "settle.go", "	if over && !p.unpark(t, s.Outcome) {\n		return t.ends(OutcomeLeft), true\n	}\n", "	if over {\n		go p.unpark(t, s.Outcome)\n	}\n", "TestAMarkComesBeforeTheOffset", nil},
+	{"parks no key by a letter without room for headers", "parking.go", "	if !said {\n", "	if !said && false {\n", "TestALetterWithoutRoomParksItsKey", nil},
+	{"takes a record that was sent back for a new one", "parking.go", "first.Offset >= 0 && first.Offset < r.Offset {", "false {", "TestAKeyIsParkedUntilItsLastLetterIsHandled", nil},
+	{"believes any place that a record says it was first at", "parking.go", "ok && first.Topic == p.topic && first.Partition == p.id && first.Offset >= 0 && first.Offset < r.Offset {", "ok {", "TestForgedOriginsParkNobodyElse", nil},
+	{"keeps keys parked behind letters that are deleted", "parking.go", "		p.forgetDeleted()\n", "", "TestDeletedLettersUnpark", nil},
+	{"does not read which keys are parked", "partition.go", "		p.recall()\n", "		p.parking = newParkedKeys(p.c.cfg.MaxParkedRecords)\n", "TestParkedKeysSurviveARestart", nil},
+	{"handles records before it knows which keys are parked", "partition.go", "		p.recall()\n", "		go p.recall()\n", "TestAPartitionWaitsForItsParkedKeys", nil},
+	{"leaves out the last letter when it reads which keys are parked", "recall.go", "next > end {", "next >= end {", "TestALetterWithoutRoomParksItsKey", nil},
+	{"forgets at a restart which letters were handled", "recall.go", "		parking.remove(lane, place.origin)\n", "", "TestParkedKeysSurviveARestart", nil},
+	{"believes letters of other groups", "recall.go", " && place.group == p.c.cfg.Group", "", "TestOnlyOwnLettersPark", nil},
+	{"holds parked records for failures", "heldback.go", " || t.verdict.class == ClassParked {\n", " {\n		return false\n	}\n	if t.verdict.class == ClassParked {\n		p.c.guard.letter(p.c.settledInAll(), time.Now())\n", "TestAParkedKeyIsNoFlood", nil},
+	{"holds parked records for ones that went well", "partition.go", "	if t.attempt > 0 { // a record that is passed", "	if true { // a record that is passed", "TestParkedKeysHideNoOutage", nil},
 }
 
 const root = "../.."
