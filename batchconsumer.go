@@ -31,6 +31,8 @@ func NewBatchConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle
 		return nil, fmt.Errorf("kafka: consumer of %s: the handler is nil", cfg.Topic)
 	case cfg.ParkKeys:
 		return nil, fmt.Errorf("kafka: consumer of %s: ParkKeys is set: a batch consumer can't keep single records back from a batch that others of their key are in (KAFKA_CONSUMER_PARK_KEYS)", cfg.Topic)
+	case len(cfg.RetryDelays) > 0:
+		return nil, fmt.Errorf("kafka: consumer of %s: RetryDelays is set: a batch consumer has no retry topics (KAFKA_CONSUMER_RETRY_DELAYS)", cfg.Topic)
 	case cfg.Concurrency > 1:
 		return nil, fmt.Errorf("kafka: consumer of %s: Concurrency is %d: a batch consumer handles a partition's batches one by one, want 1 (KAFKA_CONSUMER_CONCURRENCY)", cfg.Topic, cfg.Concurrency)
 	}

@@ -79,6 +79,10 @@ type consumer struct {
 	log         *slog.Logger
 	client      *Client // checks and dead letters; the consuming client lives inside start
 	deadLetters *deadLetterTopic
+	tier        tier             // of its own topic
+	next        tier             // where what may pass waits for its next attempt; no topic: nowhere
+	retryTopic  *deadLetterTopic // which is next; nil: none
+	retries     []*consumer      // those of the retry topics, which this one starts
 	handle      HandlerFunc
 	batches     bool // the handler is a door, to several records at once
 	queued      *budget
@@ -127,6 +131,24 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 	if err := validateGroupOptions(cfg); err != nil {
 		return nil, err
 	}
+	tiers := append(cfg.tiers(), tier{})
+	c, err := newConsumerOf(cfg, handle, tier{topic: cfg.Topic}, tiers[0])
+	if err != nil {
+		return nil, err
+	}
+	for i := range cfg.RetryDelays {
+		retry, err := newConsumerOf(cfg.atTier(tiers[i]), handle, tiers[i], tiers[i+1])
+		if err != nil {
+			_ = c.close()
+			return nil, err
+		}
+		c.retries = append(c.retries, retry)
+	}
+	return c, nil
+}
+
+// newConsumerOf makes the consumer of one topic, the first or a retry topic. next is the retry topic after it, if there is one.
+func newConsumerOf(cfg ConsumerConfig, handle HandlerFunc, own, next tier) (*consumer, error) {
 	// A dead letter goes to the partition that its record came from.
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.ConnectTimeout)
 	defer cancel()
@@ -135,7 +157,7 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 		return nil, err
 	}
 	return &consumer{
-		cfg: cfg, log: client.log, client: client, handle: handle,
+		cfg: cfg, log: client.log, client: client, handle: handle, tier: own, next: next,
 		// Half of the memory is for the running: the rest is what partitions that stand still may hold, see relieve.
 		queued:    newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes).halved(),
 		guard:     newFloodGuard(cfg.FloodGuard, cfg.DLQTopic),
@@ -157,6 +179,9 @@ func (c *consumer) use(plugins []ConsumerPlugin) {
 		c.add(middleware, hooks)
 		c.client.hooks.add(hooks.Client)
 		c.consuming.add(hooks.Client)
+	}
+	for _, retry := range c.retries {
+		retry.use(plugins)
 	}
 }
 
@@ -191,7 +216,10 @@ func (c *consumer) start(ctx context.Context) error {
 		c.log.LogAttrs(ctx, slog.LevelWarn, "middleware is off: no metrics, no lines of attempts, no timeouts, no hooks",
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
 	}
+	waitForRetries := c.startRetries(pollCtx)
 	err := c.run(ctx, pollCtx)
+	stop()
+	err = cmp.Or(err, waitForRetries())
 	if err == nil {
 		c.log.LogAttrs(ctx, slog.LevelInfo, "consumer stopped", slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
 	}
@@ -339,6 +367,9 @@ func (c *consumer) close() error {
 		stop()
 		<-c.ended
 	}
+	for _, retry := range c.retries {
+		_ = retry.close() // which has ended
+	}
 	c.client.abort() // no flush: a dead letter still on its way belongs to a record that is redelivered
 	return nil
 }
@@ -346,6 +377,9 @@ func (c *consumer) close() error {
 // checkTopics finds what would otherwise show only when the first record, or the first dead letter, comes.
 func (c *consumer) checkTopics(ctx context.Context) error {
 	uses := []topicUse{{topic: c.cfg.Topic, operation: kmsg.ACLOperationRead}}
+	if c.next.topic != "" {
+		uses = append(uses, topicUse{topic: c.next.topic, operation: kmsg.ACLOperationWrite, letters: true})
+	}
 	if c.cfg.DLQTopic != "" {
 		uses = append(uses, topicUse{topic: c.cfg.DLQTopic, operation: kmsg.ACLOperationWrite, letters: true})
 	}
@@ -360,7 +394,7 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 		}
 	}
 	counts, err := c.client.partitionCounts(ctx, uses...)
-	if err != nil || c.cfg.DLQTopic == "" {
+	if err != nil || len(uses) == 1 {
 		return err
 	}
 	if err := c.client.prepareToWrite(ctx); err != nil {
@@ -371,16 +405,37 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 			return err
 		}
 	}
-	limits := c.client.limitsOf(ctx, c.cfg.Topic, c.cfg.DLQTopic)
-	source, dlq := limits[c.cfg.Topic].maxBytes, limits[c.cfg.DLQTopic].maxBytes
-	if source > 0 && dlq > 0 && dlq < source {
-		return fmt.Errorf("kafka: dead letter topic %s takes records of %d bytes, fewer than the %d of %s: a large record could not be put there; raise its max.message.bytes to %d",
-			c.cfg.DLQTopic, dlq, source, c.cfg.Topic, source)
+	names := make([]string, len(uses))
+	for i, use := range uses {
+		names[i] = use.topic
+	}
+	limits := c.client.limitsOf(ctx, names...)
+	for _, written := range names[1:] {
+		if err := roomForLetters(written, limits[written].maxBytes, c.cfg.Topic, limits[c.cfg.Topic].maxBytes); err != nil {
+			return err
+		}
 	}
 	if c.cfg.ParkKeys && limits[c.cfg.DLQTopic].compacted {
 		return fmt.Errorf("kafka: dead letter topic %s is compacted (cleanup.policy): it would lose letters that park their keys; ParkKeys needs delete",
 			c.cfg.DLQTopic)
 	}
-	c.deadLetters = newDeadLetterTopic(c.cfg.DLQTopic, counts[c.cfg.DLQTopic], c.client, c.hooks)
+	if c.next.topic != "" {
+		if err := c.checkRetryTopic(limits[c.next.topic]); err != nil {
+			return err
+		}
+		c.retryTopic = newDeadLetterTopic(c.next.topic, counts[c.next.topic], c.client, nil)
+	}
+	if c.cfg.DLQTopic != "" {
+		c.deadLetters = newDeadLetterTopic(c.cfg.DLQTopic, counts[c.cfg.DLQTopic], c.client, c.hooks)
+	}
 	return nil
+}
+
+// roomForLetters refuses a topic whose records must be smaller than those that are to go there. 0 is not known.
+func roomForLetters(dlq string, dlqBytes int32, source string, sourceBytes int32) error {
+	if sourceBytes <= 0 || dlqBytes <= 0 || dlqBytes >= sourceBytes {
+		return nil
+	}
+	return fmt.Errorf("kafka: dead letter topic %s takes records of %d bytes, fewer than the %d of %s: a large record could not be put there; raise its max.message.bytes to %d",
+		dlq, dlqBytes, sourceBytes, source, sourceBytes)
 }

@@ -327,27 +327,26 @@ func (c letterContext) Value(key any) any {
 	return c.values.Value(key)
 }
 
-// giveUp puts the record into the dead letter topic. Should middleware around that end the goroutine, another one goes on with the
+// giveUp puts the record into the dead letter topic, or a retry topic. Should middleware around that end the goroutine, another one goes on with the
 // same verdict.
-func (p *partition) giveUp(t *task) bool {
+func (p *partition) giveUp(t *task, dlq *deadLetterTopic) bool {
 	t.exited = true
-	stored := p.putAway(t)
+	stored := p.putAway(t, dlq)
 	t.exited = false
 	return stored
 }
 
 // putAway is giveUp: while it fails, the verdict is kept and only the write is repeated, until the brokers take it or the
 // partition stops.
-func (p *partition) putAway(t *task) bool {
+func (p *partition) putAway(t *task, dlq *deadLetterTopic) bool {
 	r, v := t.record, t.verdict
-	dlq := p.c.deadLetters
 	if dlq == nil {
 		p.c.fail(&RecordError{Topic: p.topic, Partition: p.id, Offset: r.Offset, Attempts: t.attempt, Err: v.err})
 		return false
 	}
 	letter := DeadLetter{
 		Topic: p.topic, Partition: p.id, Offset: r.Offset, Timestamp: r.Timestamp, Group: p.c.cfg.Group,
-		Attempts: t.attempt, Class: v.class, Message: v.text, FailedAt: time.Now(), parked: p.parkedAs(r),
+		Attempts: t.attempt + p.c.attemptsBefore(r), Class: v.class, Message: v.text, FailedAt: time.Now(), parked: p.parkedAs(r),
 	}
 	r, letter.HeadersCut = p.c.cfg.headerLimits().cut(r)
 	p.now(t, ActivityDeadLetter)
@@ -358,6 +357,10 @@ func (p *partition) putAway(t *task) bool {
 				slog.String("dlq_topic", dlq.name), slog.Duration("waiting", waiting))
 		})
 		if err == nil {
+			if dlq == p.c.retryTopic {
+				p.logPutOff(t, stored)
+				return true
+			}
 			p.logDeadLetter(t, stored)
 			return p.parkKey(t, out.stored.Load())
 		}

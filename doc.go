@@ -107,6 +107,7 @@
 //   - heldback.go: what waits while that is so
 //   - deadletter.go: the dead letter, its headers and its topic
 //   - redriven.go: records that were sent back for another group
+//   - retrytopics.go: records that wait in a topic for their next attempt
 //   - parked.go: keys that wait behind their dead letters
 //   - parking.go: records that follow a letter of their key, and keys that are free again
 //   - recall.go: which keys are parked, read from the dead letter topic

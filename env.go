@@ -33,10 +33,11 @@ type environment struct {
 
 	EnableMiddleware bool `env:"KAFKA_ENABLE_MIDDLEWARE" envDefault:"true"`
 
-	ConsumerDLQTopic        string `env:"KAFKA_CONSUMER_DLQ_TOPIC"`
-	ConsumerMaxRetries      int    `env:"KAFKA_CONSUMER_MAX_RETRIES" envDefault:"3"`
-	ConsumerConcurrency     int    `env:"KAFKA_CONSUMER_CONCURRENCY" envDefault:"1"`
-	ConsumerAutoOffsetReset string `env:"KAFKA_CONSUMER_AUTO_OFFSET_RESET" envDefault:"earliest"`
+	ConsumerDLQTopic        string          `env:"KAFKA_CONSUMER_DLQ_TOPIC"`
+	ConsumerMaxRetries      int             `env:"KAFKA_CONSUMER_MAX_RETRIES" envDefault:"3"`
+	ConsumerRetryDelays     []time.Duration `env:"KAFKA_CONSUMER_RETRY_DELAYS"`
+	ConsumerConcurrency     int             `env:"KAFKA_CONSUMER_CONCURRENCY" envDefault:"1"`
+	ConsumerAutoOffsetReset string          `env:"KAFKA_CONSUMER_AUTO_OFFSET_RESET" envDefault:"earliest"`
 
 	ConsumerParkKeys         bool `env:"KAFKA_CONSUMER_PARK_KEYS"`
 	ConsumerMaxParkedRecords int  `env:"KAFKA_CONSUMER_MAX_PARKED_RECORDS" envDefault:"1000000"`
@@ -86,6 +87,7 @@ func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 		e.ConsumerParkKeys = false
 	}
 	cfg.MaxRetries = e.ConsumerMaxRetries
+	cfg.RetryDelays = e.ConsumerRetryDelays
 	cfg.Concurrency = e.ConsumerConcurrency
 	cfg.ParkKeys, cfg.MaxParkedRecords = e.ConsumerParkKeys, e.ConsumerMaxParkedRecords
 	cfg.MaxBatchSize, cfg.MaxBatchWait = e.ConsumerMaxBatchSize, e.ConsumerMaxBatchWait
@@ -150,6 +152,8 @@ func explainParse(err error) []error {
 				want = "a number, such as 0.5"
 			case bad.Type == reflect.TypeFor[time.Duration]():
 				want = "a duration, such as 30s"
+			case bad.Type == reflect.TypeFor[[]time.Duration]():
+				want = "durations, such as 1m,10m"
 			}
 			err = fmt.Errorf("%s is %q: want %s", name, os.Getenv(name), want)
 		}

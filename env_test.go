@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -101,6 +102,7 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 		}{
 			{"KAFKA_CONSUMER_DLQ_TOPIC", "dlq-domain-services", func(c ConsumerConfig) any { return c.DLQTopic }, "dlq-orders", "dlq-domain-services"},
 			{"KAFKA_CONSUMER_MAX_RETRIES", "0", func(c ConsumerConfig) any { return c.MaxRetries }, 3, 0},
+			{"KAFKA_CONSUMER_RETRY_DELAYS", "1m,10m", func(c ConsumerConfig) any { return fmt.Sprint(c.RetryDelays) }, "[]", "[1m0s 10m0s]"},
 			{"KAFKA_CONSUMER_AUTO_OFFSET_RESET", "latest", func(c ConsumerConfig) any { return c.AutoOffsetReset }, "earliest", "latest"},
 			{"KAFKA_CONSUMER_MAX_HEADERS", "20", func(c ConsumerConfig) any { return c.MaxHeaders }, 1000, 20},
 			{"KAFKA_CONSUMER_MAX_HEADER_BYTES", "4096", func(c ConsumerConfig) any { return c.MaxHeaderBytes }, 1_048_588, 4096},

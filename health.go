@@ -38,6 +38,8 @@ type Health struct {
 	// Problems are what holds the work up, ready or not: a dead letter topic that refuses, brokers that do, stalled handlers.
 	Problems   []string          `json:"problems,omitempty"`
 	Partitions []PartitionHealth `json:"partitions"` // those assigned, by number
+	// RetryTopics is the same for each of ConsumerConfig.RetryDelays. What is wrong with one is in the fields above, too.
+	RetryTopics []Health `json:"retry_topics,omitempty"`
 }
 
 // Live tells whether the process may go on; see NotLive.
@@ -135,7 +137,24 @@ func (c *consumer) health() Health {
 			h.Problems = append(h.Problems, trouble.Error())
 		}
 	}
+	for _, retry := range c.retries {
+		of := retry.health()
+		h.RetryTopics = append(h.RetryTopics, of)
+		h.Problems = append(h.Problems, of.Problems...)
+		h.NotLive, h.NotReady = joined(h.NotLive, of.NotLive, of.Topic), joined(h.NotReady, of.NotReady, of.Topic)
+	}
 	return h
+}
+
+// joined adds to what is wrong with a consumer what is with one of its retry topics.
+func joined(reason, more, topic string) string {
+	switch {
+	case more == "":
+		return reason
+	case reason == "":
+		return topic + ": " + more
+	}
+	return reason + "; " + topic + ": " + more
 }
 
 // snapshot returns what the consumer itself knows, and who knows of the brokers.

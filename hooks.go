@@ -89,6 +89,7 @@ const (
 	OutcomeHandled      Outcome = "handled"       // an attempt returned nil
 	OutcomeRejected     Outcome = "rejected"      // by a business rule: done
 	OutcomeDeadLettered Outcome = "dead_lettered" // and stored
+	OutcomePutOff       Outcome = "put_off"       // to a retry topic, and stored there; see ConsumerConfig.RetryDelays
 	// OutcomeLeft is a record that is not done, to be redelivered: its partition was taken away, or it failed and there is no
 	// dead letter topic.
 	OutcomeLeft Outcome = "left"

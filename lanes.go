@@ -29,6 +29,7 @@ type task struct {
 	exited  bool            // that attempt took its goroutine with it
 	own     *ownRecord      // what the handler got; nil before the first attempt
 	trial   trial           // of the latest attempt
+	slept   bool            // before an attempt
 
 	// partition.mu guards these.
 	index int         // in partition.inHand
@@ -55,7 +56,7 @@ func (p *partition) next(settled *task) (t *task, last bool) {
 		now = time.Now()
 	} else {
 		p.release(settled, now)
-		if settled.attempt == 1 { // it was never asleep: no alarm can come late
+		if !settled.slept { // no alarm can come late
 			p.spare = settled
 		}
 	}
@@ -189,6 +190,7 @@ func (p *partition) release(t *task, now time.Time) {
 
 // sleep takes the task out of its worker's hands until it is due again. Who stops the partition wakes it at once.
 func (p *partition) sleep(t *task, delay time.Duration) {
+	t.slept = true
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped || delay <= 0 {

@@ -194,6 +194,7 @@ func (c *Client) prepareToWrite(ctx context.Context) error {
 type topicLimits struct {
 	maxBytes      int32         // max.message.bytes
 	compacted     bool          // cleanup.policy has compact
+	retention     time.Duration // retention.ms
 	before, after time.Duration // how far a message's timestamp may be from now: message.timestamp.before.max.ms, …after…
 }
 
@@ -220,6 +221,7 @@ func (c *Client) limitsOf(ctx context.Context, names ...string) map[string]topic
 	const (
 		maxBytes = "max.message.bytes"
 		cleanup  = "cleanup.policy"
+		kept     = "retention.ms"
 		clock    = "message.timestamp.type"
 		before   = "message.timestamp.before.max.ms"
 		after    = "message.timestamp.after.max.ms"
@@ -229,7 +231,7 @@ func (c *Client) limitsOf(ctx context.Context, names ...string) map[string]topic
 		resource := kmsg.NewDescribeConfigsRequestResource()
 		resource.ResourceType = kmsg.ConfigResourceTypeTopic
 		resource.ResourceName = name
-		resource.ConfigNames = []string{maxBytes, cleanup, clock, before, after}
+		resource.ConfigNames = []string{maxBytes, cleanup, kept, clock, before, after}
 		request.Resources = append(request.Resources, resource)
 	}
 	all := make(map[string]topicLimits, len(names))
@@ -250,6 +252,7 @@ func (c *Client) limitsOf(ctx context.Context, names ...string) map[string]topic
 			limits.maxBytes = int32(n)
 		}
 		limits.compacted = strings.Contains(settings[cleanup], "compact")
+		limits.retention = milliseconds(settings[kept])
 		if settings[clock] != "LogAppendTime" {
 			limits.before, limits.after = milliseconds(settings[before]), milliseconds(settings[after])
 		}

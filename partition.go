@@ -137,6 +137,15 @@ func (p *partition) step(t *task) (over bool) {
 		return true
 	}
 	if t.ctx == nil {
+		wait := p.untilDue(t.record)
+		switch {
+		case t.slept && p.halting(): // it was woken for that, and nobody has begun it
+			p.finish(t, false)
+			return true
+		case wait > 0 && !t.slept:
+			p.sleep(t, wait)
+			return false
+		}
 		t.ctx = p.c.hooks.begun(p.ctx, t.record)
 	}
 	end, over := p.settle(t)

@@ -20,6 +20,10 @@ func (c *consumer) foreign(r *kgo.Record) bool {
 			return len(r.Value) == 0 // no mark has one
 		case HeaderDLQRedriveGroup:
 			return string(h.Value) != c.cfg.Group
+		case HeaderDLQGroup: // another group's retry topic may have the same name: what is a-b and c to one is a and b-c to the other
+			if c.tier.delay > 0 && string(h.Value) != c.cfg.Group {
+				return true
+			}
 		}
 	}
 	return false

@@ -50,9 +50,13 @@ func (p *partition) conclude(t *task) (s Settlement, over bool) {
 		return t.ends(OutcomeRejected), true
 	case v.class == ClassTransient && t.attempt <= p.c.cfg.MaxRetries:
 		return Settlement{}, false
+	case v.class == ClassTransient && p.c.retryTopic != nil:
+		if p.giveUp(t, p.c.retryTopic) {
+			return t.ends(OutcomePutOff), true
+		}
 	case p.withholds(t):
 		return Settlement{}, false
-	case p.giveUp(t):
+	case p.giveUp(t, p.c.deadLetters):
 		return t.ends(OutcomeDeadLettered), true
 	}
 	return t.ends(OutcomeLeft), true
@@ -94,7 +98,10 @@ func (p *partition) copyOf(t *task) *Record {
 		own.fetched.Headers = slices.Clone(fetched.Headers)
 		fetched = &own.fetched
 	}
-	own.Record = Record{Record: fetched, Group: p.c.cfg.Group, Attempt: t.attempt, LastAttempt: t.attempt > p.c.cfg.MaxRetries}
+	own.Record = Record{
+		Record: fetched, Group: p.c.cfg.Group, Attempt: t.attempt,
+		LastAttempt: t.attempt > p.c.cfg.MaxRetries && p.c.retryTopic == nil,
+	}
 	if len(p.c.middleware) == 0 { // which may call the handler twice at once
 		own.room = &own.value
 	}

@@ -53,6 +53,7 @@ func (c ConsumerConfig) Validate() error {
 	if c.MaxRetries < 0 {
 		faults.addf("MaxRetries is %d: want 0 or more (KAFKA_CONSUMER_MAX_RETRIES)", c.MaxRetries)
 	}
+	faults.checkRetryDelays(c)
 	if c.Concurrency < 0 {
 		faults.addf("Concurrency is %d: want 1 or more (KAFKA_CONSUMER_CONCURRENCY)", c.Concurrency)
 	}

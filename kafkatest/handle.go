@@ -69,6 +69,8 @@ func judge(cfg kafka.ConsumerConfig, attempt int, err error) Result {
 		result.Outcome = kafka.OutcomeRejected
 	case result.Class == kafka.ClassTransient && attempt <= cfg.MaxRetries:
 		result.Retried = true
+	case result.Class == kafka.ClassTransient && len(cfg.RetryDelays) > 0:
+		result.Outcome = kafka.OutcomePutOff
 	case cfg.DLQTopic == "":
 		result.Outcome = kafka.OutcomeLeft
 	default:

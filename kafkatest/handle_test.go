@@ -17,6 +17,8 @@ func TestHandleSaysWhatWouldBecomeOfAMessage(t *testing.T) {
 	none := kafka.NewConsumerConfig("bookings", "group")
 	none.DLQTopic, none.MaxRetries = "", 0
 	away := errors.New("away")
+	putOff := kafka.NewConsumerConfig("bookings", "group")
+	putOff.RetryDelays = []time.Duration{time.Minute}
 	for name, c := range map[string]struct {
 		err     error
 		attempt int
@@ -27,6 +29,8 @@ func TestHandleSaysWhatWouldBecomeOfAMessage(t *testing.T) {
 		"no class":                  {err: away, want: kafkatest.Result{Class: kafka.ClassTransient, Retried: true}},
 		"transient":                 {err: kafka.NewTransientError("", away), attempt: 3, want: kafkatest.Result{Class: kafka.ClassTransient, Retried: true}},
 		"transient, last attempt":   {err: away, attempt: 4, want: kafkatest.Result{Class: kafka.ClassTransient, Outcome: kafka.OutcomeDeadLettered}},
+		"transient, put off":        {err: away, attempt: 4, cfg: putOff, want: kafkatest.Result{Class: kafka.ClassTransient, Outcome: kafka.OutcomePutOff}},
+		"permanent, not put off":    {err: kafka.NewPermanentError("", away), cfg: putOff, want: kafkatest.Result{Class: kafka.ClassPermanent, Outcome: kafka.OutcomeDeadLettered}},
 		"transient, no retries":     {err: away, cfg: none, want: kafkatest.Result{Class: kafka.ClassTransient, Outcome: kafka.OutcomeLeft}},
 		"permanent":                 {err: kafka.NewPermanentError("", away), want: kafkatest.Result{Class: kafka.ClassPermanent, Outcome: kafka.OutcomeDeadLettered}},
 		"permanent, no dead letter": {err: kafka.NewPermanentError("", away), cfg: none, want: kafkatest.Result{Class: kafka.ClassPermanent, Outcome: kafka.OutcomeLeft}},

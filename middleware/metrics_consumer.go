@@ -25,6 +25,7 @@ const (
 	outcomeRetried      = "retried"
 	outcomeBusiness     = "business"
 	outcomeDeadLettered = "dead_lettered"
+	outcomePutOff       = "put_off"
 	outcomeLeft         = "left"
 )
 
@@ -98,6 +99,8 @@ func (m *metrics) hooks(info kafka.ConsumerInfo) kafka.ConsumerHooks {
 				m.records.WithLabelValues(topic, group, outcomeBusiness, "").Inc()
 			case kafka.OutcomeDeadLettered:
 				m.records.WithLabelValues(topic, group, outcomeDeadLettered, errortype.OfAttempt(s.Err)).Inc()
+			case kafka.OutcomePutOff:
+				m.records.WithLabelValues(topic, group, outcomePutOff, "").Inc()
 			case kafka.OutcomeLeft:
 				m.records.WithLabelValues(topic, group, outcomeLeft, "").Inc()
 			}

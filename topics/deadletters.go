@@ -24,8 +24,8 @@ const (
 	minLetterRetention = 14 * 24 * time.Hour
 )
 
-// WithDeadLetters returns the list with the dead letter topic of each consumer that has one and whose name the list does
-// not declare itself. What such a topic gets follows the topics whose letters it takes, as the list declares them or as
+// WithDeadLetters returns the list with the dead letter topic of each consumer that has one, and its retry topics, whose names the
+// list does not declare itself. What such a topic gets follows the topics whose letters it takes, as the list declares them or as
 // the cluster has them:
 //
 //   - as many partitions as the largest of them, since letters are placed by their record's partition, and the same
@@ -42,6 +42,9 @@ func (l List) WithDeadLetters(consumers ...kafka.ConsumerConfig) List {
 	for _, cfg := range consumers {
 		if cfg.DLQTopic != "" { // merged keeps what is declared
 			l = append(l, Topic{Name: cfg.DLQTopic, lettersOf: []string{cfg.Topic}})
+		}
+		for _, name := range cfg.RetryTopics() { // what is written there are letters, too
+			l = append(l, Topic{Name: name, lettersOf: []string{cfg.Topic}})
 		}
 	}
 	return l

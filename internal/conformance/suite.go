@@ -114,6 +114,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("Lanes", s.lanes)
 	if !s.Batches { // where it is refused
 		t.Run("Parking", s.parking)
+		t.Run("RetryTopics", s.retryTopics)
 	}
 	t.Run("NothingVanishes", s.nothingVanishes)
 	t.Run("Poison", s.poison)
