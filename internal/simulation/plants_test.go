@@ -102,6 +102,13 @@ var plants = []plant{
 	{"believes letters of other groups", "recall.go", " && place.group == p.c.cfg.Group", "", "TestOnlyOwnLettersPark", nil},
 	{"holds parked records for failures", "heldback.go", " || t.verdict.class == ClassParked {\n", " {\n		return false\n	}\n	if t.verdict.class == ClassParked {\n		p.c.guard.letter(p.c.settledInAll(), time.Now())\n", "TestAParkedKeyIsNoFlood", nil},
 	{"holds parked records for ones that went well", "partition.go", "	if t.attempt > 0 { // a record that is passed", "	if true { // a record that is passed", "TestParkedKeysHideNoOutage", nil},
+	{"tries what was put off at once", "retrytopics.go", "	if delay == 0 {\n		return 0\n	}\n", "	if delay != 0 {\n		return 0\n	}\n", "TestARecordThatIsPutOffBlocksNothing", nil},
+	{"says that a record is put off and does not write it", "settle.go", "	case v.class == ClassTransient && p.c.retryTopic != nil:\n		if p.giveUp(t, p.c.retryTopic) {\n", "	case v.class == ClassTransient && p.c.retryTopic != nil:\n		if true {\n", "TestARecordThatIsPutOffBlocksNothing", nil},
+	{"puts off what will never go well", "settle.go", "	case v.class == ClassTransient && p.c.retryTopic != nil:\n", "	case p.c.retryTopic != nil:\n", "TestARecordThatIsPutOffBlocksNothing", nil},
+	{"believes any topic's count of attempts", "retrytopics.go", "	if c.tier.delay == 0 {\n		return 0\n	}\n", "", "TestForgedRetriesDoNoHarm", nil},
+	{"waits for as long as a timestamp says", "retrytopics.go", "	return min(delay, delay-time.Since(r.Timestamp))\n", "	return delay - time.Since(r.Timestamp)\n", "TestForgedRetriesDoNoHarm", nil},
+	{"handles what another group has put off", "redriven.go", "			if c.tier.delay > 0 && string(h.Value) != c.cfg.Group {\n", "			if false {\n", "TestForgedRetriesDoNoHarm", nil},
+	{"tries what is put off because it stops", "partition.go", "		case t.slept && p.halting(): // it was woken for that, and nobody has begun it\n", "		case false:\n", "TestARecordThatIsPutOffOutlivesRestarts", nil},
 }
 
 const root = "../.."
