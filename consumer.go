@@ -49,7 +49,8 @@ func (c *Consumer[T]) Use(plugins ...ConsumerPlugin) { c.core.use(plugins) }
 
 // Start consumes until ctx ends or Close is called, and then returns nil: what was in hand is finished within
 // DrainTimeout and committed, and the group is left, which a static member (InstanceID) does not do. Handlers get a context
-// with ctx's values that outlives it until then. A consumer starts once.
+// with ctx's values that outlives it until then. A consumer starts once. With RetryDelays it consumes the retry topics, too, and
+// all that is said here holds for each of them.
 //
 // Start returns an error at once if a topic is missing ([ErrTopicMissing]), a permission is ([ErrAuthorization]) or no
 // broker answers any more ([ErrUnreachable]). Later it returns one when a record failed for good and there is no dead letter
@@ -132,7 +133,7 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 		return nil, err
 	}
 	tiers := append(cfg.tiers(), tier{})
-	c, err := newConsumerOf(cfg, handle, tier{topic: cfg.Topic}, tiers[0])
+	c, err := newConsumerOf(cfg, handle, tier{topic: cfg.Topic, source: cfg.Topic}, tiers[0])
 	if err != nil {
 		return nil, err
 	}
@@ -405,13 +406,13 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 			return err
 		}
 	}
-	names := make([]string, len(uses))
-	for i, use := range uses {
-		names[i] = use.topic
+	written := make([]string, 0, 2)
+	for _, use := range uses[1:] {
+		written = append(written, use.topic)
 	}
-	limits := c.client.limitsOf(ctx, names...)
-	for _, written := range names[1:] {
-		if err := roomForLetters(written, limits[written].maxBytes, c.cfg.Topic, limits[c.cfg.Topic].maxBytes); err != nil {
+	limits := c.client.limitsOf(ctx, append(written, c.tier.source)...)
+	for _, name := range written {
+		if err := c.roomForLetters(name, limits[name].maxBytes, limits[c.tier.source].maxBytes); err != nil {
 			return err
 		}
 	}
@@ -432,10 +433,14 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 }
 
 // roomForLetters refuses a topic whose records must be smaller than those that are to go there. 0 is not known.
-func roomForLetters(dlq string, dlqBytes int32, source string, sourceBytes int32) error {
-	if sourceBytes <= 0 || dlqBytes <= 0 || dlqBytes >= sourceBytes {
+func (c *consumer) roomForLetters(topic string, takes, source int32) error {
+	if source <= 0 || takes <= 0 || takes >= source {
 		return nil
 	}
-	return fmt.Errorf("kafka: dead letter topic %s takes records of %d bytes, fewer than the %d of %s: a large record could not be put there; raise its max.message.bytes to %d",
-		dlq, dlqBytes, sourceBytes, source, sourceBytes)
+	kind := "dead letter"
+	if topic == c.next.topic {
+		kind = "retry"
+	}
+	return fmt.Errorf("kafka: %s topic %s takes records of %d bytes, fewer than the %d of %s: a large record could not be put there; raise its max.message.bytes to %d",
+		kind, topic, takes, source, c.tier.source, source)
 }

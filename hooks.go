@@ -11,7 +11,7 @@ import (
 
 // ConsumerPlugin is what [Consumer.Use] takes: a [ConsumerMiddleware], [ConsumerHooks], or what needs both, such as metrics.
 type ConsumerPlugin interface {
-	// ForConsumer is called once, by Use. It returns what goes around the handler (nil: nothing) and what is told of the rest.
+	// ForConsumer is called by Use, once for the consumer's topic and once for each of its retry topics. It returns what goes around the handler (nil: nothing) and what is told of the rest.
 	ForConsumer(c ConsumerInfo) (ConsumerMiddleware, ConsumerHooks)
 }
 

@@ -17,10 +17,11 @@ import (
 // on. Each retry topic has a consumer of its own, of the same group and with the same handler, inside Start. What it reads is written
 // as a dead letter is, so that the record's first place and its attempts so far are in the headers.
 
-// tier is a retry topic.
+// tier is a retry topic, or the topic whose records may come there.
 type tier struct {
-	topic string
-	delay time.Duration // after a record was written there; 0: it is no retry topic, but the one that the consumer is for
+	topic  string
+	source string        // that topic
+	delay  time.Duration // after a record was written there; 0: it is no retry topic
 }
 
 const (
@@ -43,7 +44,7 @@ func (c ConsumerConfig) RetryTopics() []string {
 func (c ConsumerConfig) tiers() []tier {
 	tiers := make([]tier, len(c.RetryDelays))
 	for i, delay := range c.RetryDelays {
-		tiers[i] = tier{fmt.Sprintf("retry-%s-%s-%s", delayText(delay), c.Group, c.Topic), delay}
+		tiers[i] = tier{fmt.Sprintf("retry-%s-%s-%s", delayText(delay), c.Group, c.Topic), c.Topic, delay}
 	}
 	return tiers
 }

@@ -271,6 +271,14 @@ func TestRetryTopicsAreChecked(t *testing.T) {
 			cfg.RetryDelays = []time.Duration{3 * time.Minute}
 			_ = b.cluster.CreateTopic("retry-3m-group-orders", 1, map[string]string{"retention.ms": "180000"})
 		}, nil, "raise retention.ms to at least 360000"},
+		{"small", func(b *bubble, cfg *ConsumerConfig) {
+			cfg.RetryDelays = []time.Duration{4 * time.Minute}
+			_ = b.cluster.CreateTopic("retry-4m-group-orders", 1, map[string]string{"max.message.bytes": "5000"})
+		}, nil, "retry topic retry-4m-group-orders takes records of 5000 bytes"},
+		{"large", func(b *bubble, cfg *ConsumerConfig) { // beside a dead letter topic that takes what the source does
+			cfg.RetryDelays = []time.Duration{5 * time.Minute}
+			_ = b.cluster.CreateTopic("retry-5m-group-orders", 1, map[string]string{"max.message.bytes": "5000000"})
+		}, nil, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
@@ -279,6 +287,12 @@ func TestRetryTopicsAreChecked(t *testing.T) {
 				_, stop := b.start(cfg, func(context.Context, Message[numbered]) error { return nil })
 				time.Sleep(time.Minute)
 				err := stop()
+				if test.text == "" {
+					if err != nil {
+						t.Error(err)
+					}
+					return
+				}
 				if err == nil || test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.text) {
 					t.Errorf("Start returned %v, want %v, %q", err, test.want, test.text)
 				}
@@ -309,4 +323,61 @@ func TestRetryTopicsHaveNames(t *testing.T) {
 	if _, err := NewBatchConsumer(cfg, func(context.Context, []Message[numbered]) error { return nil }); err == nil || !strings.Contains(err.Error(), "RetryDelays") {
 		t.Errorf("a batch consumer: %v", err)
 	}
+}
+
+// What was put off before a member first came to the retry topic is not passed over, wherever new groups begin.
+func TestRetryTopicsAreReadFromTheirBeginning(t *testing.T) {
+	for _, reset := range []string{"latest", "none"} {
+		t.Run(reset, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				cfg := b.putOff()
+				cfg.AutoOffsetReset = reset
+				b.commit(0, 0, nil)
+				b.commit(1, 0, nil)
+				client := b.raw()
+				defer client.Close()
+				if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: cfg.RetryTopics()[1], Value: []byte(`{"n":7}`)}).FirstErr(); err != nil {
+					t.Fatal(err)
+				}
+				a := &attempts{began: time.Now(), fails: func(int, int) error { return nil }}
+				_, stop := b.start(cfg, a.handle)
+				time.Sleep(11 * time.Minute)
+				if err := stop(); err != nil {
+					t.Error(err)
+				}
+				if got := a.of(7); len(got) != 1 {
+					t.Errorf("%q, want one attempt", got)
+				}
+			})
+		})
+	}
+}
+
+// Whatever ends one of its topics' consumers ends the whole.
+func TestTheEndOfARetryTopicEndsStart(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cfg := b.putOff()
+		consumer, err := NewConsumer(cfg, func(context.Context, Message[numbered]) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- consumer.Start(t.Context()) }()
+		time.Sleep(time.Minute)
+		b.deleteTopic(cfg.RetryTopics()[1])
+		select {
+		case err := <-ended:
+			if !errors.Is(err, ErrTopicMissing) || !strings.Contains(err.Error(), cfg.RetryTopics()[1]) {
+				t.Errorf("Start returned %v, want ErrTopicMissing of the retry topic", err)
+			}
+		case <-time.After(time.Hour):
+			t.Error("Start goes on")
+		}
+		if h := consumer.Health(); h.Live() || !strings.Contains(h.NotLive, cfg.RetryTopics()[1]) {
+			t.Errorf("health: %+v", h)
+		}
+		if err := consumer.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
