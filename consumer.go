@@ -424,7 +424,7 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 		if err := c.checkRetryTopic(limits[c.next.topic]); err != nil {
 			return err
 		}
-		c.retryTopic = newDeadLetterTopic(c.next.topic, counts[c.next.topic], c.client, nil)
+		c.retryTopic = newDeadLetterTopic(c.next.topic, counts[c.next.topic], c.client, c.hooks)
 	}
 	if c.cfg.DLQTopic != "" {
 		c.deadLetters = newDeadLetterTopic(c.cfg.DLQTopic, counts[c.cfg.DLQTopic], c.client, c.hooks)

@@ -48,7 +48,7 @@ type ConsumerHooks struct {
 	RetryScheduled func(ctx context.Context, r *kgo.Record, retry Retry)
 	// RecordSettled is called when the record's last attempt, and its dead letter, are over, and its offset may be committed.
 	RecordSettled func(ctx context.Context, r *kgo.Record, s Settlement)
-	// DeadLetters goes around each try to store a dead letter. The Record's Group and Attempt are those of the failure. A header
+	// DeadLetters goes around each try to store a dead letter, or a record in a retry topic. The Record's Group and Attempt are those of the failure. A header
 	// that it adds should begin with __dlq.errors. for then it is left out when the letter has no room for it, and replaced
 	// when the letter is sent back and fails again.
 	DeadLetters ProducerMiddleware

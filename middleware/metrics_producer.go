@@ -48,15 +48,15 @@ func (m *metrics) published(topic string) func(took time.Duration, err error) {
 	}
 }
 
-// aroundLetter measures each try to store a dead letter.
+// aroundLetter measures each try to store a dead letter, or a record in a retry topic.
 func (m *metrics) aroundLetter(info kafka.ConsumerInfo) kafka.ProducerMiddleware {
-	if info.DLQTopic == "" {
-		return nil
+	if info.DLQTopic != "" { // a rate sees the first only if there was a 0
+		m.sending.WithLabelValues(info.DLQTopic)
+		m.published(info.DLQTopic)
 	}
-	sending, published := m.sending.WithLabelValues(info.DLQTopic), m.published(info.DLQTopic)
 	return func(next kafka.PublishFunc) kafka.PublishFunc {
 		return func(ctx context.Context, r *kafka.Record, done func(error)) {
-			began := time.Now()
+			sending, published, began := m.sending.WithLabelValues(r.Topic), m.published(r.Topic), time.Now()
 			sending.Inc()
 			next(ctx, r, func(err error) {
 				sending.Dec()
