@@ -92,6 +92,11 @@ func TestPace(t *testing.T) {
 	if got := p.wait(now); got > 100*time.Millisecond || got <= 0 {
 		t.Errorf("wait %v after an hour and a letter, want up to 100ms", got)
 	}
+	slow := newPace(1e-12)
+	slow.taken(now)
+	if got := slow.wait(now); got <= 0 {
+		t.Errorf("wait %v at the slowest of rates", got)
+	}
 	free := newPace(0)
 	free.taken(now)
 	if got := free.wait(now); got != 0 {

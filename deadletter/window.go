@@ -49,7 +49,7 @@ func (w *window) send(ctx context.Context, client *kgo.Client, offset int64, r *
 }
 
 // settle waits for the acknowledgements and marks what has them. It returns what was acknowledged and marked, and the offset of the
-// first letter that was not, or -1.
+// first letter that was not both, or -1.
 func (w *window) settle(ctx context.Context, client *kgo.Client, dlq string) (sent []*sending, failed int64, err error) {
 	w.acks.Wait() // ends with the context that send was given
 	failed = -1
@@ -73,7 +73,10 @@ func (w *window) settle(ctx context.Context, client *kgo.Client, dlq string) (se
 	if failure := client.ProduceSync(ctx, mark).FirstErr(); failure != nil {
 		err = errors.Join(err, fmt.Errorf("deadletter: mark letters of %s-%d as sent, which will be sent again: %w",
 			dlq, w.partition, explain(failure)))
-		return nil, offsets[0], err
+		if failed < 0 || offsets[0] < failed {
+			failed = offsets[0]
+		}
+		return nil, failed, err
 	}
 	return sent, failed, err
 }
@@ -84,11 +87,14 @@ type pace struct {
 	next time.Time     // when the next may be sent
 }
 
+// maxGap keeps the slowest of rates from being none.
+const maxGap = 365 * 24 * time.Hour
+
 func newPace(rate float64) *pace {
 	if rate <= 0 {
 		return &pace{}
 	}
-	return &pace{gap: time.Duration(float64(time.Second) / rate)}
+	return &pace{gap: time.Duration(min(float64(time.Second)/rate, float64(maxGap)))}
 }
 
 // wait is how long to wait before the next letter.
