@@ -87,7 +87,9 @@ func (l *lock) assigned(_ context.Context, _ *kgo.Client, partitions map[string]
 const joinTimeout = 30 * time.Second
 
 func (l *lock) await(wait time.Duration) error {
-	patience := time.NewTimer(cmp.Or(max(wait, 0), joinTimeout))
+	forOthers := cmp.Or(max(wait, 0), joinTimeout)
+	forAnswer := max(0, joinTimeout-forOthers) // after that, where there are no others
+	patience := time.NewTimer(forOthers)
 	defer patience.Stop()
 	failures := make(chan error, 1)
 	go func() { // ends with the client, or with what no other try mends
@@ -104,21 +106,27 @@ func (l *lock) await(wait time.Duration) error {
 	if wait > 0 {
 		refused = nil
 	}
-	select {
-	case <-l.granted:
-		return nil
-	case <-refused:
-		return running(l.reader, l.others())
-	case err := <-failures:
-		if l.ctx.Err() != nil {
-			return context.Cause(l.ctx)
+	for {
+		select {
+		case <-l.granted:
+			return nil
+		case <-refused:
+			return running(l.reader, l.others())
+		case err := <-failures:
+			if l.ctx.Err() != nil {
+				return context.Cause(l.ctx)
+			}
+			return fmt.Errorf("deadletter: join group %s: %w", GroupOf(l.reader.topic), explain(err))
+		case <-patience.C:
+			if others := l.others(); len(others) > 0 {
+				return running(l.reader, others)
+			}
+			if forAnswer == 0 {
+				return fmt.Errorf("deadletter: join group %s: no answer in %v", GroupOf(l.reader.topic), max(forOthers, joinTimeout))
+			}
+			patience.Reset(forAnswer)
+			forAnswer = 0
 		}
-		return fmt.Errorf("deadletter: join group %s: %w", GroupOf(l.reader.topic), explain(err))
-	case <-patience.C:
-		if others := l.others(); len(others) > 0 {
-			return running(l.reader, others)
-		}
-		return fmt.Errorf("deadletter: join group %s: no answer in %v", GroupOf(l.reader.topic), cmp.Or(max(wait, 0), joinTimeout))
 	}
 }
 
