@@ -25,7 +25,7 @@ func List(ctx context.Context, client *kafka.Client, topic string, filter Filter
 			return
 		}
 		for _, s := range partitions {
-			goOn, err := r.letters(ctx, s, filter, func(letter Letter, mark bool) bool {
+			_, goOn, err := r.letters(ctx, s, filter, func(letter Letter, mark bool) bool {
 				return mark || !filter.means(letter) || yield(letter, nil)
 			})
 			if err != nil {

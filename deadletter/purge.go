@@ -22,12 +22,12 @@ type PurgeOptions struct {
 
 // Purge is a deletion that is planned: what it would delete has been counted. It is JSON, too.
 type Purge struct {
-	Topic   string          `json:"topic"`   // the dead letter topic
-	UpTo    map[int32]int64 `json:"upTo"`    // by partition: the first offset that stays
-	Letters int64           `json:"letters"` // that are deleted
-	Pending int64           `json:"pending"` // of them: never sent back, and lost then
-	Oldest  time.Time       `json:"oldest"`  // of them, as written
-	Newest  time.Time       `json:"newest"`  // of them, as written
+	Topic   string          `json:"topic"`           // the dead letter topic
+	UpTo    map[int32]int64 `json:"upTo"`            // by partition: the first offset that stays
+	Letters int64           `json:"letters"`         // that are deleted
+	Pending int64           `json:"pending"`         // of them: never sent back, and lost then
+	Oldest  time.Time       `json:"oldest,omitzero"` // of them, as written
+	Newest  time.Time       `json:"newest,omitzero"` // of them, as written
 }
 
 // PlanPurge counts what would be deleted, and deletes nothing.
@@ -38,10 +38,8 @@ func PlanPurge(ctx context.Context, client *kafka.Client, topic string, opts Pur
 		return plan, err
 	}
 	for _, s := range partitions {
-		upTo := s.end
-		_, err := r.letters(ctx, s, Filter{State: All}, func(letter Letter, mark bool) bool {
+		upTo, _, err := r.letters(ctx, s, Filter{State: All}, func(letter Letter, mark bool) bool {
 			if !opts.Before.IsZero() && !letter.Timestamp.Before(opts.Before) || opts.Redriven && !mark && !letter.Redriven {
-				upTo = letter.Offset
 				return false
 			}
 			if mark {

@@ -30,6 +30,9 @@ const (
 	// fetchPatience is how long a partition may be out of reach, its leader being away, until a read gives up.
 	fetchPatience = 30 * time.Second
 	fetchBackoff  = 250 * time.Millisecond
+	// emptyAnswers in a row say that nothing is left before an end. One does not: a broker that has to fetch old records from elsewhere
+	// first (KIP-405) answers with none when that takes it too long.
+	emptyAnswers = 4
 )
 
 // open looks the topic up.
@@ -46,9 +49,19 @@ func (r *reader) lookUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.found = topics[r.topic]
-	return r.found.err
+	f := topics[r.topic]
+	switch {
+	case f.err != nil:
+		return f.err
+	case r.found.leaders != nil && f.id != r.found.id:
+		return errMadeAgain
+	}
+	r.found = f
+	return nil
 }
+
+// errMadeAgain is a topic that has other letters now, at offsets that mean nothing for it.
+var errMadeAgain = fmt.Errorf("deadletter: the topic was deleted, and made again, while it was read: %w", kafka.ErrTopicMissing)
 
 // bounds returns where each partition begins and ends, as far as transactions are committed.
 func (r *reader) bounds(ctx context.Context) (starts, ends map[int32]int64, err error) {
@@ -70,9 +83,11 @@ func (r *reader) bounds(ctx context.Context) (starts, ends map[int32]int64, err 
 	return starts, ends, nil
 }
 
-// read calls yield with each record of a partition from an offset up to an end, and returns false if yield did.
-func (r *reader) read(ctx context.Context, partition int32, from, end int64, yield func(*kgo.Record) bool) (bool, error) {
+// read calls yield with each record of a partition from an offset up to an end. It returns how far it came, and goOn as false if yield
+// did.
+func (r *reader) read(ctx context.Context, partition int32, from, end int64, yield func(*kgo.Record) bool) (at int64, goOn bool, err error) {
 	var failing time.Time // since when, while it is
+	empty := 0            // answers in a row
 	for from < end {
 		got, next, err := r.fetch(ctx, partition, from)
 		if i := slices.IndexFunc(got.Records, func(record *kgo.Record) bool { return record.Offset >= end }); i >= 0 {
@@ -80,19 +95,28 @@ func (r *reader) read(ctx context.Context, partition int32, from, end int64, yie
 		}
 		for _, record := range got.Records {
 			if !record.Attrs.IsControl() && !yield(record) {
-				return false, nil
+				return record.Offset, false, nil
 			}
 		}
 		switch {
 		case ctx.Err() != nil:
-			return true, context.Cause(ctx)
+			return from, true, context.Cause(ctx)
+		case errors.Is(err, errThrottled): // slow, and no failure: franz-go waits as long as the brokers have said
+			failing = time.Time{}
+			continue
 		case next > from:
-			from, failing = next, time.Time{}
+			from, failing, empty = next, time.Time{}, 0
 			if err == nil {
 				continue
 			}
 		case err == nil && got.LastStableOffset >= end:
-			return true, nil // nothing is left before the end
+			if empty++; empty == emptyAnswers {
+				return from, true, nil // nothing is left before the end
+			}
+			if !sleep(ctx, fetchBackoff) {
+				return from, true, context.Cause(ctx)
+			}
+			continue
 		case errors.Is(err, kerr.OffsetOutOfRange):
 			start, err := r.startOf(ctx, partition)
 			if err == nil && start > from {
@@ -101,21 +125,23 @@ func (r *reader) read(ctx context.Context, partition int32, from, end int64, yie
 			}
 		}
 		if err != nil && !passes(err) {
-			return true, fmt.Errorf("deadletter: read %s-%d offset %d: %w", r.topic, partition, from, err)
+			return from, true, fmt.Errorf("deadletter: read %s-%d offset %d: %w", r.topic, partition, from, err)
 		}
 		if failing.IsZero() {
 			failing = time.Now()
 		}
 		if time.Since(failing) > fetchPatience {
-			return true, fmt.Errorf("deadletter: read %s-%d offset %d: nothing in %v: %w",
+			return from, true, fmt.Errorf("deadletter: read %s-%d offset %d: nothing in %v: %w",
 				r.topic, partition, from, fetchPatience, cmp.Or(err, errBehind))
 		}
 		if !sleep(ctx, fetchBackoff) {
-			return true, context.Cause(ctx)
+			return from, true, context.Cause(ctx)
 		}
-		_ = r.lookUp(ctx) // the leader may have moved; the next fetch tells
+		if err := r.lookUp(ctx); errors.Is(err, errMadeAgain) { // else the leader may have moved: the next fetch tells
+			return from, true, err
+		}
 	}
-	return true, nil
+	return end, true, nil
 }
 
 // persist asks again while the answer is that leaders or coordinators are on the move.
@@ -130,6 +156,9 @@ func persist(ctx context.Context, ask func() error) error {
 		}
 	}
 }
+
+// errThrottled is a broker's whole answer to a client that is above its quota.
+var errThrottled = errors.New("above the quota")
 
 // errBehind is a leader that does not have yet what another one had.
 var errBehind = errors.New("its leader does not have these records yet")
@@ -174,6 +203,9 @@ func (r *reader) fetch(ctx context.Context, partition int32, offset int64) (kgo.
 	response := answer.(*kmsg.FetchResponse)
 	if err := kerr.ErrorForCode(response.ErrorCode); err != nil {
 		return none, offset, err
+	}
+	if len(response.Topics) == 0 && response.ThrottleMillis > 0 {
+		return none, offset, errThrottled
 	}
 	if len(response.Topics) != 1 || len(response.Topics[0].Partitions) != 1 {
 		return none, offset, errors.New("the broker's answer is about something else")

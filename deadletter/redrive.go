@@ -3,6 +3,7 @@ package deadletter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -126,10 +127,17 @@ func Redrive(ctx context.Context, client *kafka.Client, topic string, opts Redri
 		opts.MaxRedrives = defaultMaxRedrives
 	}
 	opts.Filter.State = Pending
-	if err := opts.Filter.check(); err != nil {
+	if err := opts.check(); err != nil {
 		return Result{}, err
 	}
 	return redrive(ctx, client, topic, opts)
+}
+
+func (o RedriveOptions) check() error {
+	if o.Max < 0 || !(o.Rate >= 0) || o.Wait < 0 { // nor NaN
+		return fmt.Errorf("deadletter: RedriveOptions: Max is %d, Rate %v, Wait %v: want 0 or more", o.Max, o.Rate, o.Wait)
+	}
+	return o.Filter.check()
 }
 
 // Window is how many letters a run has on their way at a time, and so how many are sent twice at most when it is killed.

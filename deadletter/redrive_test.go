@@ -283,6 +283,30 @@ func TestProgressIsToldWhereNothingIsSent(t *testing.T) {
 	}
 }
 
+func TestProgressEndsAtItsTotal(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.write(letter(0, 0), letter(1, 1), letter(2, 2), letter(2, 3))
+	var last deadletter.Progress
+	p.redrive(deadletter.RedriveOptions{OnProgress: func(p deadletter.Progress) { last = p }})
+	if last.Read != 4 || last.Total != 4 || last.Sent != 4 {
+		t.Errorf("%+v", last)
+	}
+}
+
+// Who names a partition twice means it once: both readings would see the same letters pending.
+func TestAPartitionThatIsNamedTwiceIsReadOnce(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.write(letter(0, 0), letter(0, 1))
+	if result := p.redrive(deadletter.RedriveOptions{Filter: deadletter.Filter{Partitions: []int32{0, 0}}}); result.Sent != 2 {
+		t.Errorf("%+v", result)
+	}
+	if got := p.sentValues(); !slices.Equal(got, []string{"0/0", "0/1"}) {
+		t.Errorf("sent %q", got)
+	}
+}
+
 // A letter that comes back while the run goes on is not sent in circles.
 func TestARunEndsWhereTheTopicDidAtItsStart(t *testing.T) {
 	t.Parallel()

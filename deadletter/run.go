@@ -26,7 +26,7 @@ type run struct {
 	window    *window
 	kept      int64 // the first letter of the partition that is pending and stays so, or -1
 	next      int64 // the offset after the latest that was looked at
-	passed    int64 // offsets of partitions that are finished
+	passed    int64 // offsets of partitions before this one
 	total     int64 // offsets of all partitions
 	told      time.Time
 	unsure    bool // letters may have been sent that no mark names
@@ -94,6 +94,8 @@ func newSender(client *kgo.Client, dlq string, limits map[string]int32) (*kgo.Cl
 	sender, err := derive(client,
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
+		// Or a run would wait for ever for brokers that have died before they answered. Its context ends once nothing more is to be sent.
+		kgo.AllowIdempotentProduceCancellation(),
 		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 {
 			if limit, ok := limits[topic]; ok {
 				return limit
@@ -128,7 +130,6 @@ func (r *run) all(ctx context.Context, partitions []surveyed) error {
 		if err != nil || !finished {
 			return errors.Join(err, r.end(ctx, positions))
 		}
-		r.passed += s.end - s.base
 	}
 	r.result.Complete = true
 	return r.end(ctx, positions)
@@ -167,6 +168,7 @@ func (r *run) position() int64 {
 
 // one redrives a partition. It returns false when Max is reached.
 func (r *run) one(ctx context.Context, s surveyed) (finished bool, err error) {
+	r.passed += r.partition.end - r.partition.base
 	r.partition, r.window, r.kept, r.next = s, &window{partition: s.partition}, -1, s.base
 	// What is on its way when ctx ends is awaited, but not for ever.
 	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -175,7 +177,7 @@ func (r *run) one(ctx context.Context, s surveyed) (finished bool, err error) {
 	defer stop()
 
 	var failure error
-	finished, err = r.reader.read(ctx, s.partition, s.base, s.end, func(record *kgo.Record) bool {
+	at, finished, err := r.reader.read(ctx, s.partition, s.base, s.end, func(record *kgo.Record) bool {
 		var goOn bool
 		goOn, failure = r.look(ctx, sending, record)
 		r.tell(false)
@@ -183,7 +185,7 @@ func (r *run) one(ctx context.Context, s surveyed) (finished bool, err error) {
 	})
 	failure = errors.Join(failure, r.flush(sending)) // which has nothing to do if it was flush that failed
 	if finished && err == nil && failure == nil {
-		r.next = s.end // the tail may be gone
+		r.next = max(r.next, at) // there may be none of ours at the end
 	}
 	return finished && failure == nil, errors.Join(failure, err)
 }

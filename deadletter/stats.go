@@ -50,7 +50,7 @@ func ReadStats(ctx context.Context, client *kafka.Client, topic string, filter F
 	var stats Stats
 	classes, sources, groups, texts, hours := tally{}, tally{}, tally{}, tally{}, tally{}
 	for _, s := range partitions {
-		_, err := r.letters(ctx, s, filter, func(letter Letter, mark bool) bool {
+		_, _, err := r.letters(ctx, s, filter, func(letter Letter, mark bool) bool {
 			if mark {
 				stats.Marks++
 				return true

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -36,6 +37,7 @@ func (r *reader) survey(ctx context.Context, partitions []int32) ([]surveyed, er
 	if len(partitions) == 0 {
 		partitions = sortedKeys(ends)
 	}
+	partitions = slices.Compact(slices.Sorted(slices.Values(partitions))) // one that is named twice would be sent twice
 	var all []surveyed
 	for _, p := range partitions {
 		end, ok := ends[p]
@@ -47,7 +49,7 @@ func (r *reader) survey(ctx context.Context, partitions []int32) ([]surveyed, er
 			s.base, s.killed = max(s.base, at.offset), at.running
 		}
 		s.sent.base = s.base
-		if _, err := r.read(ctx, p, s.base, s.end, func(record *kgo.Record) bool {
+		if _, _, err := r.read(ctx, p, s.base, s.end, func(record *kgo.Record) bool {
 			s.sent.learn(record)
 			return true
 		}); err != nil {
@@ -97,8 +99,8 @@ func (r *reader) commitMark() string {
 	return "redrive1:" + base64.RawStdEncoding.EncodeToString(r.found.id[:]) + ":"
 }
 
-// letters calls yield with the surveyed partitions' letters and marks, from where the filter begins.
-func (r *reader) letters(ctx context.Context, s surveyed, filter Filter, yield func(Letter, bool) bool) (bool, error) {
+// letters is read with a surveyed partition's letters and marks, from where the filter begins.
+func (r *reader) letters(ctx context.Context, s surveyed, filter Filter, yield func(Letter, bool) bool) (at int64, goOn bool, err error) {
 	from := s.base
 	if filter.State != Pending && filter.State != "" {
 		from = s.start
