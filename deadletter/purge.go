@@ -16,7 +16,7 @@ import (
 // value means all that is there.
 type PurgeOptions struct {
 	Before     time.Time // up to the first letter that was written then or later
-	Redriven   bool      // up to the first letter that is pending
+	Redriven   bool      // up to the first letter that is pending. With ParkKeys, first let what was sent back be handled: its letters keep later records back
 	Partitions []int32   // only of these
 }
 

@@ -126,7 +126,8 @@ const purgeHelp = `usage: deadletter purge TOPIC --redriven | --before TIME | --
 Deletes letters for good. A topic is deleted from its beginning on, each partition up to a point: nothing can be
 picked out. It counts first, says how many of the letters are pending, and asks.
 
-  --redriven            up to the first letter that is pending: none that is pending is lost
+  --redriven            up to the first letter that is pending: none that is pending is lost. Where
+                        services park keys, wait until they have handled what went back
   --before TIME         up to the first letter written then or later: 2026-11-25T14:00, 2026-11-25, or 72h for
                         72 hours ago
   --all                 all that is there

@@ -45,8 +45,8 @@ func redrive(flags *flag.FlagSet) action {
 			return err
 		}
 		switch {
-		case opts.Max < 0, opts.Rate < 0, opts.Wait < 0:
-			return mistake("--max, --rate and --wait can't be negative")
+		case opts.Max < 0, !(opts.Rate >= 0), opts.Wait < 0: // nor NaN
+			return mistake("--max, --rate and --wait: want 0 or more")
 		case opts.MaxRedrives == 0:
 			return mistake("--max-redrives is 0, which would leave every letter: want 1 or more, or -1 for no limit")
 		}
