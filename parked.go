@@ -103,6 +103,17 @@ func find(letters []parkedLetter, origin int64) (int, bool) {
 	return slices.BinarySearchFunc(letters, origin, func(l parkedLetter, origin int64) int { return cmp.Compare(l.origin, origin) })
 }
 
+// originAt returns where the record was first whose letter is at that offset.
+func (k *parkedKeys) originAt(lane uint64, offset int64) (origin int64, found bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	i := slices.IndexFunc(k.letters[lane], func(l parkedLetter) bool { return l.offset == offset })
+	if i < 0 {
+		return 0, false
+	}
+	return k.letters[lane][i].origin, true
+}
+
 // add takes a letter, or the later one of a record that has one already. It returns false if these are more than there is room for.
 func (k *parkedKeys) add(lane uint64, letter parkedLetter) (fits bool) {
 	k.mu.Lock()

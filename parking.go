@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -51,15 +52,31 @@ func (t *task) parkingLane() uint64 {
 	return maphash.Bytes(laneSeed, t.record.Key)
 }
 
-// originOf returns the offset at which a record was first: its own or, if it was sent back, that of the record which failed. Whoever
-// may write to the topic can claim one. He gains no more than that a record of a parked key is handled before its time, of a key that
-// he may write to anyway.
+// originOf returns the offset at which a record was first: its own or, if it was sent back, that of the record which failed. Its place
+// says so, or, where that is another topic's or there was no room for it, the letter that was sent back. Whoever may write to the topic
+// can claim one. He gains no more than that a record of a parked key is handled before its time, of a key that he may write to anyway.
 func (p *partition) originOf(r *kgo.Record) int64 {
 	first, ok := parseDeadLetter(r.Headers)
 	if ok && first.Topic == p.topic && first.Partition == p.id && first.Offset >= 0 && first.Offset < r.Offset {
 		return first.Offset
 	}
+	if letter, ok := sentFrom(r, p.c.deadLetters.partitionOf(p.id)); ok {
+		if origin, ok := p.parking.originAt(maphash.Bytes(laneSeed, r.Key), letter); ok && origin < r.Offset {
+			return origin
+		}
+	}
 	return r.Offset
+}
+
+// sentFrom returns the offset of the letter that was sent back as this record, if it was in that partition.
+func sentFrom(r *kgo.Record, partition int32) (offset int64, ok bool) {
+	from, _ := lastHeader(r.Headers, HeaderDLQLetterPartition)
+	if from != strconv.Itoa(int(partition)) {
+		return 0, false
+	}
+	at, _ := lastHeader(r.Headers, HeaderDLQLetterOffset)
+	offset, err := strconv.ParseInt(at, 10, 64)
+	return offset, err == nil
 }
 
 // parkedAs says whose letter a record's is; "" if it parks nothing, as one without a key has no others behind it.

@@ -58,3 +58,28 @@ func TestParkedKeysComeBackInOrder(t *testing.T) {
 		t.Errorf("%+v, %v", stats, err)
 	}
 }
+
+// A record that was sent to another topic than its first, and failed there: sent there again, it is the very letter that parks its key.
+func TestALetterThatIsSentElsewhereDoesNotParkItself(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	cfg := p.broker.ConsumerConfig(source, group)
+	cfg.ParkKeys = true
+	s := &seen{broken: true}
+	consumer, err := kafka.NewConsumer(cfg, s.handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kafkatest.Run(t, consumer)
+	kafkatest.Publish(t, p.broker, source, kafka.NewMessage[string]().WithKey("k").WithValue("a").
+		WithHeader(kafka.HeaderDLQTopic, "payments").WithHeader(kafka.HeaderDLQPartition, "0").WithHeader(kafka.HeaderDLQOffset, "7").Build())
+	kafkatest.AwaitDone(t, p.broker, source, group)
+	s.breaks(false)
+	for range 3 {
+		p.redrive(deadletter.RedriveOptions{To: source, MaxRedrives: -1})
+		kafkatest.AwaitDone(t, p.broker, source, group)
+	}
+	if got := s.got(); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("handled %q", got)
+	}
+}
