@@ -25,7 +25,7 @@ unit: ## the tests that need nothing but Go
 # -count=1: a result from the cache says nothing about the broker that is there now.
 # No package list: only then does go test show which broker served, or that none did.
 integration: ## the tests that need a broker: from Docker, or else KAFKA_BROKERS
-	cd integration && go test -race -count=1
+	cd integration && go test -race -count=1 -timeout 20m
 	cd kafkatest/container && go test -race -count=1
 
 # It needs three brokers that it may break: integration/doc.go says how to name them. SEED=n replays a schedule.
