@@ -17,9 +17,10 @@ import (
 type Codec[T any] interface {
 	// Encode returns the value's bytes, which the caller keeps.
 	Encode(value T) ([]byte, error)
-	// Decode reads data, which is never nil but may be empty, into value, which is T's zero and must not be kept. Its errors send the record to the dead letter
-	// topic: the same bytes fail the same way each time. Only a [TransientError], returned as it is and not within another
-	// error, has the record retried; it says that something else failed that decoding needs, and its text holds no value.
+	// Decode reads data, which is never nil but may be empty, into value, which is T's zero and must not be kept. Its errors
+	// send the record to the dead letter topic: the same bytes fail the same way each time. Only a [TransientError], returned as
+	// it is and not within another error, has the record retried; it says that something else failed that decoding needs, and
+	// its text holds no value.
 	Decode(data []byte, value *T) error
 	// ContentType is the content-type header of published messages.
 	ContentType() string

@@ -378,11 +378,6 @@ func (p *partition) putAway(t *task, dlq *deadLetterTopic) bool {
 
 func (p *partition) logDeadLetter(t *task, stored *Record) {
 	r, v := t.record, t.verdict
-	const text = "record sent to dead letter topic"
-	withheld, ok := p.c.floods.Pass(text) // a bad deploy can send every record there
-	if !ok {
-		return
-	}
 	attrs := []slog.Attr{
 		slog.String("dlq_topic", p.c.deadLetters.name), slog.Int("dlq_partition", int(stored.Partition)),
 		slog.Int64("dlq_offset", stored.Offset), slog.String("class", string(v.class)), slog.Int("attempts", t.attempt),
@@ -392,8 +387,5 @@ func (p *partition) logDeadLetter(t *task, stored *Record) {
 	if v.stack != nil {
 		attrs = append(attrs, slog.String("stack", string(v.stack)))
 	}
-	if withheld > 0 {
-		attrs = append(attrs, slog.Int("lines_withheld", withheld))
-	}
-	p.log(slog.LevelError, text, r, attrs...)
+	p.logSparsely(slog.LevelError, "record sent to dead letter topic", r, attrs...)
 }

@@ -229,6 +229,18 @@ func (p *partition) log(level slog.Level, text string, r *kgo.Record, attrs ...s
 	}, attrs...)...)
 }
 
+// logSparsely is log for what a bad deploy, or a dead database, can make true of every record.
+func (p *partition) logSparsely(level slog.Level, text string, r *kgo.Record, attrs ...slog.Attr) {
+	withheld, ok := p.c.floods.Pass(text)
+	if !ok {
+		return
+	}
+	if withheld > 0 {
+		attrs = append(attrs, slog.Int("lines_withheld", withheld))
+	}
+	p.log(level, text, r, attrs...)
+}
+
 // halt closes stop and drops what is not begun. Records in hand go on, those that are asleep are let go.
 func (p *partition) halt() {
 	if p.stopQueue() {

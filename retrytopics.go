@@ -112,19 +112,9 @@ func (c *consumer) attemptsBefore(r *kgo.Record) int {
 }
 
 func (p *partition) logPutOff(t *task, stored *Record) {
-	const text = "record put off; it is tried again from its retry topic"
-	withheld, ok := p.c.floods.Pass(text)
-	if !ok {
-		return
-	}
-	attrs := []slog.Attr{
+	p.logSparsely(slog.LevelWarn, "record put off; it is tried again from its retry topic", t.record,
 		slog.String("retry_topic", stored.Topic), slog.Duration("delay", p.c.next.delay),
-		slog.Int("attempts", t.attempt+p.c.attemptsBefore(t.record)), slog.String("error", t.verdict.text),
-	}
-	if withheld > 0 {
-		attrs = append(attrs, slog.Int("lines_withheld", withheld))
-	}
-	p.log(slog.LevelWarn, text, t.record, attrs...)
+		slog.Int("attempts", t.attempt+p.c.attemptsBefore(t.record)), slog.String("error", t.verdict.text))
 }
 
 // checkRetryTopic refuses one that would lose records before they are due.
