@@ -42,9 +42,6 @@ type totals struct {
 	byKind                          map[string]int
 }
 
-// patience is how many seconds a seed may take. It takes less than one, if the processors have nothing else to do.
-const patience = 300
-
 func TestSimulation(t *testing.T) {
 	all := &totals{byKind: map[string]int{}}
 	next, last := *from, *from+uint64(*seeds)
