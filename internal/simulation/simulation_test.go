@@ -175,7 +175,10 @@ func simulate(t *testing.T, seed uint64, log *lines, all *totals) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cluster.Close()
+	defer func() {
+		cluster.Close()
+		time.Sleep(time.Minute) // for requests that their clients no longer wait for: time ends with the seed, and they would not
+	}()
 	w.cluster = cluster
 	w.begin()
 	if w.plan.protocol == "consumer" {

@@ -29,8 +29,8 @@ type wire struct {
 	member, port string
 }
 
-// latency is what a request takes. Without any, a client that is answered at once, and asks again at once, would stop the
-// clock.
+// latency is what a request takes, and what a connection takes to be made or refused. Without any, a client that is answered at
+// once, and asks again at once, would stop the clock.
 const latency = 5 * time.Millisecond
 
 func (w wire) Write(p []byte) (int, error) {
@@ -52,6 +52,7 @@ func (w *wires) condition(member, port string) (takes time.Duration, lost bool) 
 var errCut = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 
 func (w *wires) dial(ctx context.Context, to *kfake.VirtualNetwork, member, network, address string) (net.Conn, error) {
+	time.Sleep(latency)
 	conn, err := to.DialContext(ctx, network, address) // not under the lock: it waits
 	port := address[strings.LastIndex(address, ":")+1:]
 	w.mu.Lock()
