@@ -10,12 +10,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// groups are those that the cluster has. A record that is sent back for one that is not there, because it has another name now for
-// example, would be passed over by all.
+// groups are those that the cluster has. A record that is sent back for one that does not read the topic, because it has another name
+// now for example, would be passed over by all.
 type groups struct {
-	listed map[string]bool
-	ask    func(group string) bool // about one that is not listed
+	members map[string]bool // of groups that have some: what they read, they commit soon
+	reads   map[groupTopic]bool
+	ask     func(groupTopic) bool
 }
+
+type groupTopic struct{ group, topic string }
 
 // maxGroups bounds what is kept of letters' groups, which come from outside.
 const maxGroups = 1000
@@ -26,29 +29,33 @@ func listGroups(ctx context.Context, client *kgo.Client) (*groups, error) {
 	if err != nil && len(listed) == 0 && !errors.Is(err, kerr.ClusterAuthorizationFailed) { // else those of one broker may be missing
 		return nil, fmt.Errorf("deadletter: list groups: %w", err)
 	}
-	g := &groups{listed: map[string]bool{}}
+	g := &groups{members: map[string]bool{}, reads: map[groupTopic]bool{}}
 	for name, group := range listed {
-		g.listed[name] = group.State != "Dead"
+		g.members[name] = group.State != "Dead" && group.State != "Empty"
 	}
-	g.ask = func(group string) bool {
+	g.ask = func(of groupTopic) bool {
 		var offsets kadm.OffsetResponses
 		err := persist(ctx, func() (err error) {
-			offsets, err = admin.FetchOffsets(ctx, group)
+			offsets, err = admin.FetchOffsets(ctx, of.group)
 			return err
 		})
-		return len(offsets) > 0 || errors.Is(err, kerr.GroupAuthorizationFailed)
+		return len(offsets[of.topic]) > 0 || errors.Is(err, kerr.GroupAuthorizationFailed)
 	}
 	return g, nil
 }
 
-// may tells whether there is a group of that name, or these credentials may not know.
-func (g *groups) may(name string) bool {
-	known, ok := g.listed[name]
+// may tells whether a group has members, or offsets of the topic, or these credentials may not know.
+func (g *groups) may(group, topic string) bool {
+	if g.members[group] {
+		return true
+	}
+	of := groupTopic{group, topic}
+	reads, ok := g.reads[of]
 	if !ok {
-		known = g.ask(name)
-		if len(g.listed) < maxGroups {
-			g.listed[name] = known
+		reads = g.ask(of)
+		if len(g.reads) < maxGroups {
+			g.reads[of] = reads
 		}
 	}
-	return known
+	return reads
 }

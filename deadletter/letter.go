@@ -180,6 +180,9 @@ func connectOrigin(h headers) kafka.DeadLetter {
 	return origin
 }
 
+// saysWhy tells whether the letter says what went wrong. A record that was sent back does not: it only says where it was first.
+func (l Letter) saysWhy() bool { return l.Origin.Class != "" || l.Origin.Message != "" }
+
 // failedAt is when the record failed: some dialects don't say, and write the letter then.
 func (l Letter) failedAt() time.Time {
 	if l.Origin.FailedAt.IsZero() {

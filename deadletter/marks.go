@@ -3,6 +3,7 @@ package deadletter
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 	"strconv"
 	"strings"
 
@@ -67,6 +68,14 @@ type sentOffsets struct {
 func (s *sentOffsets) has(offset int64) bool {
 	i := offset - s.base
 	return i < 0 || i/64 < int64(len(s.bits)) && s.bits[i/64]&(1<<(i%64)) != 0
+}
+
+// count is how many offsets from the base on it has.
+func (s *sentOffsets) count() (n int64) {
+	for _, word := range s.bits {
+		n += int64(bits.OnesCount64(word))
+	}
+	return n
 }
 
 func (s *sentOffsets) add(first, last int64) {

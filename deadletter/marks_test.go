@@ -69,7 +69,7 @@ func FuzzLetters(f *testing.F) {
 		if (letter.Err == nil) != (letter.Origin.Topic != "") {
 			t.Fatalf("%+v", letter)
 		}
-		d := destinations{counts: map[string]int32{"orders": 3}, groups: &groups{ask: func(string) bool { return true }}}
+		d := destinations{counts: map[string]int32{"orders": 3}, groups: &groups{reads: map[groupTopic]bool{}, ask: func(groupTopic) bool { return true }}}
 		r, why := d.record(letter)
 		if (r == nil) == (why == "") || r != nil && (r.Topic != "orders" || r.Partition < 0 || r.Partition > 2) {
 			t.Fatalf("%+v, %s", r, why)

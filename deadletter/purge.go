@@ -18,6 +18,7 @@ type PurgeOptions struct {
 	Before     time.Time // up to the first letter that was written then or later
 	Redriven   bool      // up to the first letter that is pending. With ParkKeys, first let what was sent back be handled: its letters keep later records back
 	Partitions []int32   // only of these
+	AnyTopic   bool      // a topic that seems to have no dead letters, too: see [ErrNotDeadLetters]
 }
 
 // Purge is a deletion that is planned: what it would delete has been counted. It is JSON, too.
@@ -36,6 +37,11 @@ func PlanPurge(ctx context.Context, client *kafka.Client, topic string, opts Pur
 	r, partitions, err := openAll(ctx, client, topic, Filter{State: All, Partitions: opts.Partitions})
 	if err != nil {
 		return plan, err
+	}
+	if !opts.AnyTopic {
+		if err := r.checkLetters(partitions); err != nil {
+			return plan, err
+		}
 	}
 	for _, s := range partitions {
 		upTo, _, err := r.letters(ctx, s, Filter{State: All}, func(letter Letter, mark bool) bool {
@@ -63,9 +69,14 @@ func PlanPurge(ctx context.Context, client *kafka.Client, topic string, opts Pur
 }
 
 // Do deletes what was counted and nothing else. It needs DELETE on the topic. Where it fails for some partitions, the error names them.
+// While a redrive is running it returns [ErrRunning]: what that has not sent yet would be lost.
 func (p Purge) Do(ctx context.Context, client *kafka.Client) error {
 	if len(p.UpTo) == 0 {
 		return nil
+	}
+	redriven := &reader{client: client.KGO(), topic: p.Topic}
+	if who := members(ctx, redriven); len(who) > 0 {
+		return running(redriven, who)
 	}
 	offsets := kadm.Offsets{}
 	for partition, upTo := range p.UpTo {
@@ -79,7 +90,11 @@ func (p Purge) Do(ctx context.Context, client *kafka.Client) error {
 	for _, partition := range sortedKeys(p.UpTo) {
 		response, _ := responses.Lookup(p.Topic, partition)
 		if response.Err != nil && !errors.Is(response.Err, kerr.OffsetOutOfRange) { // retention was faster
-			faults = append(faults, fmt.Errorf("deadletter: purge %s-%d: %w", p.Topic, partition, explain(response.Err)))
+			err := explain(response.Err)
+			if errors.Is(err, kerr.PolicyViolation) {
+				err = fmt.Errorf("%w: Kafka deletes nothing from a topic with cleanup.policy=compact alone", err)
+			}
+			faults = append(faults, fmt.Errorf("deadletter: purge %s-%d: %w", p.Topic, partition, err))
 		}
 	}
 	return errors.Join(faults...)

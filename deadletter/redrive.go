@@ -22,10 +22,13 @@ type RedriveOptions struct {
 	Destinations []string
 	// To sends all letters to this topic, whatever their headers say, those without headers too.
 	To string
-	// Group is for whom they are sent: this library's consumers of other groups pass over them. Default: the group whose handler
-	// failed; for everybody where the letter names none, and where To is not the topic that it came from. Set it where the group has
-	// another name now.
+	// Group is for whom they are sent, whatever group they say: this library's consumers of other groups pass over them. Default: the
+	// group whose handler failed; for everybody where the letter names none, and where To is not the topic that it came from. Set it
+	// where the group has another name now. One without members, and without offsets of a topic that it would get letters from, is
+	// [ErrGroup]: nobody would handle them.
 	Group string
+	// AnyTopic redrives a topic that seems to have no dead letters, too: see [ErrNotDeadLetters].
+	AnyTopic bool
 
 	Max         int64   // how many to send at most. Default: no limit
 	Rate        float64 // how many a second. Default: no limit
@@ -52,7 +55,7 @@ type Reason string
 
 const (
 	LeftHopLimit    Reason = "hop limit"         // it has come back MaxRedrives times
-	LeftGroup       Reason = "group"             // there is no group of that name any more, and all others would pass over it
+	LeftGroup       Reason = "group"             // its group has no members and no offsets of the topic, and all others would pass over it
 	LeftDestination Reason = "destination"       // its topic is none of the Destinations, or not there
 	LeftUnreadable  Reason = "unreadable"        // its headers don't say where it came from
 	LeftTooLarge    Reason = "too large"         // its topic doesn't take it
@@ -78,6 +81,11 @@ type Result struct {
 	Repeated int64
 	// Sources counts what was sent, by the topic it was sent to.
 	Sources map[string]int64
+	// Groups counts what was sent, by the group that it is for; "" is everybody.
+	Groups map[string]int64
+	// Deleted is how many letters were deleted while it ran, by retention or with DeleteRecords, before it came to them. They were not
+	// sent.
+	Deleted int64
 	// Complete says that all letters that were there at the start were looked at. It is false after an error, and when Max was reached.
 	Complete bool
 	Elapsed  time.Duration // of the whole call
@@ -90,6 +98,11 @@ var (
 	ErrLeave = errors.New("deadletter: leave this letter")
 	// ErrDestination says that nothing tells where letters may be sent to: Destinations is empty, and the topic's name tells nothing.
 	ErrDestination = errors.New("deadletter: no destination is allowed")
+	// ErrGroup says that RedriveOptions.Group has no members and no offsets of the topics that letters would be sent to.
+	ErrGroup = errors.New("deadletter: nobody would handle what is sent to this group")
+	// ErrNotDeadLetters says that a topic is not named like a dead letter topic, and that none of its records says what went wrong. A
+	// redrive would write its notes into it, for all its consumers to read, and a purge would delete what may be the only copy.
+	ErrNotDeadLetters = errors.New("deadletter: this seems to be no dead letter topic")
 )
 
 const defaultMaxRedrives = 3

@@ -77,7 +77,7 @@ func TestWhatAFilterLeavesIsPending(t *testing.T) {
 	if _, err := kadm.NewClient(p.raw).DeleteGroup(p.context(), deadletter.GroupOf(dlq)); err != nil {
 		t.Fatal(err)
 	}
-	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != n-n/4 {
+	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != n-n/4 || result.Deleted != 0 {
 		t.Errorf("%+v", result)
 	}
 	values := p.sentValues()
@@ -184,6 +184,109 @@ func TestLettersOfGroupsThatAreGoneAreLeft(t *testing.T) {
 	}
 	if got, _ := p.sent()[0].Header(kafka.HeaderDLQRedriveGroup); got != group {
 		t.Errorf("sent for %q", got)
+	}
+}
+
+// A group that reads other topics does not get these letters, and neither does one that is only a typing error.
+func TestAGroupThatDoesNotReadTheTopicGetsNothing(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, source, "repairs")
+	offsets := kadm.Offsets{}
+	offsets.AddOffset("repairs", 0, 0, -1)
+	if err := kadm.NewClient(p.raw).CommitAllOffsets(p.context(), "repairs-service", offsets); err != nil {
+		t.Fatal(err)
+	}
+	p.write(letter(0, 0), set(letter(0, 1), kafka.HeaderDLQGroup, "repairs-service"))
+	result := p.redrive(deadletter.RedriveOptions{DryRun: true})
+	if result.Sent != 1 || result.Groups[group] != 1 || result.Left[deadletter.LeftGroup] != 1 {
+		t.Errorf("%+v", result)
+	}
+	for _, name := range []string{"repairs-service", "order-service"} {
+		_, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{Group: name})
+		if !errors.Is(err, deadletter.ErrGroup) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), source) {
+			t.Errorf("for %s: %v", name, err)
+		}
+	}
+	if result := p.redrive(deadletter.RedriveOptions{Group: "repairs-service", To: "repairs"}); result.Sent != 2 || result.Groups["repairs-service"] != 2 {
+		t.Errorf("%+v", result)
+	}
+}
+
+// A slip of the name neither writes notes into a topic that services read, nor deletes what is in it.
+func TestATopicWithoutLettersIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, source, "payments")
+	p.write(letter(0, 0))
+	p.redrive(deadletter.RedriveOptions{}) // what went back has headers of a letter, and is none
+	purge := func(topic string, anyTopic bool) error {
+		_, err := deadletter.PlanPurge(p.context(), p.client, topic, deadletter.PurgeOptions{AnyTopic: anyTopic})
+		return err
+	}
+	if err := purge(source, false); !errors.Is(err, deadletter.ErrNotDeadLetters) || !strings.Contains(err.Error(), source) {
+		t.Errorf("purge: %v", err)
+	}
+	opts := deadletter.RedriveOptions{To: "payments"}
+	if _, err := deadletter.Redrive(p.context(), p.client, source, opts); !errors.Is(err, deadletter.ErrNotDeadLetters) {
+		t.Errorf("redrive: %v", err)
+	}
+	if got := len(p.sent()); got != 1 {
+		t.Errorf("%d records in the topic, want the 1 that was there", got)
+	}
+	opts.AnyTopic = true
+	if result, err := deadletter.Redrive(p.context(), p.client, source, opts); err != nil || result.Sent != 1 {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if err := purge(source, true); err != nil {
+		t.Error(err)
+	}
+	failed := letter(0, 1)
+	failed.Topic = "payments" // which has a letter now, whatever its name
+	p.write(failed, &kgo.Record{Topic: "dlq-payments"})
+	for _, topic := range []string{"payments", "dlq-payments"} {
+		if err := purge(topic, false); err != nil {
+			t.Errorf("%s: %v", topic, err)
+		}
+	}
+}
+
+// What retention takes from under a run is not held for sent.
+func TestLettersThatAreDeletedMeanwhileAreCounted(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.write(letter(0, 0), letter(1, 0), letter(1, 1), letter(1, 2))
+	result := p.redrive(deadletter.RedriveOptions{Transform: func(l deadletter.Letter, _ *kgo.Record) error {
+		if l.Partition == 0 {
+			if _, err := kadm.NewClient(p.raw).DeleteRecords(p.context(), deleteUpTo(1, 2)); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	}})
+	if result.Sent != 2 || result.Deleted != 2 || !result.Complete {
+		t.Errorf("%+v", result)
+	}
+	p.write(letter(1, 3))
+	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != 1 || result.Deleted != 0 {
+		t.Errorf("%+v", result)
+	}
+}
+
+// A topic without a pending letter has none at a glance: the marks behind the last one are no letters.
+func TestNothingSeemsPendingOnceEverythingIsSent(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.write(letter(0, 0), letter(0, 1), letter(1, 0))
+	p.redrive(deadletter.RedriveOptions{})
+	all, err := deadletter.Topics(p.context(), p.client)
+	if err != nil || len(all) != 1 || all[0].Unsettled != 0 || all[0].Records == 0 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	p.write(letter(0, 2))
+	if all, err = deadletter.Topics(p.context(), p.client); err != nil || all[0].Unsettled != 1 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != 1 {
+		t.Errorf("%+v", result)
 	}
 }
 
@@ -355,6 +458,16 @@ func TestOneRunAtATime(t *testing.T) {
 	all, err := deadletter.Topics(p.context(), p.client)
 	if err != nil || len(all) != 1 || all[0].Name != dlq || !all[0].Running {
 		t.Errorf("topics %+v, %v", all, err)
+	}
+	if dry := p.redrive(deadletter.RedriveOptions{DryRun: true}); dry.Repeated != 0 {
+		t.Errorf("a dry run takes the one that runs for one that was killed: %+v", dry)
+	}
+	plan, err := deadletter.PlanPurge(p.context(), p.client, dlq, deadletter.PurgeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := plan.Do(p.context(), p.client); !errors.Is(err, deadletter.ErrRunning) || len(p.list(deadletter.Filter{})) != 2 {
+		t.Errorf("a purge deletes what is being sent: %v", err)
 	}
 	owner := p.onlyMember()
 	waits := make(chan deadletter.Result, 1)

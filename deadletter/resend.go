@@ -89,7 +89,7 @@ func (d destinations) record(letter Letter) (*kgo.Record, Reason) {
 	group := d.group
 	if group == "" && topic == letter.Origin.Topic { // another topic has other groups
 		group = letter.Origin.Group
-		if group != "" && !d.groups.may(group) {
+		if group != "" && !d.groups.may(group, topic) {
 			return nil, LeftGroup
 		}
 	}

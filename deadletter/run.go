@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/recordheader"
 )
 
 // run is a redrive. It reads one partition after another, sends a window of letters at a time, and is alone with all of it.
@@ -26,6 +29,7 @@ type run struct {
 	window    *window
 	kept      int64 // the first letter of the partition that is pending and stays so, or -1
 	next      int64 // the offset after the latest that was looked at
+	looked    int64 // letters of the partition that were looked at and were pending
 	passed    int64 // offsets of partitions before this one
 	total     int64 // offsets of all partitions
 	told      time.Time
@@ -41,7 +45,7 @@ func redrive(ctx context.Context, client *kafka.Client, topic string, opts Redri
 		return Result{}, err
 	}
 	run := &run{opts: opts, reader: r, pace: newPace(opts.Rate), begun: begun}
-	run.result.Left, run.result.Sources = map[Reason]int64{}, map[string]int64{}
+	run.result.Left, run.result.Sources, run.result.Groups = map[Reason]int64{}, map[string]int64{}, map[string]int64{}
 	defer func() {
 		run.result.Elapsed = time.Since(begun)
 		result = run.result
@@ -64,6 +68,16 @@ func redrive(ctx context.Context, client *kafka.Client, topic string, opts Redri
 	if err != nil {
 		return result, err
 	}
+	if !opts.AnyTopic {
+		if err := r.checkLetters(partitions); err != nil {
+			return result, err
+		}
+	}
+	if opts.DryRun && len(members(ctx, r)) > 0 { // the run before goes on, and was not killed
+		for i := range partitions {
+			partitions[i].killed = false
+		}
+	}
 	return result, run.all(ctx, partitions)
 }
 
@@ -84,7 +98,10 @@ func lookUpDestinations(ctx context.Context, r *reader, opts RedriveOptions) (de
 	}
 	d.limits = maxMessageBytes(ctx, r.client, names)
 	if d.groups, err = listGroups(ctx, r.client); err != nil {
-		faults = append(faults, err)
+		return d, errors.Join(append(faults, err)...)
+	}
+	if opts.Group != "" && !slices.ContainsFunc(names, func(topic string) bool { return d.groups.may(opts.Group, topic) }) {
+		faults = append(faults, fmt.Errorf("%w: %q has no members, and no offsets of %s", ErrGroup, opts.Group, strings.Join(names, ", ")))
 	}
 	return d, errors.Join(faults...)
 }
@@ -130,9 +147,28 @@ func (r *run) all(ctx context.Context, partitions []surveyed) error {
 		if err != nil || !finished {
 			return errors.Join(err, r.end(ctx, positions))
 		}
+		r.result.Deleted += max(0, s.pending-r.looked)
 	}
 	r.result.Complete = true
+	r.skipMarks(ctx, positions)
 	return r.end(ctx, positions)
+}
+
+// skipMarks moves positions beyond the marks that are there, this run's own at the end, so that nothing seems to be pending where
+// nothing is. Where that fails, it seems so.
+func (r *run) skipMarks(ctx context.Context, positions map[int32]int64) {
+	if r.result.Sent == 0 || r.opts.DryRun {
+		return
+	}
+	_, ends, err := r.reader.bounds(ctx)
+	if err != nil {
+		return
+	}
+	for partition, from := range positions {
+		if at, _, err := r.reader.read(ctx, partition, from, ends[partition], isMark); err == nil {
+			positions[partition] = max(from, at)
+		}
+	}
 }
 
 // end says in the offsets that every letter that was sent is marked, if that is so: a run before this one may have been killed between
@@ -169,7 +205,7 @@ func (r *run) position() int64 {
 // one redrives a partition. It returns false when Max is reached.
 func (r *run) one(ctx context.Context, s surveyed) (finished bool, err error) {
 	r.passed += r.partition.end - r.partition.base
-	r.partition, r.window, r.kept, r.next = s, &window{partition: s.partition}, -1, s.base
+	r.partition, r.window, r.kept, r.next, r.looked = s, &window{partition: s.partition}, -1, s.base, 0
 	// What is on its way when ctx ends is awaited, but not for ever.
 	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -199,6 +235,7 @@ func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool,
 	if r.opts.Max > 0 && r.result.Sent+int64(len(r.window.letters)) >= r.opts.Max {
 		return false, nil
 	}
+	r.looked++
 	letter := newLetter(record)
 	out, why, err := r.judge(letter)
 	switch {
@@ -222,8 +259,7 @@ func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool,
 	}
 	r.next = record.Offset + 1
 	if r.opts.DryRun {
-		r.result.Sent++
-		r.result.Sources[out.Topic]++
+		r.result.count(out)
 		return true, nil
 	}
 	r.window.send(sending, r.sender, record.Offset, out)
@@ -236,6 +272,14 @@ func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool,
 		return false, context.Cause(ctx)
 	}
 	return true, nil
+}
+
+// count notes that a record was sent.
+func (r *Result) count(sent *kgo.Record) {
+	group, _ := recordheader.Last(sent.Headers, kafka.HeaderDLQRedriveGroup)
+	r.Sent++
+	r.Sources[sent.Topic]++
+	r.Groups[string(group)]++
 }
 
 func (r *run) keep(offset int64) {
@@ -297,8 +341,7 @@ func (r *run) flush(ctx context.Context) error {
 	}
 	sent, failed, err := r.window.settle(ctx, r.sender, r.reader.topic)
 	for _, s := range sent {
-		r.result.Sent++
-		r.result.Sources[s.record.Topic]++
+		r.result.count(s.record)
 	}
 	if failed >= 0 {
 		r.keep(failed)

@@ -21,7 +21,10 @@ type surveyed struct {
 	start, end int64       // what there is to be read
 	base       int64       // every letter before it was sent back
 	sent       sentOffsets // of those from base on
+	pending    int64       // how many of those from base on are, at least
 	killed     bool        // the latest run did not end by itself
+	records    bool        // there are some from base on
+	failures   bool        // it has letters that say what went wrong, or notes about letters
 }
 
 // survey reads the marks. It costs reading the partitions from their first pending letters on.
@@ -50,14 +53,41 @@ func (r *reader) survey(ctx context.Context, partitions []int32) ([]surveyed, er
 		}
 		s.sent.base = s.base
 		if _, _, err := r.read(ctx, p, s.base, s.end, func(record *kgo.Record) bool {
-			s.sent.learn(record)
+			s.learn(record)
 			return true
 		}); err != nil {
 			return nil, err
 		}
+		s.pending = max(0, s.pending-s.sent.count())
 		all = append(all, s)
 	}
 	return all, nil
+}
+
+func (s *surveyed) learn(record *kgo.Record) {
+	s.records = true
+	if isMark(record) {
+		s.failures = true
+		s.sent.learn(record)
+		return
+	}
+	s.pending++
+	s.failures = s.failures || newLetter(record).saysWhy()
+}
+
+// checkLetters returns [ErrNotDeadLetters], unless the topic is named like a dead letter topic, or has letters, or nothing at all.
+func (r *reader) checkLetters(partitions []surveyed) error {
+	records := false
+	for _, s := range partitions {
+		if s.failures || s.base > s.start { // which a redrive has committed
+			return nil
+		}
+		records = records || s.records
+	}
+	if !records || sourceOf(r.topic) != "" {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is not named like one, and none of its records says what went wrong", ErrNotDeadLetters, r.topic)
 }
 
 // settledAt is a position that a run has committed: every letter before it was sent back.

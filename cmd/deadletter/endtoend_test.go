@@ -115,7 +115,7 @@ func TestLettersAreFoundUnderstoodAndSentBack(t *testing.T) {
 	}
 
 	s.repaired.Store(true)
-	want(call(t, "redrive", "dlq-orders", "--dry-run"), exitDone, []string{"6  would be sent", "6    to orders"}, nil)
+	want(call(t, "redrive", "dlq-orders", "--dry-run"), exitDone, []string{"6  would be sent", "6    to orders", "6    for group billing"}, nil)
 	want(call(t, "redrive", "dlq-orders"), exitRefused, nil, []string{"--yes"})
 	want(callAtTerminal(t, "n\n", "redrive", "dlq-orders"), exitRefused, nil, []string{"6 letters of dlq-orders would go back", "Send them? [y/N]"})
 	want(callAtTerminal(t, "y\n", "redrive", "dlq-orders", "--class", "transient", "--max", "1"), exitDone, []string{"1  sent"}, []string{"1 letter of dlq-orders would go back"})
@@ -127,7 +127,7 @@ func TestLettersAreFoundUnderstoodAndSentBack(t *testing.T) {
 	// In partition 0 a letter that is pending comes first.
 	want(call(t, "purge", "dlq-orders", "--redriven", "--partition", "0", "--yes"), exitDone, []string{"0  deleted"}, []string{"nothing behind a pending letter"})
 	want(call(t, "purge", "dlq-orders", "--redriven"), exitRefused, nil, []string{"--yes"})
-	want(call(t, "redrive", "dlq-orders", "--yes", "-o", "json"), exitDone, []string{`"sent":3,"sentTo":{"orders":3}`}, nil)
+	want(call(t, "redrive", "dlq-orders", "--yes", "-o", "json"), exitDone, []string{`"sent":3,"sentTo":{"orders":3},"sentFor":{"billing":3}`}, nil)
 	kafkatest.AwaitDone(t, s.broker, "orders", "billing")
 	want(call(t, "stats", "dlq-orders", "--state", "redriven"), exitDone, []string{"6 letters"}, nil)
 	// What is no JSON has come back again: nothing repairs it.
@@ -230,8 +230,26 @@ func TestLettersGoNowhereUnasked(t *testing.T) {
 	if got := call(t, "redrive", "dlq-orders", "--yes"); got.code != exitPartly || !strings.Contains(got.stderr, "--for GROUP") {
 		t.Errorf("a letter for a group that is gone: exit %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
-	if got := call(t, "redrive", "dlq-orders", "--yes", "--for", "billing"); got.code != exitDone {
+	if got := call(t, "redrive", "dlq-orders", "--yes", "--for", "biling"); got.code != exitUsage || !strings.Contains(got.stderr, "is the name right?") {
+		t.Errorf("--for a group that is not there: exit %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
+	billing, err := kafka.NewConsumerWithCodec(broker.ConsumerConfig("orders", "billing"), kafka.Bytes(), func(context.Context, kafka.Message[[]byte]) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	kafkatest.Run(t, billing)
+	kafkatest.AwaitDone(t, broker, "orders", "billing")
+	if got := call(t, "redrive", "dlq-orders", "--yes", "--for", "billing"); got.code != exitDone || !strings.Contains(got.stdout, "for group billing") {
 		t.Errorf("--for: exit %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
+	kafkatest.Publish(t, broker, "misfits", kafka.NewMessage[[]byte]().WithValue([]byte("{}")).Build())
+	for _, args := range []string{"redrive misfits --to orders --yes", "purge misfits --all --yes"} { // it is no dead letter topic
+		if got := call(t, strings.Fields(args)...); got.code != exitUsage || !strings.Contains(got.stderr, "--any-topic takes it all the same") {
+			t.Errorf("%s: exit %d\n%s%s", args, got.code, got.stdout, got.stderr)
+		}
+	}
+	if got := call(t, "stats", "misfits"); got.code != exitDone || !strings.Contains(got.stderr, "is this a dead letter topic?") {
+		t.Errorf("stats: exit %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
 	if got := call(t, "redrive", "misfits", "--yes"); got.code != exitUsage || !strings.Contains(got.stderr, "--allow TOPIC") {
 		t.Errorf("a topic whose name says nothing: exit %d\n%s%s", got.code, got.stdout, got.stderr)

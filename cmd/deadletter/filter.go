@@ -3,10 +3,12 @@ package main
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/deadletter"
 )
 
@@ -14,15 +16,15 @@ import (
 func filterFlags(flags *flag.FlagSet) *deadletter.Filter {
 	var filter deadletter.Filter
 	now := time.Now()
-	listFlag(flags, "class", &filter.Classes)
+	classFlag(flags, &filter.Classes)
 	listFlag(flags, "source", &filter.Sources)
 	listFlag(flags, "group", &filter.Groups)
-	flags.StringVar(&filter.Key, "key", "", "")
-	flags.StringVar(&filter.Error, "error", "", "")
+	textFlag(flags, "key", &filter.Key)
+	textFlag(flags, "error", &filter.Error)
 	momentFlag(flags, "since", now, &filter.Since)
 	momentFlag(flags, "until", now, &filter.Until)
 	partitionFlag(flags, &filter.Partitions)
-	flags.Int64Var(&filter.FromOffset, "from-offset", 0, "")
+	countFlag(flags, "from-offset", 0, &filter.FromOffset)
 	return &filter
 }
 
@@ -44,6 +46,20 @@ func listFlag(flags *flag.FlagSet, name string, list *[]string) {
 				return fmt.Errorf("an empty name, which would mean nothing or everything")
 			}
 			*list = append(*list, item)
+		}
+		return nil
+	})
+}
+
+// classFlag takes names that a letter's class may have: those of this library, and exceptions'. A typing error would mean no letter.
+func classFlag(flags *flag.FlagSet, classes *[]string) {
+	known := []string{string(kafka.ClassTransient), string(kafka.ClassPermanent), string(kafka.ClassParked)}
+	flags.Func("class", "", func(text string) error {
+		for name := range strings.SplitSeq(text, ",") {
+			if name = strings.TrimSpace(name); !slices.Contains(known, name) && !strings.Contains(name, ".") {
+				return fmt.Errorf("want %s, or the full name of an exception", strings.Join(known, ", "))
+			}
+			*classes = append(*classes, name)
 		}
 		return nil
 	})

@@ -40,8 +40,9 @@ With -o json standard output is JSON Lines, a value a line. Questions, progress 
 ` + exitCodes
 
 const exitCodes = `
-Exit codes: 0 done; 1 failed; 2 a mistake in the arguments or variables; 3 done in part: letters are left, or it
-was interrupted; 4 refused: nobody said yes, or another redrive is running.
+Exit codes: 0 done, up to --max if that is given; 1 failed; 2 a mistake in the arguments or variables; 3 done in
+part: letters that were meant are left, or it was interrupted; 4 refused: nobody said yes, or another redrive is
+running. Tables have local times (TZ), but hours of --by hour; JSON has UTC.
 `
 
 const filterHelp = `
@@ -51,8 +52,8 @@ Which letters. All that is given must be so; NAME,... is any of these:
   --group NAME,...      these consumer groups could not handle them
   --key KEY             have exactly this key
   --error TEXT          have this in the error's text, or in its pattern that stats shows
-  --since TIME          failed then or later: 2026-11-25T14:00 (local), 2026-11-25T14:00:00Z, 2026-11-25,
-                        or 90m for 90 minutes ago
+  --since TIME          failed then or later: "2026-11-25 14:00:05" or 2026-11-25T14:00 (local),
+                        2026-11-25T14:00:00Z, 2026-11-25, or 90m for 90 minutes ago
   --until TIME          failed before
   --partition N,...     of the dead letter topic
   --from-offset N       of the dead letter topic, in each of the partitions
@@ -100,21 +101,30 @@ const redriveHelp = `usage: deadletter redrive TOPIC [flags]
 Sends pending letters back to the topics they came from, in their order, with key, value and headers as they
 were. Of the consumers of this library only those of the group that failed get them; other clients all do.
 
+A letter is left, and named with the reason, if it came back too often, its topic is not allowed or not there or
+does not take its size, its group does not read its topic, or nothing says where it came from. It does not keep
+later letters back, of its key neither. Letters that must never go back: send them to a topic of their own with
+--to, or mend what makes them fail.
+
 It counts first and asks. Then it goes on until all letters that were there at the start are done. Ctrl-C ends
 it cleanly, and the same command goes on where it was: what was sent is noted in the dead letter topic, and is
 not sent again. Only after a kill -9 up to 500 letters may be sent twice.
 
   --dry-run             say what would be sent and where to, and change nothing
-  --max N               send N letters at most: begin with some, and see that they are handled
+  --max N               send N letters at most, from 1 on: begin with some, and see that they are handled
+                        (default: no limit)
   --rate N              send N letters a second at most (default: no limit)
   --yes                 don't ask
   --allow TOPIC,...     topics that letters may go to (default: the one that TOPIC is named for: orders, if it
                         is dlq-orders or orders-dlq)
   --to TOPIC            send all to this topic, wherever they came from
-  --for GROUP           who gets them; consumers of this library with another group pass over them (default: the
-                        group that could not handle them; with --to another topic, everybody)
+  --for GROUP           who gets them, all of them, whatever groups they name: use it with --group OLDNAME;
+                        consumers of this library with another group pass over them (default: the group that
+                        could not handle them; with --to another topic, everybody)
   --max-redrives N      leave a letter that has come back N times already (default 3); -1: no limit
   --wait DURATION       wait so long for the end of another redrive of TOPIC (default: refuse at once)
+  --any-topic           redrive TOPIC though it is not named like a dead letter topic and none of its records
+                        says what went wrong: notes about what was sent are written into it
   -o FORMAT             table (default) or json: a line for each letter that is left, then the result
 
 To mend values on the way, after a change of schema for example, write a program with deadletter.Redrive of the
@@ -124,7 +134,8 @@ library, and its Transform.
 const purgeHelp = `usage: deadletter purge TOPIC --redriven | --before TIME | --all [flags]
 
 Deletes letters for good. A topic is deleted from its beginning on, each partition up to a point: nothing can be
-picked out. It counts first, says how many of the letters are pending, and asks.
+picked out. It counts first, says how many of the letters are pending, and asks. While a redrive is running, it
+refuses.
 
   --redriven            up to the first letter that is pending: none that is pending is lost. Where
                         services park keys, wait until they have handled what went back
@@ -132,6 +143,8 @@ picked out. It counts first, says how many of the letters are pending, and asks.
                         72 hours ago
   --all                 all that is there
   --partition N,...     only in these partitions
+  --any-topic           of TOPIC though it is not named like a dead letter topic and none of its records says
+                        what went wrong
   --dry-run             count, and delete nothing
   --yes                 don't ask
   -o FORMAT             table (default) or json

@@ -14,7 +14,7 @@ import (
 func ls(flags *flag.FlagSet) action {
 	filter := filterFlags(flags)
 	stateFlag(flags, &filter.State)
-	limit := flags.Int("n", 20, "")
+	limit := shownFlag(flags, 20)
 	asJSON := outputFlag(flags)
 	return func(ctx context.Context, s streams, rest []string) error {
 		if len(rest) > 1 {
@@ -92,7 +92,7 @@ func atMost(n int64) string {
 // tableRows is after how many rows a table is printed, and the next one begins: a topic may have more letters than fit into memory.
 const tableRows = 1000
 
-func listLetters(ctx context.Context, s streams, client *kafka.Client, topic string, filter deadletter.Filter, limit int, asJSON bool) error {
+func listLetters(ctx context.Context, s streams, client *kafka.Client, topic string, filter deadletter.Filter, limit int64, asJSON bool) error {
 	table := newTable(s.out)
 	count := 0
 	more, err := eachLetter(ctx, client, topic, filter, limit, func(l deadletter.Letter) error {
@@ -120,8 +120,8 @@ func listLetters(ctx context.Context, s streams, client *kafka.Client, topic str
 }
 
 // eachLetter calls show for the letters that the filter means, limit of them at most unless that is 0. It says whether there are more.
-func eachLetter(ctx context.Context, client *kafka.Client, topic string, filter deadletter.Filter, limit int, show func(deadletter.Letter) error) (more bool, err error) {
-	shown := 0
+func eachLetter(ctx context.Context, client *kafka.Client, topic string, filter deadletter.Filter, limit int64, show func(deadletter.Letter) error) (more bool, err error) {
+	shown := int64(0)
 	for letter, err := range deadletter.List(ctx, client, topic, filter) {
 		if err != nil {
 			return false, err

@@ -124,12 +124,17 @@ func tellHelp(w io.Writer, args []string) int {
 	return exitDone
 }
 
+// isMistake tells whether the library has found a mistake in the arguments, and has changed nothing.
+func isMistake(err error) bool {
+	return errors.Is(err, deadletter.ErrDestination) || errors.Is(err, deadletter.ErrGroup) || errors.Is(err, deadletter.ErrNotDeadLetters)
+}
+
 func exitCode(err error) int {
 	_, usage := errors.AsType[usageError](err)
 	switch {
 	case err == nil:
 		return exitDone
-	case usage, errors.Is(err, deadletter.ErrDestination):
+	case usage, isMistake(err):
 		return exitUsage
 	case errors.Is(err, errPartly):
 		return exitPartly

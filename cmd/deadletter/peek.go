@@ -18,11 +18,11 @@ const peekValue = 2000
 func peek(flags *flag.FlagSet) action {
 	filter := filterFlags(flags)
 	stateFlag(flags, &filter.State)
-	limit := flags.Int("n", 5, "")
+	limit := shownFlag(flags, 5)
 	full := flags.Bool("full", false, "")
 	asJSON := outputFlag(flags)
 	return func(ctx context.Context, s streams, rest []string) error {
-		topic, err := theTopic(rest)
+		topic, err := theTopic("peek", rest)
 		if err != nil {
 			return err
 		}

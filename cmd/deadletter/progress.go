@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -23,8 +24,8 @@ type progress struct {
 	told    time.Time
 }
 
-// tell shows the progress, unless it has just done so.
-func (p *progress) tell(done, total int64) {
+// tell shows the progress, unless it has just done so. Of what is done, sent was letters that went back.
+func (p *progress) tell(done, total, sent int64) {
 	now := time.Now()
 	if p.begun.IsZero() {
 		p.begun, p.told, p.first = now, now, done
@@ -35,23 +36,32 @@ func (p *progress) tell(done, total int64) {
 	}
 	if now.Sub(p.told) >= every {
 		p.told, p.total = now, total
-		p.console.show(p.line(done, now.Sub(p.begun)))
+		p.console.show(p.line(done, sent, now.Sub(p.begun)))
 	}
 }
 
-func (p *progress) line(done int64, elapsed time.Duration) string {
+func (p *progress) line(done, sent int64, elapsed time.Duration) string {
 	share := 1.0
 	if p.total > 0 {
 		share = min(1, float64(done)/float64(p.total))
 	}
 	filled := int(share * barWidth)
 	bar := strings.Repeat("#", filled) + strings.Repeat("-", barWidth-filled)
-	rate, eta := float64(done-p.first)/max(elapsed.Seconds(), 0.001), "?"
+	seconds := max(elapsed.Seconds(), 0.001)
+	rate, eta := float64(done-p.first)/seconds, "?"
 	if rate > 0 {
 		left := float64(max(0, p.total-done)) / rate
 		eta = (time.Duration(left) * time.Second).String()
 	}
-	return fmt.Sprintf("%s [%s] %3.0f%%  %s of %s  %s/s  ETA %s", p.verb, bar, 100*share, grouped(done), grouped(p.total), grouped(int64(rate)), eta)
+	return fmt.Sprintf("%s [%s] %3.0f%%  %s  %s/s  ETA %s", p.verb, bar, 100*share, letters(sent), perSecond(float64(sent)/seconds), eta)
+}
+
+// perSecond is a rate; a slow one with a digit after the point.
+func perSecond(rate float64) string {
+	if rate < 10 {
+		return strconv.FormatFloat(rate, 'f', 1, 64)
+	}
+	return grouped(int64(rate))
 }
 
 // letters is a number of them.

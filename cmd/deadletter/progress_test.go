@@ -10,16 +10,17 @@ import (
 
 func TestProgressTellsShareRateAndETA(t *testing.T) {
 	for _, test := range []struct {
-		first, done int64
-		elapsed     time.Duration
-		want        string
+		first, done, sent int64
+		elapsed           time.Duration
+		want              string
 	}{
-		{0, 0, 0, "redrive [--------------------]   0%  0 of 100,000  0/s  ETA ?"},
-		{0, 45_000, 22_500 * time.Millisecond, "redrive [#########-----------]  45%  45,000 of 100,000  2,000/s  ETA 27s"},
-		{60_000, 100_000, time.Minute, "redrive [####################] 100%  100,000 of 100,000  666/s  ETA 0s"},
+		{0, 0, 0, 0, "redrive [--------------------]   0%  0 letters  0.0/s  ETA ?"},
+		{0, 45_000, 45_000, 22_500 * time.Millisecond, "redrive [#########-----------]  45%  45,000 letters  2,000/s  ETA 27s"},
+		{0, 45_000, 90, time.Minute, "redrive [#########-----------]  45%  90 letters  1.5/s  ETA 1m13s"}, // the filter means few
+		{60_000, 100_000, 40_000, time.Minute, "redrive [####################] 100%  40,000 letters  666/s  ETA 0s"},
 	} {
 		p := &progress{verb: "redrive", total: 100_000, first: test.first}
-		if got := p.line(test.done, test.elapsed); got != test.want {
+		if got := p.line(test.done, test.sent, test.elapsed); got != test.want {
 			t.Errorf("%q, want %q", got, test.want)
 		} else if len(got) > 79 {
 			t.Errorf("%q is wider than a terminal", got)
@@ -36,10 +37,10 @@ func TestProgressIsToldSeldom(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var screen bytes.Buffer
 			p := &progress{console: &console{w: &screen, terminal: test.terminal}, verb: "redrive"}
-			p.tell(0, 3000)
+			p.tell(0, 3000, 0)
 			for i := range int64(3000) {
 				time.Sleep(10 * time.Millisecond)
-				p.tell(i+1, 3000)
+				p.tell(i+1, 3000, i)
 			}
 			if got := strings.Count(screen.String(), "ETA"); got != test.want {
 				t.Errorf("terminal %v: told %d times in 30 s, want %d", test.terminal, got, test.want)

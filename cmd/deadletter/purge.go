@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"time"
@@ -16,11 +17,12 @@ func purge(flags *flag.FlagSet) action {
 	momentFlag(flags, "before", time.Now(), &opts.Before)
 	all := flags.Bool("all", false, "")
 	partitionFlag(flags, &opts.Partitions)
+	flags.BoolVar(&opts.AnyTopic, "any-topic", false, "")
 	dryRun := flags.Bool("dry-run", false, "")
 	yes := flags.Bool("yes", false, "")
 	asJSON := outputFlag(flags)
 	return func(ctx context.Context, s streams, rest []string) error {
-		topic, err := theTopic(rest)
+		topic, err := theTopic("purge", rest)
 		if err != nil {
 			return err
 		}
@@ -36,6 +38,9 @@ func purge(flags *flag.FlagSet) action {
 		}
 		defer client.Close()
 		plan, err := deadletter.PlanPurge(ctx, client, topic, opts)
+		if errors.Is(err, deadletter.ErrNotDeadLetters) {
+			return fmt.Errorf("%w: --any-topic takes it all the same", err)
+		}
 		if err != nil {
 			return err
 		}

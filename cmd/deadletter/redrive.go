@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/skeji/kafka"
@@ -23,14 +25,30 @@ type redriveOptions struct {
 func redriveFlags(flags *flag.FlagSet) *redriveOptions {
 	o := &redriveOptions{}
 	flags.BoolVar(&o.DryRun, "dry-run", false, "")
-	flags.Int64Var(&o.Max, "max", 0, "")
-	flags.Float64Var(&o.Rate, "rate", 0, "")
+	countFlag(flags, "max", 1, &o.Max)
+	flags.Func("rate", "", func(text string) (err error) {
+		if o.Rate, err = strconv.ParseFloat(text, 64); err != nil || !(o.Rate > 0) { // nor NaN
+			return errors.New("want a number of letters a second, such as 100 or 0.5")
+		}
+		return nil
+	})
 	flags.BoolVar(&o.yes, "yes", false, "")
 	listFlag(flags, "allow", &o.Destinations)
-	flags.StringVar(&o.To, "to", "", "")
-	flags.StringVar(&o.Group, "for", "", "")
-	flags.IntVar(&o.MaxRedrives, "max-redrives", 3, "")
-	flags.DurationVar(&o.Wait, "wait", 0, "")
+	textFlag(flags, "to", &o.To)
+	textFlag(flags, "for", &o.Group)
+	flags.Func("max-redrives", "", func(text string) (err error) {
+		if o.MaxRedrives, err = strconv.Atoi(text); err != nil || o.MaxRedrives == 0 || o.MaxRedrives < -1 {
+			return errors.New("want 1 or more, or -1 for no limit")
+		}
+		return nil
+	})
+	flags.Func("wait", "", func(text string) (err error) {
+		if o.Wait, err = time.ParseDuration(text); err != nil || o.Wait <= 0 {
+			return errors.New("want how long, such as 30s or 10m")
+		}
+		return nil
+	})
+	flags.BoolVar(&o.AnyTopic, "any-topic", false, "")
 	return o
 }
 
@@ -40,15 +58,12 @@ func redrive(flags *flag.FlagSet) action {
 	asJSON := outputFlag(flags)
 	filter := filterFlags(flags)
 	return func(ctx context.Context, s streams, rest []string) error {
-		topic, err := theTopic(rest)
+		topic, err := theTopic("redrive", rest)
 		if err != nil {
 			return err
 		}
-		switch {
-		case opts.Max < 0, !(opts.Rate >= 0), opts.Wait < 0: // nor NaN
-			return mistake("--max, --rate and --wait: want 0 or more")
-		case opts.MaxRedrives == 0:
-			return mistake("--max-redrives is 0, which would leave every letter: want 1 or more, or -1 for no limit")
+		if opts.To != "" && opts.Destinations != nil {
+			return mistake("--to sends all letters to one topic, --allow lets them go where they came from: want one of the two")
 		}
 		opts.asJSON, opts.Filter = *asJSON, *filter
 		client, err := connect(s)
@@ -80,8 +95,8 @@ func ask(ctx context.Context, s streams, client *kafka.Client, topic string, opt
 		return false, tellResult(ctx, s, topic, result, opts, nil)
 	}
 	fmt.Fprintf(s.err, "%s of %s would go back:\n", letters(result.Sent), printable(topic))
-	for _, name := range slices.Sorted(maps.Keys(result.Sources)) {
-		fmt.Fprintf(s.err, "  %s to %s\n", grouped(result.Sources[name]), printable(name))
+	for _, where := range whereTo(result) {
+		fmt.Fprintf(s.err, "  %s %s\n", grouped(where.letters), where.text)
 	}
 	tellLeft(s, result)
 	return true, confirm(ctx, s, "Send them?")
@@ -96,7 +111,7 @@ func send(ctx context.Context, s streams, client *kafka.Client, topic string, op
 		verb = "counting"
 	}
 	result, err := runWithProgress(ctx, s, client, topic, verb, opts.RedriveOptions)
-	if errors.Is(err, deadletter.ErrRunning) || errors.Is(err, deadletter.ErrDestination) {
+	if errors.Is(err, deadletter.ErrRunning) || isMistake(err) {
 		return err // nothing was begun, so that there is no result
 	}
 	left.end()
@@ -107,9 +122,9 @@ func runWithProgress(ctx context.Context, s streams, client *kafka.Client, topic
 	bar := progress{console: s.err, verb: verb}
 	opts.OnProgress = func(p deadletter.Progress) {
 		if opts.Max > 0 && opts.Max < p.Total {
-			bar.tell(p.Sent, opts.Max)
+			bar.tell(p.Sent, opts.Max, p.Sent)
 		} else {
-			bar.tell(p.Read, p.Total)
+			bar.tell(p.Read, p.Total, p.Sent)
 		}
 	}
 	defer s.err.end()
@@ -123,6 +138,12 @@ func explain(err error, topic string, opts deadletter.RedriveOptions) error {
 	switch {
 	case errors.Is(err, deadletter.ErrRunning):
 		return fmt.Errorf("%w: wait for its end with --wait 10m, or end it", err)
+	case errors.Is(err, deadletter.ErrGroup):
+		return fmt.Errorf("%w: is the name right? Else start its consumers first", err)
+	case errors.Is(err, deadletter.ErrNotDeadLetters):
+		return fmt.Errorf("%w: --any-topic takes it all the same", err)
+	case errors.Is(err, kafka.ErrTopicMissing) && strings.Contains(err.Error(), "topic "+topic+":"):
+		return fmt.Errorf("%w: deadletter ls lists those that there are", err)
 	case errors.Is(err, deadletter.ErrDestination), errors.Is(err, kafka.ErrTopicMissing) && !named:
 		return fmt.Errorf("%w: letters go where the name %s says, unless --allow TOPIC,... says where they may go; "+
 			"deadletter stats %s --by source tells where they are from", err, topic, topic)
@@ -169,9 +190,11 @@ type resultJSON struct {
 	DryRun   bool                        `json:"dryRun"`
 	Sent     int64                       `json:"sent"`
 	SentTo   map[string]int64            `json:"sentTo,omitempty"`
+	SentFor  map[string]int64            `json:"sentFor,omitempty"` // by group; "" is everybody
 	Left     map[deadletter.Reason]int64 `json:"leftByReason,omitempty"`
 	Filtered int64                       `json:"filtered"` // pending, not meant
 	Repeated int64                       `json:"repeated"` // may have been sent twice, at most
+	Deleted  int64                       `json:"deleted"`  // meanwhile, by others
 	Complete bool                        `json:"complete"`
 	Seconds  float64                     `json:"seconds"`
 	Error    string                      `json:"error,omitempty"`
@@ -183,8 +206,8 @@ const goOn = "the same command goes on where this one was: what was sent is not 
 func tellResult(ctx context.Context, s streams, topic string, r deadletter.Result, opts redriveOptions, err error) error {
 	if opts.asJSON {
 		line := resultJSON{
-			Topic: topic, DryRun: opts.DryRun, Sent: r.Sent, SentTo: r.Sources, Left: r.Left, Filtered: r.Filtered, Repeated: r.Repeated,
-			Complete: r.Complete, Seconds: r.Elapsed.Seconds(),
+			Topic: topic, DryRun: opts.DryRun, Sent: r.Sent, SentTo: r.Sources, SentFor: r.Groups, Left: r.Left, Filtered: r.Filtered,
+			Repeated: r.Repeated, Deleted: r.Deleted, Complete: r.Complete, Seconds: r.Elapsed.Seconds(),
 		}
 		if err != nil {
 			line.Error = err.Error()
@@ -193,7 +216,7 @@ func tellResult(ctx context.Context, s streams, topic string, r deadletter.Resul
 			return err
 		}
 	} else if err == nil || r.Sent > 0 {
-		printResult(s, r, opts.DryRun)
+		printResult(s, r, opts)
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -203,21 +226,42 @@ func tellResult(ctx context.Context, s streams, topic string, r deadletter.Resul
 		return fmt.Errorf("%w; %s", err, goOn)
 	case err != nil:
 		return err
-	case len(r.Left) > 0:
+	case len(r.Left) > 0, r.Deleted > 0:
 		tellLeft(s, r)
 		return errPartly
 	}
 	return nil
 }
 
-func printResult(s streams, r deadletter.Result, dryRun bool) {
+// portion is how many letters go somewhere.
+type portion struct {
+	letters int64
+	text    string
+}
+
+// whereTo says which topics letters go to, and which groups they are for.
+func whereTo(r deadletter.Result) (all []portion) {
+	for _, name := range slices.Sorted(maps.Keys(r.Sources)) {
+		all = append(all, portion{r.Sources[name], "to " + printable(name)})
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Groups)) {
+		reader := "for group " + printable(name)
+		if name == "" {
+			reader = "for every group"
+		}
+		all = append(all, portion{r.Groups[name], reader})
+	}
+	return all
+}
+
+func printResult(s streams, r deadletter.Result, opts redriveOptions) {
 	verb := "sent"
-	if dryRun {
+	if opts.DryRun {
 		verb = "would be sent"
 	}
 	s.count(r.Sent, verb)
-	for _, name := range slices.Sorted(maps.Keys(r.Sources)) {
-		s.count(r.Sources[name], "  to "+printable(name))
+	for _, where := range whereTo(r) {
+		s.count(where.letters, "  "+where.text)
 	}
 	for _, why := range slices.Sorted(maps.Keys(r.Left)) {
 		s.count(r.Left[why], "left: "+string(why))
@@ -225,12 +269,18 @@ func printResult(s streams, r deadletter.Result, dryRun bool) {
 	if r.Repeated > 0 {
 		s.count(r.Repeated, "at most sent twice, since the run before was killed")
 	}
-	if r.Complete && r.Filtered > 0 {
+	if r.Deleted > 0 {
+		s.count(r.Deleted, "were deleted meanwhile, and not sent")
+	}
+	switch {
+	case r.Complete && r.Filtered > 0:
 		s.count(r.Filtered, "pending, and not asked for")
-	} else if !r.Complete {
+	case !r.Complete && r.Sent == opts.Max:
+		fmt.Fprintln(s.err, "that is --max; deadletter stats counts what is pending")
+	case !r.Complete:
 		fmt.Fprintln(s.err, "not all letters were looked at: deadletter stats counts what is pending")
 	}
-	if !dryRun && r.Sent > 0 {
+	if !opts.DryRun && r.Sent > 0 {
 		fmt.Fprintf(s.err, "in %v\n", r.Elapsed.Round(time.Millisecond))
 	}
 }
@@ -240,7 +290,7 @@ var advice = map[deadletter.Reason]string{
 	deadletter.LeftHopLimit:    "they came back --max-redrives times: what stops them is not repaired, see deadletter peek; a higher --max-redrives sends them all the same",
 	deadletter.LeftDestination: "their topic is not allowed or not there: --allow TOPIC,... allows topics, --to TOPIC sends all to one",
 	deadletter.LeftUnreadable:  "nothing says where they came from: --to TOPIC sends them to one topic",
-	deadletter.LeftGroup:       "their group has no members and no offsets any more, and others pass over them: start its consumers first, or name who gets them with --for GROUP",
+	deadletter.LeftGroup:       "their group has no members and no offsets of the topic, and others pass over them: start its consumers first, or name who gets them with --for GROUP",
 	deadletter.LeftTooLarge:    "their topic refuses them: raise its max.message.bytes",
 }
 

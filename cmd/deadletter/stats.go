@@ -24,10 +24,10 @@ func stats(flags *flag.FlagSet) action {
 		}
 		return nil
 	})
-	limit := flags.Int("n", 10, "")
+	limit := shownFlag(flags, 10)
 	asJSON := outputFlag(flags)
 	return func(ctx context.Context, s streams, rest []string) error {
-		topic, err := theTopic(rest)
+		topic, err := theTopic("stats", rest)
 		if err != nil {
 			return err
 		}
@@ -63,14 +63,17 @@ var countsBy = map[string]func(deadletter.Stats) []deadletter.Count{
 	"hour":   func(s deadletter.Stats) []deadletter.Count { return s.ByHour },
 }
 
-func printStats(s streams, topic string, counted deadletter.Stats, by []string, limit int) error {
+func printStats(s streams, topic string, counted deadletter.Stats, by []string, limit int64) error {
 	fmt.Fprintf(s.out, "%s: %s, failed from %s to %s\n", printable(topic), letters(counted.Letters), local(counted.Oldest), local(counted.Newest))
+	if counted.ByClass[0].Value == "" && counted.ByError[0].Value == "" && len(counted.ByClass) == 1 && len(counted.ByError) == 1 {
+		fmt.Fprintln(s.err, "none of these records says what went wrong: is this a dead letter topic?")
+	}
 	for _, note := range []struct {
 		count int64
 		text  string
 	}{
 		{counted.Redriven, "of them were sent back"},
-		{counted.CameBack, "of them had been sent back before, and failed again"},
+		{counted.CameBack, "of them had been sent back before"},
 		{counted.Unreadable, "of them don't say where they came from: redrive needs --to for those"},
 	} {
 		if note.count > 0 {
@@ -97,9 +100,9 @@ func printStats(s streams, topic string, counted deadletter.Stats, by []string, 
 }
 
 // cut returns the first counts, and how many there are beyond them.
-func cut(counts []deadletter.Count, limit int) ([]deadletter.Count, int) {
-	if limit > 0 && len(counts) > limit {
-		return counts[:limit], len(counts) - limit
+func cut(counts []deadletter.Count, limit int64) ([]deadletter.Count, int) {
+	if limit > 0 && int64(len(counts)) > limit {
+		return counts[:limit], len(counts) - int(limit)
 	}
 	return counts, 0
 }
@@ -127,7 +130,7 @@ type countJSON struct {
 	Example string `json:"example,omitempty"`
 }
 
-func printStatsJSON(s streams, topic string, counted deadletter.Stats, by []string, limit int) error {
+func printStatsJSON(s streams, topic string, counted deadletter.Stats, by []string, limit int64) error {
 	err := printJSON(s.out, statsJSON{
 		topic, counted.Letters, counted.Redriven, counted.CameBack, counted.Unreadable, counted.Bytes, counted.Marks,
 		optional(counted.Oldest), optional(counted.Newest),
