@@ -59,6 +59,56 @@ func TestParkedKeysComeBackInOrder(t *testing.T) {
 	}
 }
 
+// What went back keeps its key parked until it is handled: a purge before that would let the key's later records overtake it.
+func TestPurgeOfWhatWentBackKeepsTheOrderOfParkedKeys(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	cfg := p.broker.ConsumerConfig(source, group)
+	cfg.ParkKeys = true
+	s := &seen{broken: true}
+	run := func() (stop func()) {
+		consumer, err := kafka.NewConsumer(cfg, s.handle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return kafkatest.Run(t, consumer)
+	}
+	publish := func(value string) {
+		kafkatest.Publish(t, p.broker, source, kafka.NewMessage[string]().WithKey("k").WithValue(value).Build())
+	}
+	purge := func() int64 {
+		plan, err := deadletter.PlanPurge(p.context(), p.client, dlq, deadletter.PurgeOptions{Redriven: true})
+		if err == nil {
+			err = plan.Do(p.context(), p.client)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return plan.Letters
+	}
+	stop := run()
+	publish("a")
+	publish("b")
+	kafkatest.AwaitDone(t, p.broker, source, group)
+	stop()
+	publish("c") // before what goes back
+	p.redrive(deadletter.RedriveOptions{})
+	if n := purge(); n != 0 {
+		t.Errorf("%d letters are purged while they park their key", n)
+	}
+	s.breaks(false)
+	run()
+	kafkatest.AwaitDone(t, p.broker, source, group) // c is parked
+	p.redrive(deadletter.RedriveOptions{})
+	kafkatest.AwaitDone(t, p.broker, source, group)
+	if got := s.got(); !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("handled %q", got)
+	}
+	if n := purge(); n != 3 {
+		t.Errorf("%d letters are purged once all are handled, want 3", n)
+	}
+}
+
 // A record that was sent to another topic than its first, and failed there: sent there again, it is the very letter that parks its key.
 func TestALetterThatIsSentElsewhereDoesNotParkItself(t *testing.T) {
 	t.Parallel()

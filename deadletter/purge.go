@@ -8,15 +8,17 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/recordheader"
 )
 
 // PurgeOptions says up to where letters are deleted. A log is deleted from its beginning on: there is no purge by class or key. The zero
 // value means all that is there.
 type PurgeOptions struct {
 	Before     time.Time // up to the first letter that was written then or later
-	Redriven   bool      // up to the first letter that is pending. With ParkKeys, first let what was sent back be handled: its letters keep later records back
+	Redriven   bool      // up to the first letter that is pending, or that still parks its key: it went back, and was not handled since
 	Partitions []int32   // only of these
 	AnyTopic   bool      // a topic that seems to have no dead letters, too: see [ErrNotDeadLetters]
 }
@@ -44,8 +46,14 @@ func PlanPurge(ctx context.Context, client *kafka.Client, topic string, opts Pur
 		}
 	}
 	for _, s := range partitions {
+		var parked parkedPlaces
+		if opts.Redriven {
+			if parked, err = r.parkedPlaces(ctx, s); err != nil {
+				return plan, err
+			}
+		}
 		upTo, _, err := r.letters(ctx, s, Filter{State: All}, func(letter Letter, mark bool) bool {
-			if !opts.Before.IsZero() && !letter.Timestamp.Before(opts.Before) || opts.Redriven && !mark && !letter.Redriven {
+			if !opts.Before.IsZero() && !letter.Timestamp.Before(opts.Before) || opts.Redriven && (!mark && !letter.Redriven || parked.by(letter.Record)) {
 				return false
 			}
 			if mark {
@@ -66,6 +74,30 @@ func PlanPurge(ctx context.Context, client *kafka.Client, topic string, opts Pur
 		}
 	}
 	return plan, nil
+}
+
+// parkedPlaces are what letters park by, as their headers say it, with the offset of the latest record that names each: a letter that
+// came back, or the mark of a consumer that handled what was sent back.
+type parkedPlaces map[string]int64
+
+func (r *reader) parkedPlaces(ctx context.Context, s surveyed) (parkedPlaces, error) {
+	latest := parkedPlaces{}
+	_, _, err := r.read(ctx, s.partition, s.start, s.end, func(record *kgo.Record) bool {
+		for _, header := range record.Headers {
+			if header.Key == kafka.HeaderDLQParked || header.Key == kafka.HeaderDLQUnparked {
+				latest[string(header.Value)] = record.Offset
+			}
+		}
+		return true
+	})
+	return latest, err
+}
+
+// by tells whether a record is what keeps a key parked. Without it, the key's later records would be handled before the one that went
+// back.
+func (p parkedPlaces) by(record *kgo.Record) bool {
+	place, ok := recordheader.Last(record.Headers, kafka.HeaderDLQParked)
+	return ok && p[string(place)] == record.Offset
 }
 
 // Do deletes what was counted and nothing else. It needs DELETE on the topic. Where it fails for some partitions, the error names them.

@@ -137,8 +137,9 @@ Deletes letters for good. A topic is deleted from its beginning on, each partiti
 picked out. It counts first, says how many of the letters are pending, and asks. While a redrive is running, it
 refuses.
 
-  --redriven            up to the first letter that is pending: none that is pending is lost. Where
-                        services park keys, wait until they have handled what went back
+  --redriven            up to the first letter that is pending, so that none of these is lost, or that still
+                        parks its key, so that its service can keep the key's order: wait until what went
+                        back is handled. A service that parks no keys any more never says so: use --before
   --before TIME         up to the first letter written then or later: 2026-11-25T14:00, 2026-11-25, or 72h for
                         72 hours ago
   --all                 all that is there

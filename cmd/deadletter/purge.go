@@ -60,7 +60,7 @@ func purge(flags *flag.FlagSet) action {
 		}
 		printPurge(s, plan, *dryRun)
 		if plan.Letters == 0 && opts.Redriven {
-			fmt.Fprintln(s.err, "no partition begins with letters that were sent back: nothing behind a pending letter can be deleted alone")
+			fmt.Fprintln(s.err, "every partition begins with a letter that is pending, or went back and still parks its key: nothing behind it can be deleted alone")
 		}
 		return nil
 	}
