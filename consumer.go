@@ -378,11 +378,14 @@ func (c *consumer) close() error {
 // checkTopics finds what would otherwise show only when the first record, or the first dead letter, comes.
 func (c *consumer) checkTopics(ctx context.Context) error {
 	uses := []topicUse{{topic: c.cfg.Topic, operation: kmsg.ACLOperationRead}}
+	if c.tier.delay > 0 {
+		uses[0].role = forRetries
+	}
 	if c.next.topic != "" {
-		uses = append(uses, topicUse{topic: c.next.topic, operation: kmsg.ACLOperationWrite, letters: true})
+		uses = append(uses, topicUse{topic: c.next.topic, operation: kmsg.ACLOperationWrite, role: forRetries})
 	}
 	if c.cfg.DLQTopic != "" {
-		uses = append(uses, topicUse{topic: c.cfg.DLQTopic, operation: kmsg.ACLOperationWrite, letters: true})
+		uses = append(uses, topicUse{topic: c.cfg.DLQTopic, operation: kmsg.ACLOperationWrite, role: forLetters})
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.ConnectTimeout)
 	defer cancel()
@@ -402,7 +405,7 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 		return err
 	}
 	if c.cfg.ParkKeys {
-		if _, err := c.client.partitionCounts(ctx, topicUse{topic: c.cfg.DLQTopic, operation: kmsg.ACLOperationRead, letters: true}); err != nil {
+		if _, err := c.client.partitionCounts(ctx, topicUse{topic: c.cfg.DLQTopic, operation: kmsg.ACLOperationRead, role: forLetters}); err != nil {
 			return err
 		}
 	}

@@ -22,14 +22,23 @@ import (
 type topicUse struct {
 	topic     string
 	operation kmsg.ACLOperation
-	letters   bool // it takes dead letters
+	role      topicRole
 }
 
-func (u topicUse) String() string {
-	if u.letters {
-		return "dead letter topic " + u.topic
-	}
-	return "topic " + u.topic
+// topicRole is what a topic is for; "" for the one that is consumed or published to.
+type topicRole string
+
+const (
+	forLetters topicRole = "dead letter "
+	forRetries topicRole = "retry "
+)
+
+func (u topicUse) String() string { return string(u.role) + "topic " + u.topic }
+
+// doWithout says how to need no topic of that role.
+var doWithout = map[topicRole]string{
+	forLetters: `set DLQTopic to "" to have none (KAFKA_CONSUMER_DLQ_TOPIC names it)`,
+	forRetries: "leave its delay out of RetryDelays (KAFKA_CONSUMER_RETRY_DELAYS)",
 }
 
 // partitionCounts returns each topic's number of partitions, or an error that names every topic that can't be used. It
@@ -60,9 +69,9 @@ func (c *Client) partitionCounts(ctx context.Context, uses ...topicUse) (map[str
 		use := useOf[name]
 		// A partition without a leader is a fault of the moment; franz-go waits for it.
 		switch err := kerr.ErrorForCode(topic.ErrorCode); {
-		case errors.Is(err, kerr.UnknownTopicOrPartition) && use.letters:
-			faults = append(faults, fmt.Errorf("kafka: %v: %w (%w): create it, with package topics for example (List.WithDeadLetters), or set DLQTopic to \"\" to have none (KAFKA_CONSUMER_DLQ_TOPIC names it)",
-				use, ErrTopicMissing, err))
+		case errors.Is(err, kerr.UnknownTopicOrPartition) && use.role != "":
+			faults = append(faults, fmt.Errorf("kafka: %v: %w (%w): create it, with package topics for example (List.WithDeadLetters), or %s",
+				use, ErrTopicMissing, err, doWithout[use.role]))
 		case err != nil && !errors.Is(err, kerr.LeaderNotAvailable):
 			faults = append(faults, fmt.Errorf("kafka: %v: %w", use, c.explain(err)))
 		case topic.AuthorizedOperations > 0 && topic.AuthorizedOperations&(1<<use.operation) == 0:

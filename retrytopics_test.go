@@ -262,7 +262,7 @@ func TestRetryTopicsAreChecked(t *testing.T) {
 		want    error
 		text    string
 	}{
-		{"missing", func(b *bubble, cfg *ConsumerConfig) { cfg.RetryDelays = append(cfg.RetryDelays, time.Hour) }, ErrTopicMissing, "retry-1h-group-orders"},
+		{"missing", func(b *bubble, cfg *ConsumerConfig) { cfg.RetryDelays = append(cfg.RetryDelays, time.Hour) }, ErrTopicMissing, "leave its delay out of RetryDelays"},
 		{"compacted", func(b *bubble, cfg *ConsumerConfig) {
 			cfg.RetryDelays = []time.Duration{2 * time.Minute}
 			_ = b.cluster.CreateTopic("retry-2m-group-orders", 1, map[string]string{"cleanup.policy": "compact"})
