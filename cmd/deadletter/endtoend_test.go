@@ -259,6 +259,20 @@ func TestLettersGoNowhereUnasked(t *testing.T) {
 	}
 }
 
+// Headers that can't be read are shown as they are: one of them is the trouble.
+func TestHeadersOfAnUnreadableLetterAreShown(t *testing.T) {
+	broker := kafkatest.Start(t, "dlq-orders")
+	broker.Env(t)
+	kafkatest.Publish(t, broker, "dlq-orders", kafka.NewMessage[[]byte]().WithValue([]byte("{}")).WithHeader(kafka.HeaderDLQTopic, "orders").
+		WithHeader(kafka.HeaderDLQPartition, "-5").WithHeader(kafka.HeaderDLQMessage, "no room").Build())
+	got := call(t, "peek", "dlq-orders")
+	for _, want := range []string{"TROUBLE", kafka.HeaderDLQPartition + ": -5", kafka.HeaderDLQMessage + ": no room"} {
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("lacks %q\n%s%s", want, got.stdout, got.stderr)
+		}
+	}
+}
+
 func TestLongValuesAreCutUnlessFullIsAskedFor(t *testing.T) {
 	broker := kafkatest.Start(t, "dlq-orders")
 	broker.Env(t)

@@ -75,7 +75,7 @@ func describe(l deadletter.Letter, cut int) string {
 	line("value", readable(l.Value, cut))
 	name := "headers"
 	for _, h := range l.Headers {
-		if !strings.HasPrefix(h.Key, ownHeaders) { // which have been told above
+		if l.Err != nil || !strings.HasPrefix(h.Key, ownHeaders) { // which else have been told above
 			line(name, printable(h.Key)+": "+readable(h.Value, cut))
 			name = ""
 		}
