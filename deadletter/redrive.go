@@ -24,8 +24,8 @@ type RedriveOptions struct {
 	To string
 	// Group is for whom they are sent, whatever group they say: this library's consumers of other groups pass over them. Default: the
 	// group whose handler failed; for everybody where the letter names none, and where To is not the topic that it came from. Set it
-	// where the group has another name now. One without members, and without offsets of a topic that it would get letters from, is
-	// [ErrGroup]: nobody would handle them.
+	// where the group has another name now. A group that has no members, and no offsets of any topic that letters may go to, is
+	// refused with [ErrGroup]: nobody would handle them.
 	Group string
 	// AnyTopic redrives a topic that seems to have no dead letters, too: see [ErrNotDeadLetters].
 	AnyTopic bool
