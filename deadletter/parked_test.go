@@ -1,7 +1,6 @@
 package deadletter_test
 
 import (
-	"context"
 	"slices"
 	"testing"
 
@@ -10,23 +9,24 @@ import (
 	"github.com/skeji/kafka/kafkatest"
 )
 
+// runParking runs a consumer that parks keys.
+func (p *place) runParking(s *seen) (stop func()) {
+	p.t.Helper()
+	cfg := p.broker.ConsumerConfig(source, group)
+	cfg.ParkKeys = true
+	consumer, err := kafka.NewConsumer(cfg, s.handle)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return kafkatest.Run(p.t, consumer)
+}
+
 // A parked key's records come back in their order, and the key is free: what is published then is handled behind them.
 func TestParkedKeysComeBackInOrder(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	cfg := p.broker.ConsumerConfig(source, group)
-	cfg.ParkKeys = true
 	s := &seen{broken: true}
-	consumer, err := kafka.NewConsumer(cfg, func(ctx context.Context, msg kafka.Message[string]) error {
-		if msg.Key == "free" {
-			return nil
-		}
-		return s.handle(ctx, msg)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	kafkatest.Run(t, consumer)
+	p.runParking(s)
 	publish := func(values ...string) {
 		for _, value := range values {
 			kafkatest.Publish(t, p.broker, source, kafka.NewMessage[string]().WithKey("k").WithValue(value).Build())
@@ -63,16 +63,7 @@ func TestParkedKeysComeBackInOrder(t *testing.T) {
 func TestPurgeOfWhatWentBackKeepsTheOrderOfParkedKeys(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	cfg := p.broker.ConsumerConfig(source, group)
-	cfg.ParkKeys = true
 	s := &seen{broken: true}
-	run := func() (stop func()) {
-		consumer, err := kafka.NewConsumer(cfg, s.handle)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return kafkatest.Run(t, consumer)
-	}
 	publish := func(value string) {
 		kafkatest.Publish(t, p.broker, source, kafka.NewMessage[string]().WithKey("k").WithValue(value).Build())
 	}
@@ -86,7 +77,7 @@ func TestPurgeOfWhatWentBackKeepsTheOrderOfParkedKeys(t *testing.T) {
 		}
 		return plan.Letters
 	}
-	stop := run()
+	stop := p.runParking(s)
 	publish("a")
 	publish("b")
 	kafkatest.AwaitDone(t, p.broker, source, group)
@@ -97,7 +88,7 @@ func TestPurgeOfWhatWentBackKeepsTheOrderOfParkedKeys(t *testing.T) {
 		t.Errorf("%d letters are purged while they park their key", n)
 	}
 	s.breaks(false)
-	run()
+	p.runParking(s)
 	kafkatest.AwaitDone(t, p.broker, source, group) // c is parked
 	p.redrive(deadletter.RedriveOptions{})
 	kafkatest.AwaitDone(t, p.broker, source, group)
@@ -113,14 +104,8 @@ func TestPurgeOfWhatWentBackKeepsTheOrderOfParkedKeys(t *testing.T) {
 func TestALetterThatIsSentElsewhereDoesNotParkItself(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	cfg := p.broker.ConsumerConfig(source, group)
-	cfg.ParkKeys = true
 	s := &seen{broken: true}
-	consumer, err := kafka.NewConsumer(cfg, s.handle)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kafkatest.Run(t, consumer)
+	p.runParking(s)
 	kafkatest.Publish(t, p.broker, source, kafka.NewMessage[string]().WithKey("k").WithValue("a").
 		WithHeader(kafka.HeaderDLQTopic, "payments").WithHeader(kafka.HeaderDLQPartition, "0").WithHeader(kafka.HeaderDLQOffset, "7").Build())
 	kafkatest.AwaitDone(t, p.broker, source, group)
