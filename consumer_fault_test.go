@@ -77,7 +77,9 @@ func TestLateCompletionIsFenced(t *testing.T) {
 			return nil
 		})
 		time.Sleep(time.Second)
-		lost := consumer.core.assignedNow()[0]
+		consumer.core.mu.Lock()
+		lost := consumer.core.partitions[0]
+		consumer.core.mu.Unlock()
 		for range 2 {
 			b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID})
 			time.Sleep(time.Minute) // lost, and assigned again
