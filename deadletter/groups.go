@@ -4,18 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// groups are those that the cluster has. A record that is sent back for one that does not read the topic, because it has another name
-// now for example, would be passed over by all.
+// groups knows which groups read which topics. A record that is sent back for one that does not read its topic, because it has another
+// name now for example, would be passed over by all.
 type groups struct {
-	members map[string]bool // of groups that have some: what they read, they commit soon
-	reads   map[groupTopic]bool
-	ask     func(groupTopic) bool
+	admin *kadm.Client
+	reads map[groupTopic]bool
 }
 
 type groupTopic struct{ group, topic string }
@@ -23,39 +23,78 @@ type groupTopic struct{ group, topic string }
 // maxGroups bounds what is kept of letters' groups, which come from outside.
 const maxGroups = 1000
 
-func listGroups(ctx context.Context, client *kgo.Client) (*groups, error) {
-	admin := kadm.NewClient(client)
-	listed, err := admin.ListGroups(ctx)
-	if err != nil && len(listed) == 0 && !errors.Is(err, kerr.ClusterAuthorizationFailed) { // else those of one broker may be missing
-		return nil, fmt.Errorf("deadletter: list groups: %w", err)
-	}
-	g := &groups{members: map[string]bool{}, reads: map[groupTopic]bool{}}
-	for name, group := range listed {
-		g.members[name] = group.State != "Dead" && group.State != "Empty"
-	}
-	g.ask = func(of groupTopic) bool {
-		var offsets kadm.OffsetResponses
-		err := persist(ctx, func() (err error) {
-			offsets, err = admin.FetchOffsets(ctx, of.group)
-			return err
-		})
-		return len(offsets[of.topic]) > 0 || errors.Is(err, kerr.GroupAuthorizationFailed)
-	}
-	return g, nil
+func newGroups(client *kgo.Client) *groups {
+	return &groups{admin: kadm.NewClient(client), reads: map[groupTopic]bool{}}
 }
 
-// may tells whether a group has members, or offsets of the topic, or these credentials may not know.
-func (g *groups) may(group, topic string) bool {
-	if g.members[group] {
-		return true
-	}
+// mayRead tells whether a group has committed offsets of the topic, or has members that read it. It is true as well where these
+// credentials may not know.
+func (g *groups) mayRead(ctx context.Context, group, topic string) (bool, error) {
 	of := groupTopic{group, topic}
-	reads, ok := g.reads[of]
-	if !ok {
-		reads = g.ask(of)
-		if len(g.reads) < maxGroups {
-			g.reads[of] = reads
+	if reads, ok := g.reads[of]; ok {
+		return reads, nil
+	}
+	reads, err := g.ask(ctx, of)
+	if err == nil && len(g.reads) < maxGroups {
+		g.reads[of] = reads
+	}
+	return reads, err
+}
+
+func (g *groups) ask(ctx context.Context, of groupTopic) (reads bool, err error) {
+	for _, ask := range []func(context.Context, groupTopic) (bool, error){g.committed, g.classicMember, g.member} {
+		err := persist(ctx, func() (err error) {
+			reads, err = ask(ctx, of)
+			return err
+		})
+		switch {
+		case errors.Is(err, kerr.GroupAuthorizationFailed), reads:
+			return true, nil
+		case err != nil && !errors.Is(err, kerr.GroupIDNotFound) && !errors.Is(err, kerr.UnsupportedVersion):
+			return false, fmt.Errorf("deadletter: look up group %s: %w", of.group, err)
 		}
 	}
-	return reads
+	return false, nil
+}
+
+func (g *groups) committed(ctx context.Context, of groupTopic) (bool, error) {
+	offsets, err := g.admin.FetchOffsets(ctx, of.group)
+	return len(offsets[of.topic]) > 0, err
+}
+
+// classicMember is true as well while the group rebalances: brokers don't say then what its members read.
+func (g *groups) classicMember(ctx context.Context, of groupTopic) (bool, error) {
+	described, err := g.admin.DescribeGroups(ctx, of.group)
+	group := described[of.group]
+	for _, m := range group.Members {
+		subscribed, consumes := m.Join.AsConsumer()
+		assigned, _ := m.Assigned.AsConsumer()
+		if !consumes { // a worker of Connect for example, whose connectors have other groups
+			continue
+		}
+		if len(subscribed.Topics) == 0 || slices.Contains(subscribed.Topics, of.topic) {
+			return true, nil
+		}
+		for _, a := range assigned.Topics { // there may be some that it has not asked for: each client has its own balancers
+			if a.Topic == of.topic {
+				return true, nil
+			}
+		}
+	}
+	return false, errors.Join(err, group.Err)
+}
+
+// member is of groups with the protocol of KIP-848, which brokers have from 3.7 on.
+func (g *groups) member(ctx context.Context, of groupTopic) (bool, error) {
+	described, err := g.admin.DescribeConsumerGroups(ctx, of.group)
+	if _, answered := errors.AsType[*kerr.Error](err); err != nil && !answered && ctx.Err() == nil {
+		return false, nil // earlier ones are not even asked
+	}
+	group := described[of.group]
+	for _, m := range group.Members {
+		if m.SubscribedTopicRegex != nil && *m.SubscribedTopicRegex != "" || slices.Contains(m.SubscribedTopics, of.topic) || len(m.Assignment[of.topic]) > 0 {
+			return true, nil
+		}
+	}
+	return false, errors.Join(err, group.Err)
 }

@@ -40,7 +40,7 @@ var errLockLost = errors.New("deadletter: the group has removed this run")
 // acquire joins the group, and waits until the lock is granted. The lock's context ends with ctx, and when the lock is lost.
 func acquire(ctx context.Context, r *reader, wait time.Duration) (*lock, error) {
 	if wait <= 0 { // joining would disturb the one that runs
-		if who := members(ctx, r); len(who) > 0 {
+		if who, _ := members(ctx, r); len(who) > 0 { // if that can't be told, joining does
 			return nil, running(r, who)
 		}
 	}
@@ -133,19 +133,24 @@ func (l *lock) await(wait time.Duration) error {
 // others are the members but this one.
 func (l *lock) others() []string {
 	me, _ := l.client.GroupMetadata()
-	return slices.DeleteFunc(members(l.ctx, l.reader), func(member string) bool { return strings.HasPrefix(member, me+" ") })
+	all, _ := members(l.ctx, l.reader)
+	return slices.DeleteFunc(all, func(member string) bool { return strings.HasPrefix(member, me+" ") })
 }
 
-// members are the group's, as far as the brokers say.
-func members(ctx context.Context, r *reader) (all []string) {
-	described, err := kadm.NewClient(r.client).DescribeGroups(ctx, GroupOf(r.topic))
-	if err != nil {
-		return nil
+// members are the redrive group's.
+func members(ctx context.Context, r *reader) (all []string, err error) {
+	err = persist(ctx, func() error {
+		described, err := kadm.NewClient(r.client).DescribeGroups(ctx, GroupOf(r.topic))
+		group := described[GroupOf(r.topic)]
+		for _, m := range group.Members {
+			all = append(all, fmt.Sprintf("%s (client %s at %s)", m.MemberID, m.ClientID, strings.TrimPrefix(m.ClientHost, "/")))
+		}
+		return errors.Join(err, group.Err)
+	})
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil, nil // there was no redrive yet
 	}
-	for _, m := range described[GroupOf(r.topic)].Members {
-		all = append(all, fmt.Sprintf("%s (client %s at %s)", m.MemberID, m.ClientID, strings.TrimPrefix(m.ClientHost, "/")))
-	}
-	return all
+	return all, err
 }
 
 func running(r *reader, who []string) error {

@@ -69,9 +69,10 @@ func FuzzLetters(f *testing.F) {
 		if (letter.Err == nil) != (letter.Origin.Topic != "") {
 			t.Fatalf("%+v", letter)
 		}
-		d := destinations{counts: map[string]int32{"orders": 3}, groups: &groups{reads: map[groupTopic]bool{}, ask: func(groupTopic) bool { return true }}}
-		r, why := d.record(letter)
-		if (r == nil) == (why == "") || r != nil && (r.Topic != "orders" || r.Partition < 0 || r.Partition > 2) {
+		known := &groups{reads: map[groupTopic]bool{{"any", "orders"}: true}}
+		d := destinations{counts: map[string]int32{"orders": 3}, group: "any", groups: known}
+		r, why, err := d.record(t.Context(), letter)
+		if err != nil || (r == nil) == (why == "") || r != nil && (r.Topic != "orders" || r.Partition < 0 || r.Partition > 2) {
 			t.Fatalf("%+v, %s", r, why)
 		}
 	})

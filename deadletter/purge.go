@@ -53,7 +53,9 @@ func PlanPurge(ctx context.Context, client *kafka.Client, topic string, opts Pur
 			}
 		}
 		upTo, _, err := r.letters(ctx, s, Filter{State: All}, func(letter Letter, mark bool) bool {
-			if !opts.Before.IsZero() && !letter.Timestamp.Before(opts.Before) || opts.Redriven && (!mark && !letter.Redriven || parked.by(letter.Record)) {
+			tooNew := !opts.Before.IsZero() && !letter.Timestamp.Before(opts.Before)
+			needed := opts.Redriven && (!mark && !letter.Redriven || parked.by(letter.Record))
+			if tooNew || needed {
 				return false
 			}
 			if mark {
@@ -77,15 +79,16 @@ func PlanPurge(ctx context.Context, client *kafka.Client, topic string, opts Pur
 }
 
 // parkedPlaces are what letters park by, as their headers say it, with the offset of the latest record that names each: a letter that
-// came back, or the mark of a consumer that handled what was sent back.
+// came back, or the mark of a consumer that handled what was sent back. They take memory for each key that was ever parked, and is in
+// the topic.
 type parkedPlaces map[string]int64
 
 func (r *reader) parkedPlaces(ctx context.Context, s surveyed) (parkedPlaces, error) {
 	latest := parkedPlaces{}
 	_, _, err := r.read(ctx, s.partition, s.start, s.end, func(record *kgo.Record) bool {
-		for _, header := range record.Headers {
-			if header.Key == kafka.HeaderDLQParked || header.Key == kafka.HeaderDLQUnparked {
-				latest[string(header.Value)] = record.Offset
+		for _, name := range []string{kafka.HeaderDLQParked, kafka.HeaderDLQUnparked} { // a mark that parks has both, one of them empty
+			if place, _ := recordheader.Last(record.Headers, name); len(place) > 0 {
+				latest[string(place)] = record.Offset
 			}
 		}
 		return true
@@ -101,14 +104,19 @@ func (p parkedPlaces) by(record *kgo.Record) bool {
 }
 
 // Do deletes what was counted and nothing else. It needs DELETE on the topic. Where it fails for some partitions, the error names them.
-// While a redrive is running it returns [ErrRunning]: what that has not sent yet would be lost.
+// While a redrive is running it returns [ErrRunning], if these credentials may describe its group: what that has not sent yet would be
+// lost.
 func (p Purge) Do(ctx context.Context, client *kafka.Client) error {
 	if len(p.UpTo) == 0 {
 		return nil
 	}
-	redriven := &reader{client: client.KGO(), topic: p.Topic}
-	if who := members(ctx, redriven); len(who) > 0 {
-		return running(redriven, who)
+	r := &reader{client: client.KGO(), topic: p.Topic}
+	switch who, err := members(ctx, r); {
+	case errors.Is(err, kerr.GroupAuthorizationFailed): // who may delete need not know of redrives
+	case err != nil:
+		return fmt.Errorf("deadletter: purge %s: is a redrive running? %w", p.Topic, explain(err))
+	case len(who) > 0:
+		return running(r, who)
 	}
 	offsets := kadm.Offsets{}
 	for partition, upTo := range p.UpTo {

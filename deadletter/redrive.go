@@ -24,8 +24,8 @@ type RedriveOptions struct {
 	To string
 	// Group is for whom they are sent, whatever group they say: this library's consumers of other groups pass over them. Default: the
 	// group whose handler failed; for everybody where the letter names none, and where To is not the topic that it came from. Set it
-	// where the group has another name now. A group that has no members, and no offsets of any topic that letters may go to, is
-	// refused with [ErrGroup]: nobody would handle them.
+	// where the group has another name now. A group that reads none of the topics that letters may go to, by its members and its
+	// committed offsets, is refused with [ErrGroup]: nobody would handle them.
 	Group string
 	// AnyTopic redrives a topic that seems to have no dead letters, too: see [ErrNotDeadLetters].
 	AnyTopic bool
@@ -55,7 +55,7 @@ type Reason string
 
 const (
 	LeftHopLimit    Reason = "hop limit"         // it has come back MaxRedrives times
-	LeftGroup       Reason = "group"             // its group has no members and no offsets of the topic, and all others would pass over it
+	LeftGroup       Reason = "group"             // the group that it would be for does not read the topic, and all others would pass over it
 	LeftDestination Reason = "destination"       // its topic is none of the Destinations, or not there
 	LeftUnreadable  Reason = "unreadable"        // its headers don't say where it came from
 	LeftTooLarge    Reason = "too large"         // its topic doesn't take it
@@ -98,7 +98,7 @@ var (
 	ErrLeave = errors.New("deadletter: leave this letter")
 	// ErrDestination says that nothing tells where letters may be sent to: Destinations is empty, and the topic's name tells nothing.
 	ErrDestination = errors.New("deadletter: no destination is allowed")
-	// ErrGroup says that RedriveOptions.Group has no members and no offsets of the topics that letters would be sent to.
+	// ErrGroup says that RedriveOptions.Group has neither members that read the topics that letters may go to, nor offsets of them.
 	ErrGroup = errors.New("deadletter: nobody would handle what is sent to this group")
 	// ErrNotDeadLetters says that a topic is not named like a dead letter topic, and that none of its records says what went wrong. A
 	// redrive would write its notes into it, for all its consumers to read, and a purge would delete what may be the only copy.

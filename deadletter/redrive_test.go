@@ -17,6 +17,7 @@ import (
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/deadletter"
+	"github.com/skeji/kafka/kafkatest"
 )
 
 // What is sent back is the record that failed, where it was, with what it takes to come back as the same letter.
@@ -209,6 +210,37 @@ func TestAGroupThatDoesNotReadTheTopicGetsNothing(t *testing.T) {
 	}
 	if result := p.redrive(deadletter.RedriveOptions{Group: "repairs-service", To: "repairs"}); result.Sent != 2 || result.Groups["repairs-service"] != 2 {
 		t.Errorf("%+v", result)
+	}
+}
+
+// Members count for what they read, with either protocol, also before they have committed anything.
+func TestMembersTellWhatAGroupReads(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, source, "repairs")
+	p.write(letter(0, 0))
+	for _, protocol := range []string{"classic", "consumer"} {
+		idle := "repairs-" + protocol // and has nothing to commit: the topic is empty
+		cfg := p.broker.ConsumerConfig("repairs", idle)
+		cfg.GroupProtocol = protocol
+		consumer, err := kafka.NewConsumer(cfg, (&seen{}).handle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		joined := make(chan struct{})
+		consumer.Use(kafka.ConsumerHooks{PartitionsAssigned: func([]int32) { close(joined) }})
+		kafkatest.Run(t, consumer)
+		<-joined
+		if _, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{Group: idle}); !errors.Is(err, deadletter.ErrGroup) {
+			t.Errorf("%s: %v", idle, err)
+		}
+		opts := deadletter.RedriveOptions{Group: idle, To: "repairs", DryRun: true}
+		if result := p.redrive(opts); result.Sent != 1 || result.Groups[idle] != 1 {
+			t.Errorf("%s: %+v", idle, result)
+		}
+		opts = deadletter.RedriveOptions{Group: idle, Destinations: []string{source, "repairs"}, DryRun: true}
+		if result := p.redrive(opts); result.Sent != 0 || result.Left[deadletter.LeftGroup] != 1 {
+			t.Errorf("%s reads one of two topics, and not the letter's: %+v", idle, result)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package deadletter
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -72,25 +73,39 @@ func batchBytes(r *kgo.Record) int {
 	return n
 }
 
+// checkGroup returns [ErrGroup] if the group that letters are to be sent for reads none of the topics.
+func (d destinations) checkGroup(ctx context.Context, topics []string) error {
+	for _, topic := range topics {
+		if reads, err := d.groups.mayRead(ctx, d.group, topic); reads || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %q has neither members that read %s nor offsets there", ErrGroup, d.group, strings.Join(topics, " or "))
+}
+
 // record returns what to send for a letter, or why nothing.
-func (d destinations) record(letter Letter) (*kgo.Record, Reason) {
+func (d destinations) record(ctx context.Context, letter Letter) (*kgo.Record, Reason, error) {
 	topic := d.to
 	switch {
 	case topic != "":
 	case letter.Err != nil:
-		return nil, LeftUnreadable
+		return nil, LeftUnreadable, nil
 	default:
 		topic = letter.Origin.Topic
 	}
 	count, ok := d.counts[topic]
 	if !ok {
-		return nil, LeftDestination
+		return nil, LeftDestination, nil
 	}
 	group := d.group
 	if group == "" && topic == letter.Origin.Topic { // another topic has other groups
 		group = letter.Origin.Group
-		if group != "" && !d.groups.may(group, topic) {
-			return nil, LeftGroup
+	}
+	if group != "" {
+		if reads, err := d.groups.mayRead(ctx, group, topic); err != nil {
+			return nil, "", err
+		} else if !reads {
+			return nil, LeftGroup, nil
 		}
 	}
 	r := &kgo.Record{Topic: topic, Key: letter.Key, Value: letter.Value, Headers: redrivenHeaders(letter, group)}
@@ -99,7 +114,7 @@ func (d destinations) record(letter Letter) (*kgo.Record, Reason) {
 	} else {
 		r.Partition = partitionOf(letter, count)
 	}
-	return r, ""
+	return r, "", nil
 }
 
 // partitionOf is where Java clients and this library's put the letter's key. Without one, letters of one partition stay together.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -73,7 +71,7 @@ func redrive(ctx context.Context, client *kafka.Client, topic string, opts Redri
 			return result, err
 		}
 	}
-	if opts.DryRun && len(members(ctx, r)) > 0 { // the run before goes on, and was not killed
+	if who, _ := members(ctx, r); opts.DryRun && len(who) > 0 { // the run before goes on, and was not killed
 		for i := range partitions {
 			partitions[i].killed = false
 		}
@@ -82,7 +80,7 @@ func redrive(ctx context.Context, client *kafka.Client, topic string, opts Redri
 }
 
 func lookUpDestinations(ctx context.Context, r *reader, opts RedriveOptions) (destinations, error) {
-	d := destinations{to: opts.To, group: opts.Group, counts: map[string]int32{}}
+	d := destinations{to: opts.To, group: opts.Group, groups: newGroups(r.client), counts: map[string]int32{}}
 	names, err := opts.allowed(r.topic)
 	if err != nil {
 		return d, err
@@ -97,11 +95,8 @@ func lookUpDestinations(ctx context.Context, r *reader, opts RedriveOptions) (de
 		d.counts[name] = topics[name].partitions()
 	}
 	d.limits = maxMessageBytes(ctx, r.client, names)
-	if d.groups, err = listGroups(ctx, r.client); err != nil {
-		return d, errors.Join(append(faults, err)...)
-	}
-	if opts.Group != "" && !slices.ContainsFunc(names, func(topic string) bool { return d.groups.may(opts.Group, topic) }) {
-		faults = append(faults, fmt.Errorf("%w: %q has no members, and no offsets of %s", ErrGroup, opts.Group, strings.Join(names, ", ")))
+	if opts.Group != "" {
+		faults = append(faults, d.checkGroup(ctx, names))
 	}
 	return d, errors.Join(faults...)
 }
@@ -237,7 +232,7 @@ func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool,
 	}
 	r.looked++
 	letter := newLetter(record)
-	out, why, err := r.judge(letter)
+	out, why, err := r.judge(ctx, letter)
 	switch {
 	case err != nil:
 		return false, err
@@ -289,16 +284,16 @@ func (r *run) keep(offset int64) {
 }
 
 // judge returns what to send for a letter; nothing, and no reason, for one that the filter doesn't mean.
-func (r *run) judge(letter Letter) (*kgo.Record, Reason, error) {
+func (r *run) judge(ctx context.Context, letter Letter) (*kgo.Record, Reason, error) {
 	if !r.opts.Filter.means(letter) || letter.Offset < r.opts.Filter.FromOffset {
 		return nil, "", nil
 	}
 	if limit := r.opts.MaxRedrives; limit >= 0 && letter.Origin.Redrives >= limit {
 		return nil, LeftHopLimit, nil
 	}
-	out, why := r.to.record(letter)
+	out, why, err := r.to.record(ctx, letter)
 	if out == nil {
-		return nil, why, nil
+		return nil, why, err
 	}
 	if r.opts.Transform != nil {
 		topic, partition := out.Topic, out.Partition

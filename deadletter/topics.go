@@ -87,6 +87,7 @@ func (t *Topic) glance(ctx context.Context, client *kafka.Client) error {
 			}
 		})
 	}
-	t.Running = len(members(ctx, r)) > 0
+	who, _ := members(ctx, r) // who may not know doesn't
+	t.Running = len(who) > 0
 	return nil
 }

@@ -173,6 +173,35 @@ func judgeRedriven(t *testing.T, ctx context.Context, seeds []string, topic stri
 	return repeated
 }
 
+// Letters go to groups that read their topic, as brokers tell it of either protocol: by members alone while nothing is committed.
+func TestRedrivesKnowWhichGroupsRead(t *testing.T) {
+	seeds := brokers(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	topic := "reads-" + uuid.NewString()
+	client := connect(t, kafka.ClientConfig{Brokers: seeds})
+	apply(t, client, topics.Create, topics.List{topics.New(topic, 1), topics.New(topic+"-empty", 1), topics.New("dlq-"+topic, 1)})
+	if err := producer(t, seeds).ProduceSync(ctx, letterOf(topic, 0, 0, "a", "1")).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	dry := func(group, to string) error {
+		_, err := deadletter.Redrive(ctx, client, "dlq-"+topic, deadletter.RedriveOptions{Group: group, To: to, DryRun: true})
+		return err
+	}
+	for _, protocol := range []string{"classic", "consumer"} {
+		group := topic + "-" + protocol
+		if err := dry(group, topic+"-empty"); !errors.Is(err, deadletter.ErrGroup) {
+			t.Errorf("no group: %v", err)
+		}
+		cfg := kafka.NewConsumerConfig(topic+"-empty", group)
+		cfg.Brokers, cfg.GroupProtocol, cfg.DLQTopic = seeds, protocol, ""
+		startConsumer(t, cfg, func(context.Context, kafka.Message[booking]) error { return nil })
+		eventually(t, protocol+" members read the empty topic", func() bool { return dry(group, topic+"-empty") == nil })
+		// While they join, brokers don't say what they read.
+		eventually(t, protocol+" members don't read the topic", func() bool { return errors.Is(dry(group, topic), deadletter.ErrGroup) })
+	}
+}
+
 // Reads of dead letter topics end: behind transactions, committed and aborted, before open ones, where letters are deleted, and where
 // compaction takes them.
 func TestReadsOfDeadLettersEnd(t *testing.T) {

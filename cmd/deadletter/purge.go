@@ -39,7 +39,7 @@ func purge(flags *flag.FlagSet) action {
 		defer client.Close()
 		plan, err := deadletter.PlanPurge(ctx, client, topic, opts)
 		if errors.Is(err, deadletter.ErrNotDeadLetters) {
-			return fmt.Errorf("%w: --any-topic takes it all the same", err)
+			return adviseAnyTopic(err)
 		}
 		if err != nil {
 			return err
@@ -60,7 +60,7 @@ func purge(flags *flag.FlagSet) action {
 		}
 		printPurge(s, plan, *dryRun)
 		if plan.Letters == 0 && opts.Redriven {
-			fmt.Fprintln(s.err, "every partition begins with a letter that is pending, or went back and still parks its key: nothing behind it can be deleted alone")
+			fmt.Fprintln(s.err, "every partition begins with a letter that is pending, or went back and still parks its key: nothing behind it can be deleted alone. --before TIME deletes such letters too")
 		}
 		return nil
 	}

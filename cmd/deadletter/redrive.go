@@ -141,7 +141,7 @@ func explain(err error, topic string, opts deadletter.RedriveOptions) error {
 	case errors.Is(err, deadletter.ErrGroup):
 		return fmt.Errorf("%w: is the name right? Else start its consumers first", err)
 	case errors.Is(err, deadletter.ErrNotDeadLetters):
-		return fmt.Errorf("%w: --any-topic takes it all the same", err)
+		return adviseAnyTopic(err)
 	case errors.Is(err, kafka.ErrTopicMissing) && strings.Contains(err.Error(), "topic "+topic+":"):
 		return fmt.Errorf("%w: deadletter ls lists those that there are", err)
 	case errors.Is(err, deadletter.ErrDestination), errors.Is(err, kafka.ErrTopicMissing) && !named:
@@ -149,6 +149,11 @@ func explain(err error, topic string, opts deadletter.RedriveOptions) error {
 			"deadletter stats %s --by source tells where they are from", err, topic, topic)
 	}
 	return err
+}
+
+// adviseAnyTopic is about [deadletter.ErrNotDeadLetters].
+func adviseAnyTopic(err error) error {
+	return fmt.Errorf("%w: --any-topic takes it all the same", err)
 }
 
 // leftTeller names letters that are not sent: all in JSON, the first ones to a person.
@@ -290,7 +295,7 @@ var advice = map[deadletter.Reason]string{
 	deadletter.LeftHopLimit:    "they came back --max-redrives times: what stops them is not repaired, see deadletter peek; a higher --max-redrives sends them all the same",
 	deadletter.LeftDestination: "their topic is not allowed or not there: --allow TOPIC,... allows topics, --to TOPIC sends all to one",
 	deadletter.LeftUnreadable:  "nothing says where they came from: --to TOPIC sends them to one topic",
-	deadletter.LeftGroup:       "their group has no members and no offsets of the topic, and others pass over them: start its consumers first, or name who gets them with --for GROUP",
+	deadletter.LeftGroup:       "their group has neither members that read the topic nor offsets of it, and others pass over them: start its consumers first, or name who gets them with --for GROUP",
 	deadletter.LeftTooLarge:    "their topic refuses them: raise its max.message.bytes",
 }
 
