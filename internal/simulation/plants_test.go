@@ -184,9 +184,9 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 				t.Fatal(err)
 			}
 			// -v prints what a seed finds when the seed ends: a bug may make another one hang. Its stacks come before the time is over.
-			arguments := []string{"test", "-v", "-vet=off", "-tags", "synctests", "-timeout", fmt.Sprint(patience+60, "s"), "-overlay", overlayFile}
+			arguments := []string{"test", "-v", "-vet=off", "-tags", "synctests", "-timeout", fmt.Sprint(2*patience, "s"), "-overlay", overlayFile}
 			if p.by == "" {
-				arguments = append(arguments, "./internal/simulation", "-run", "^TestSimulation$", "-count", "1", "-seeds", "300")
+				arguments = append(arguments, "./internal/simulation", "-run", "^TestSimulation$", "-count", "1", "-seeds", "1000")
 			} else { // a test is one seed: where things happen at the same time, another order may hide the bug
 				arguments = append(arguments, ".", "-run", p.by, "-count", "10", "-failfast")
 			}
