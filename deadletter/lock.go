@@ -41,7 +41,7 @@ var errLockLost = errors.New("deadletter: the group has removed this run")
 func acquire(ctx context.Context, r *reader, wait time.Duration) (*lock, error) {
 	if wait <= 0 { // joining would disturb the one that runs
 		if who, _ := members(ctx, r); len(who) > 0 { // if that can't be told, joining does
-			return nil, running(r, who)
+			return nil, errorRunning(r, who)
 		}
 	}
 	l := &lock{reader: r, granted: make(chan struct{}), refused: make(chan struct{})}
@@ -111,7 +111,7 @@ func (l *lock) await(wait time.Duration) error {
 		case <-l.granted:
 			return nil
 		case <-refused:
-			return running(l.reader, l.others())
+			return errorRunning(l.reader, l.others())
 		case err := <-failures:
 			if l.ctx.Err() != nil {
 				return context.Cause(l.ctx)
@@ -119,7 +119,7 @@ func (l *lock) await(wait time.Duration) error {
 			return fmt.Errorf("deadletter: join group %s: %w", GroupOf(l.reader.topic), explain(err))
 		case <-patience.C:
 			if others := l.others(); len(others) > 0 {
-				return running(l.reader, others)
+				return errorRunning(l.reader, others)
 			}
 			if forAnswer == 0 {
 				return fmt.Errorf("deadletter: join group %s: no answer in %v", GroupOf(l.reader.topic), max(forOthers, joinTimeout))
@@ -140,6 +140,7 @@ func (l *lock) others() []string {
 // members are the redrive group's.
 func members(ctx context.Context, r *reader) (all []string, err error) {
 	err = persist(ctx, func() error {
+		all = nil
 		described, err := kadm.NewClient(r.client).DescribeGroups(ctx, GroupOf(r.topic))
 		group := described[GroupOf(r.topic)]
 		for _, m := range group.Members {
@@ -153,7 +154,13 @@ func members(ctx context.Context, r *reader) (all []string, err error) {
 	return all, err
 }
 
-func running(r *reader, who []string) error {
+// running tells whether a redrive is running, as far as these credentials may know.
+func (r *reader) running(ctx context.Context) bool {
+	who, _ := members(ctx, r)
+	return len(who) > 0
+}
+
+func errorRunning(r *reader, who []string) error {
 	return fmt.Errorf("%w: group %s has the member %s; one that was killed is a member for %v more",
 		ErrRunning, GroupOf(r.topic), strings.Join(who, ", "), sessionTimeout)
 }

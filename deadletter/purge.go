@@ -116,7 +116,7 @@ func (p Purge) Do(ctx context.Context, client *kafka.Client) error {
 	case err != nil:
 		return fmt.Errorf("deadletter: purge %s: is a redrive running? %w", p.Topic, explain(err))
 	case len(who) > 0:
-		return running(r, who)
+		return errorRunning(r, who)
 	}
 	offsets := kadm.Offsets{}
 	for partition, upTo := range p.UpTo {

@@ -71,7 +71,7 @@ func redrive(ctx context.Context, client *kafka.Client, topic string, opts Redri
 			return result, err
 		}
 	}
-	if who, _ := members(ctx, r); opts.DryRun && len(who) > 0 { // the run before goes on, and was not killed
+	if opts.DryRun && r.running(ctx) { // the run before was not killed
 		for i := range partitions {
 			partitions[i].killed = false
 		}

@@ -87,7 +87,6 @@ func (t *Topic) glance(ctx context.Context, client *kafka.Client) error {
 			}
 		})
 	}
-	who, _ := members(ctx, r) // who may not know doesn't
-	t.Running = len(who) > 0
+	t.Running = r.running(ctx)
 	return nil
 }
