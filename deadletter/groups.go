@@ -66,35 +66,23 @@ func (g *groups) committed(ctx context.Context, of groupTopic) (bool, error) {
 func (g *groups) classicMember(ctx context.Context, of groupTopic) (bool, error) {
 	described, err := g.admin.DescribeGroups(ctx, of.group)
 	group := described[of.group]
-	for _, m := range group.Members {
-		subscribed, consumes := m.Join.AsConsumer()
-		assigned, _ := m.Assigned.AsConsumer()
-		if !consumes { // a worker of Connect for example, whose connectors have other groups
-			continue
-		}
-		if len(subscribed.Topics) == 0 || slices.Contains(subscribed.Topics, of.topic) {
-			return true, nil
-		}
-		for _, a := range assigned.Topics { // there may be some that it has not asked for: each client has its own balancers
-			if a.Topic == of.topic {
-				return true, nil
-			}
-		}
-	}
-	return false, errors.Join(err, group.Err)
+	reads := len(group.AssignedPartitions()[of.topic]) > 0 || slices.ContainsFunc(group.Members, func(m kadm.DescribedGroupMember) bool {
+		asked, consumes := m.Join.AsConsumer() // a worker of Connect for example does not: its connectors have other groups
+		return consumes && (len(asked.Topics) == 0 || slices.Contains(asked.Topics, of.topic))
+	})
+	return reads, errors.Join(err, group.Err)
 }
 
-// member is of groups with the protocol of KIP-848, which brokers have from 3.7 on.
+// member is of groups with the protocol of KIP-848, which brokers have from 3.7 on. It is true as well where members ask for a pattern.
 func (g *groups) member(ctx context.Context, of groupTopic) (bool, error) {
 	described, err := g.admin.DescribeConsumerGroups(ctx, of.group)
 	if _, answered := errors.AsType[*kerr.Error](err); err != nil && !answered && ctx.Err() == nil {
 		return false, nil // earlier ones are not even asked
 	}
 	group := described[of.group]
-	for _, m := range group.Members {
-		if m.SubscribedTopicRegex != nil && *m.SubscribedTopicRegex != "" || slices.Contains(m.SubscribedTopics, of.topic) || len(m.Assignment[of.topic]) > 0 {
-			return true, nil
-		}
-	}
-	return false, errors.Join(err, group.Err)
+	reads := len(group.AssignedPartitions()[of.topic]) > 0 || slices.ContainsFunc(group.Members, func(m kadm.ConsumerGroupMember) bool {
+		pattern := m.SubscribedTopicRegex
+		return pattern != nil && *pattern != "" || slices.Contains(m.SubscribedTopics, of.topic)
+	})
+	return reads, errors.Join(err, group.Err)
 }
