@@ -1,9 +1,10 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -16,6 +17,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
+
+	"github.com/skeji/kafka"
 )
 
 // gate stands between the clients of a bubble and its brokers. While it is shut, the brokers refuse the password.
@@ -26,6 +29,14 @@ type gate struct {
 
 	mu          sync.Mutex
 	connections []net.Conn
+}
+
+// franzGo counts the lines that franz-go writes.
+func franzGo(g *gate) (n int) {
+	for _, level := range []slog.Level{slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+		n += g.log.count(level, "component=franz-go")
+	}
+	return n
 }
 
 func atGate(t *testing.T, test func(t *testing.T, g *gate)) {
@@ -86,14 +97,14 @@ func (g *gate) cut() {
 
 func (g *gate) open() { g.shut.Store(false) }
 
-func (g *gate) client() ClientConfig {
+func (g *gate) client() kafka.ClientConfig {
 	cfg := g.bubble.client()
 	cfg.Options = []kgo.Opt{kgo.Dialer(g.dial)}
-	cfg.SASL = SASLConfig{Mechanism: "PLAIN", Username: "app", Password: NewSecret("secret")}
+	cfg.SASL = kafka.SASLConfig{Mechanism: "PLAIN", Username: "app", Password: kafka.NewSecret("secret")}
 	return cfg
 }
 
-func (g *gate) consumer() ConsumerConfig {
+func (g *gate) consumer() kafka.ConsumerConfig {
 	cfg := g.bubble.consumer()
 	cfg.CommitInterval = time.Hour // see bubble
 	cfg.ClientConfig = g.client()
@@ -118,10 +129,10 @@ func (g *gate) produce() {
 func (g *gate) stored() int64 { return storedIn(g.cluster, "orders") }
 
 // run starts a consumer and waits for its first message. ended yields Start's error if it ends by itself.
-func (g *gate) run(cfg ConsumerConfig) (handled *atomic.Int64, ended <-chan error) {
+func (g *gate) run(cfg kafka.ConsumerConfig) (handled *atomic.Int64, ended <-chan error) {
 	g.t.Helper()
 	handled = new(atomic.Int64)
-	consumer, err := NewConsumer(cfg, func(context.Context, Message[numbered]) error {
+	consumer, err := kafka.NewConsumer(cfg, func(context.Context, kafka.Message[numbered]) error {
 		handled.Add(1)
 		return nil
 	})
@@ -146,7 +157,7 @@ func endsAfter(t *testing.T, ended <-chan error, timeout time.Duration, want err
 	select {
 	case err := <-ended:
 		// The client tries again every few seconds, so the refusal that ends it comes soon after the timeout.
-		if took := time.Since(began); took < timeout || took > timeout+refusalGap {
+		if took := time.Since(began); took < timeout || took > timeout+kafka.RefusalGap {
 			t.Errorf("Start ended %v after access was refused, want %v and little more", took, timeout)
 		}
 		if !errors.Is(err, want) {
@@ -177,17 +188,18 @@ func (g *gate) goesOn(handled *atomic.Int64, ended <-chan error) {
 
 // Promise 8. The franz-go client would go on for ever, without a word.
 func TestCredentialsThatTurnBadEndStart(t *testing.T) {
-	for _, timeout := range []time.Duration{defaultAuthFailureTimeout, 3 * time.Minute} {
+	t.Parallel()
+	for _, timeout := range []time.Duration{kafka.DefaultAuthFailureTimeout, 3 * time.Minute} {
 		t.Run(timeout.String(), func(t *testing.T) {
 			atGate(t, func(t *testing.T, g *gate) {
 				cfg := g.consumer()
-				if timeout != defaultAuthFailureTimeout {
+				if timeout != kafka.DefaultAuthFailureTimeout {
 					cfg.AuthFailureTimeout = timeout
 				}
 				_, ended := g.run(cfg)
 				g.close()
-				err := endsAfter(t, ended, timeout, ErrAuthentication)
-				connect, ok := errors.AsType[*ConnectError](err)
+				err := endsAfter(t, ended, timeout, kafka.ErrAuthentication)
+				connect, ok := errors.AsType[*kafka.ConnectError](err)
 				if !ok || !strings.HasSuffix(connect.Broker, ":9092") || !strings.Contains(connect.Hint, `refused user "app" with PLAIN`) {
 					t.Errorf("Start returned %v, want the broker and a hint", err)
 				}
@@ -198,17 +210,18 @@ func TestCredentialsThatTurnBadEndStart(t *testing.T) {
 
 // An outage of the brokers' user database is no reason to end, nor do two short ones add up.
 func TestCredentialsThatAreGoodAgainEndNothing(t *testing.T) {
+	t.Parallel()
 	atGate(t, func(t *testing.T, g *gate) {
 		handled, ended := g.run(g.consumer())
 		for range 3 {
 			g.close()
-			time.Sleep(defaultAuthFailureTimeout * 2 / 3)
+			time.Sleep(kafka.DefaultAuthFailureTimeout * 2 / 3)
 			if g.refusals.Swap(0) < 2 {
 				t.Error("the test refuses nothing")
 			}
 			g.open()
 			// Too short for a new refusal to count as a new story by its distance alone.
-			time.Sleep(refusalGap / 3)
+			time.Sleep(kafka.RefusalGap / 3)
 		}
 		g.goesOn(handled, ended)
 		time.Sleep(aLongTime)
@@ -218,23 +231,24 @@ func TestCredentialsThatAreGoodAgainEndNothing(t *testing.T) {
 
 // What the brokers say is what Publish says, at the end of DeliveryTimeout. Later messages are none the worse for it.
 func TestPublishNamesCredentialsThatTurnedBad(t *testing.T) {
+	t.Parallel()
 	atGate(t, func(t *testing.T, g *gate) {
-		cfg := ProducerConfig{ClientConfig: g.client(), Topic: "orders"}
+		cfg := kafka.ProducerConfig{ClientConfig: g.client(), Topic: "orders"}
 		cfg.DeliveryTimeout = 20 * time.Second
-		producer, err := NewProducer[numbered](cfg)
+		producer, err := kafka.NewProducer[numbered](cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer producer.Close()
-		publish := func() error { return producer.Publish(t.Context(), Message[numbered]{Value: numbered{1}}) }
+		publish := func() error { return producer.Publish(t.Context(), kafka.Message[numbered]{Value: numbered{1}}) }
 		g.close()
 		for range 2 {
 			began := time.Now()
 			err := publish()
-			if took := time.Since(began); took < cfg.DeliveryTimeout || took > cfg.DeliveryTimeout+refusalGap {
+			if took := time.Since(began); took < cfg.DeliveryTimeout || took > cfg.DeliveryTimeout+kafka.RefusalGap {
 				t.Errorf("Publish failed after %v, want %v and little more", took, cfg.DeliveryTimeout)
 			}
-			if _, ok := errors.AsType[*PublishError](err); !ok || !errors.Is(err, ErrAuthentication) {
+			if _, ok := errors.AsType[*kafka.PublishError](err); !ok || !errors.Is(err, kafka.ErrAuthentication) {
 				t.Errorf("Publish returned %v, want a PublishError with ErrAuthentication in it", err)
 			}
 		}
@@ -250,25 +264,26 @@ func TestPublishNamesCredentialsThatTurnedBad(t *testing.T) {
 
 // A message that was on its way when the connection broke may be stored, so franz-go does not give it up: its caller may.
 func TestMessagesOnTheirWayOutlastBadCredentials(t *testing.T) {
+	t.Parallel()
 	atGate(t, func(t *testing.T, g *gate) {
-		cfg := ProducerConfig{ClientConfig: g.client(), Topic: "orders"}
+		cfg := kafka.ProducerConfig{ClientConfig: g.client(), Topic: "orders"}
 		cfg.DeliveryTimeout = 20 * time.Second
-		producer, err := NewProducer[numbered](cfg)
+		producer, err := kafka.NewProducer[numbered](cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer producer.Close()
-		if err := producer.Publish(t.Context(), Message[numbered]{Value: numbered{1}}); err != nil {
+		if err := producer.Publish(t.Context(), kafka.Message[numbered]{Value: numbered{1}}); err != nil {
 			t.Fatal(err)
 		}
 		g.close()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := producer.Publish(ctx, Message[numbered]{Value: numbered{2}}); !errors.Is(err, ErrOutcomeUnknown) || !errors.Is(err, ErrAuthentication) {
+		if err := producer.Publish(ctx, kafka.Message[numbered]{Value: numbered{2}}); !errors.Is(err, kafka.ErrOutcomeUnknown) || !errors.Is(err, kafka.ErrAuthentication) {
 			t.Errorf("Publish returned %v, want ErrOutcomeUnknown and why", err)
 		}
 		g.open()
-		if err := producer.Publish(t.Context(), Message[numbered]{Value: numbered{3}}); err != nil {
+		if err := producer.Publish(t.Context(), kafka.Message[numbered]{Value: numbered{3}}); err != nil {
 			t.Errorf("Publish with good credentials: %v", err)
 		}
 		if err := producer.Flush(t.Context()); err != nil {
@@ -282,6 +297,7 @@ func TestMessagesOnTheirWayOutlastBadCredentials(t *testing.T) {
 
 // A permission that a running consumer loses is put up with for as long as bad credentials are.
 func TestPermissionsThatAreWithdrawnEndStart(t *testing.T) {
+	t.Parallel()
 	for _, lost := range []struct {
 		name  string
 		fault kfake.Fault
@@ -298,7 +314,7 @@ func TestPermissionsThatAreWithdrawnEndStart(t *testing.T) {
 			atGate(t, func(t *testing.T, g *gate) {
 				_, ended := g.run(g.consumer())
 				g.cluster.Fault(lost.fault)
-				err := endsAfter(t, ended, defaultAuthFailureTimeout, ErrAuthorization)
+				err := endsAfter(t, ended, kafka.DefaultAuthFailureTimeout, kafka.ErrAuthorization)
 				if !strings.Contains(err.Error(), lost.where) {
 					t.Errorf("Start returned %v, which does not name %s", err, lost.where)
 				}
@@ -309,12 +325,12 @@ func TestPermissionsThatAreWithdrawnEndStart(t *testing.T) {
 				handled, ended := g.run(g.consumer())
 				for range 2 {
 					fault := g.cluster.Fault(lost.fault)
-					time.Sleep(defaultAuthFailureTimeout * 2 / 3)
+					time.Sleep(kafka.DefaultAuthFailureTimeout * 2 / 3)
 					if fault.Hits() < 2 {
 						t.Error("the test refuses nothing")
 					}
 					fault.Remove()
-					time.Sleep(refusalGap * 2) // a new story
+					time.Sleep(kafka.RefusalGap * 2) // a new story
 				}
 				g.goesOn(handled, ended)
 			})
@@ -324,6 +340,7 @@ func TestPermissionsThatAreWithdrawnEndStart(t *testing.T) {
 
 // Promise 8. Before the first assignment there is nothing to hope for: the permission was never there.
 func TestGroupsThatMayNotBeJoinedEndStartAtOnce(t *testing.T) {
+	t.Parallel()
 	for _, first := range []struct {
 		protocol string
 		key      kmsg.Key
@@ -336,7 +353,7 @@ func TestGroupsThatMayNotBeJoinedEndStartAtOnce(t *testing.T) {
 				b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{first.key}, Group: "group", Err: kerr.GroupAuthorizationFailed, Count: -1})
 				cfg := b.consumer()
 				cfg.GroupProtocol = first.protocol
-				consumer, err := NewConsumer(cfg, func(context.Context, Message[numbered]) error { return nil })
+				consumer, err := kafka.NewConsumer(cfg, func(context.Context, kafka.Message[numbered]) error { return nil })
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -345,7 +362,7 @@ func TestGroupsThatMayNotBeJoinedEndStartAtOnce(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), aLongTime)
 				defer cancel()
 				err = consumer.Start(ctx)
-				if !errors.Is(err, ErrAuthorization) || !strings.Contains(err.Error(), "group group") {
+				if !errors.Is(err, kafka.ErrAuthorization) || !strings.Contains(err.Error(), "group group") {
 					t.Errorf("Start returned %v, want ErrAuthorization and the group's name", err)
 				}
 				if took := time.Since(began); took > time.Second {
@@ -358,6 +375,7 @@ func TestGroupsThatMayNotBeJoinedEndStartAtOnce(t *testing.T) {
 
 // A refusal repeats many times a minute. Its log lines don't.
 func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
+	t.Parallel()
 	const lasting = 3 * time.Minute
 	for _, refuse := range []struct {
 		name  string
@@ -382,22 +400,22 @@ func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
 				cfg.AuthFailureTimeout = 2 * lasting
 				_, ended := g.run(cfg)
 				g.produce() // something to commit
-				before, theirs := g.log.count("\n"), g.log.count("component=franz-go")
+				before, theirs := g.log.all(), franzGo(g)
 				hits := refuse.start(g)
 				time.Sleep(lasting)
-				lines, refusals := g.log.count("brokers refuse access"), hits()
-				t.Logf("%d refusals, %d lines about them, %d lines in all", refusals, lines, g.log.count("\n")-before)
+				lines, refusals := g.log.count(slog.LevelError, "lasting", "error"), hits()
+				t.Logf("%d refusals, %d lines about them, %d lines in all", refusals, lines, g.log.all()-before)
 				if most := int(lasting/(10*time.Second)) + 1; lines > most || lines < most/3 {
 					t.Errorf("%d lines in %v, want at most one each 10s, and some", lines, lasting)
 				}
 				if refusals < 2*lines {
 					t.Error("the test proves nothing: refusals are rare")
 				}
-				theirs = g.log.count("component=franz-go") - theirs
+				theirs = franzGo(g) - theirs
 				if most := 4 * lines; theirs > most { // each of its few texts once in as long
 					t.Errorf("%d lines of franz-go's, want %d at most", theirs, most)
 				}
-				if all := g.log.count("\n") - before - theirs; all > 2*lines+20 {
+				if all := g.log.all() - before - theirs; all > 2*lines+20 {
 					t.Errorf("%d lines of ours in all: something else is repeated", all)
 				}
 				select {
@@ -412,29 +430,31 @@ func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
 
 // A connection that opens says nothing about a permission that is missing.
 func TestNewConnectionsDontHideAMissingPermission(t *testing.T) {
+	t.Parallel()
 	atGate(t, func(t *testing.T, g *gate) {
 		_, ended := g.run(g.consumer())
 		g.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "orders", Err: kerr.TopicAuthorizationFailed, Count: -1})
 		stop := make(chan struct{})
 		defer close(stop)
 		go func() { // ends with stop
-			for wait(defaultAuthFailureTimeout/3, stop) {
+			for wait(kafka.DefaultAuthFailureTimeout/3, stop) {
 				g.cut()
 			}
 		}()
-		endsAfter(t, ended, defaultAuthFailureTimeout, ErrAuthorization)
+		endsAfter(t, ended, kafka.DefaultAuthFailureTimeout, kafka.ErrAuthorization)
 	})
 }
 
 // The brokers answer a fetch that they forbid at once, and franz-go asks again at once.
 func TestForbiddenFetchesDontHammerTheBrokers(t *testing.T) {
+	t.Parallel()
 	atGate(t, func(t *testing.T, g *gate) {
 		handled, ended := g.run(g.consumer())
 		fault := g.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "orders", Err: kerr.TopicAuthorizationFailed, Count: -1})
 		const lasting = 10 * time.Second
 		time.Sleep(lasting)
 		fault.Remove()
-		if n, most := fault.Hits(), int(lasting/fetchMaxWait)+1; n < 2 || n > most {
+		if n, most := fault.Hits(), int(lasting/kafka.FetchMaxWait)+1; n < 2 || n > most {
 			t.Errorf("%d fetches in %v, want %d at most: as many as of an idle topic", n, lasting, most)
 		}
 		g.goesOn(handled, ended)

@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -11,10 +11,13 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
 )
 
 // Nothing more comes while the queues are full: a batch that can't become full does not wait for that.
 func TestFullQueuesEndABatchsWait(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 100)
 		b.seed(1, 100)
@@ -31,13 +34,14 @@ func TestFullQueuesEndABatchsWait(t *testing.T) {
 
 // What the handler has done is not handled again, though a message before it ended Start.
 func TestOfABatchOnlyWhatFailedIsLeft(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 5)
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.DLQTopic = time.Hour, ""
 		var ends []string
-		stop := b.startBatches(cfg, func(context.Context, []Message[numbered]) error {
-			return BatchError{1: NewPermanentError("never", nil), 2: NewBusinessError("declined", nil), 3: NewTransientError("later", nil)}
+		stop := b.startBatches(cfg, func(context.Context, []kafka.Message[numbered]) error {
+			return kafka.BatchError{1: kafka.NewPermanentError("never", nil), 2: kafka.NewBusinessError("declined", nil), 3: kafka.NewTransientError("later", nil)}
 		}, settlements(&ends))
 		time.Sleep(time.Minute)
 		if err := stop(); err == nil {
@@ -56,24 +60,25 @@ func TestOfABatchOnlyWhatFailedIsLeft(t *testing.T) {
 	})
 }
 
-func settlements(ends *[]string) ConsumerHooks {
-	return ConsumerHooks{RecordSettled: func(_ context.Context, r *kgo.Record, s Settlement) {
+func settlements(ends *[]string) kafka.ConsumerHooks {
+	return kafka.ConsumerHooks{RecordSettled: func(_ context.Context, r *kgo.Record, s kafka.Settlement) {
 		*ends = append(*ends, fmt.Sprintf("%d %s", r.Offset, s.Outcome))
 	}}
 }
 
 // Health tells of the attempt that was made, of each message of a batch.
 func TestHealthCountsABatchsAttempts(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 2)
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.MaxRetries = time.Hour, 1
-		consumer, err := NewBatchConsumer(cfg, func(_ context.Context, batch []Message[numbered]) error {
-			failed := BatchError{}
+		consumer, err := kafka.NewBatchConsumer(cfg, func(_ context.Context, batch []kafka.Message[numbered]) error {
+			failed := kafka.BatchError{}
 			for i, msg := range batch {
-				failed[i] = NewPermanentError("never", nil)
+				failed[i] = kafka.NewPermanentError("never", nil)
 				if msg.Attempt == 1 {
-					failed[i] = NewTransientError("later", nil).WithRetryAfter(time.Minute)
+					failed[i] = kafka.NewTransientError("later", nil).WithRetryAfter(time.Minute)
 				}
 			}
 			return failed
@@ -92,8 +97,8 @@ func TestHealthCountsABatchsAttempts(t *testing.T) {
 				}
 			}
 		}
-		consumer.Use(ConsumerHooks{DeadLetters: func(next PublishFunc) PublishFunc {
-			return func(ctx context.Context, r *Record, done func(error)) {
+		consumer.Use(kafka.ConsumerHooks{DeadLetters: func(next kafka.PublishFunc) kafka.PublishFunc {
+			return func(ctx context.Context, r *kafka.Record, done func(error)) {
 				ask()
 				next(ctx, r, done)
 			}
@@ -112,21 +117,22 @@ func TestHealthCountsABatchsAttempts(t *testing.T) {
 
 // A goroutine that ends takes all records of its batch along. To walk its stack for each of them would take minutes.
 func TestTheStackOfABatchIsWalkedOnce(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 5)
 		cfg := b.consumer()
 		cfg.CommitInterval = time.Hour
 		var mu sync.Mutex
 		stacks := map[*byte]bool{}
-		stop := b.startBatches(cfg, func(_ context.Context, batch []Message[numbered]) error {
+		stop := b.startBatches(cfg, func(_ context.Context, batch []kafka.Message[numbered]) error {
 			if batch[0].Attempt == 1 {
 				runtime.Goexit()
 			}
 			return nil
-		}, ConsumerHooks{RetryScheduled: func(_ context.Context, _ *kgo.Record, retry Retry) {
+		}, kafka.ConsumerHooks{RetryScheduled: func(_ context.Context, _ *kgo.Record, retry kafka.Retry) {
 			mu.Lock()
 			defer mu.Unlock()
-			if panicked, ok := errors.AsType[*PanicError](retry.Err); ok {
+			if panicked, ok := errors.AsType[*kafka.PanicError](retry.Err); ok {
 				stacks[&panicked.Stack[0]] = true
 			}
 		}})

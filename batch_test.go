@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
 )
 
 // batches is a handler of batches that notes what it got.
@@ -20,8 +22,8 @@ type batches struct {
 	calls [][]int // numbers
 }
 
-func (b *batches) handle(comesTo func(ctx context.Context, batch []Message[numbered]) error) BatchHandler[numbered] {
-	return func(ctx context.Context, batch []Message[numbered]) error {
+func (b *batches) handle(comesTo func(ctx context.Context, batch []kafka.Message[numbered]) error) kafka.BatchHandler[numbered] {
+	return func(ctx context.Context, batch []kafka.Message[numbered]) error {
 		var numbers []int
 		for _, msg := range batch {
 			numbers = append(numbers, msg.Value.N)
@@ -42,9 +44,9 @@ func (b *batches) String() string {
 	return fmt.Sprint(b.calls)
 }
 
-func (b *bubble) startBatches(cfg ConsumerConfig, handle BatchHandler[numbered], plugins ...ConsumerPlugin) (stop func() error) {
+func (b *bubble) startBatches(cfg kafka.ConsumerConfig, handle kafka.BatchHandler[numbered], plugins ...kafka.ConsumerPlugin) (stop func() error) {
 	b.t.Helper()
-	consumer, err := NewBatchConsumer(cfg, handle)
+	consumer, err := kafka.NewBatchConsumer(cfg, handle)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -53,7 +55,7 @@ func (b *bubble) startBatches(cfg ConsumerConfig, handle BatchHandler[numbered],
 }
 
 // whatBecomes runs a handler over one batch of five, and says what it got and what became of them.
-func whatBecomes(t *testing.T, comesTo func(ctx context.Context, batch []Message[numbered]) error, plugins ...ConsumerPlugin) (calls string, ends []string) {
+func whatBecomes(t *testing.T, comesTo func(ctx context.Context, batch []kafka.Message[numbered]) error, plugins ...kafka.ConsumerPlugin) (calls string, ends []string) {
 	t.Helper()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 5)
@@ -61,8 +63,8 @@ func whatBecomes(t *testing.T, comesTo func(ctx context.Context, batch []Message
 		cfg.CommitInterval, cfg.MaxRetries = time.Hour, 1
 		var got batches
 		var mu sync.Mutex
-		stop := b.startBatches(cfg, got.handle(comesTo), append(plugins, ConsumerHooks{
-			RecordSettled: func(_ context.Context, r *kgo.Record, s Settlement) {
+		stop := b.startBatches(cfg, got.handle(comesTo), append(plugins, kafka.ConsumerHooks{
+			RecordSettled: func(_ context.Context, r *kgo.Record, s kafka.Settlement) {
 				mu.Lock()
 				defer mu.Unlock()
 				ends = append(ends, fmt.Sprintf("%d %s after %d", r.Offset, s.Outcome, s.Attempts))
@@ -73,7 +75,7 @@ func whatBecomes(t *testing.T, comesTo func(ctx context.Context, batch []Message
 			t.Errorf("Start returned %v", err)
 		}
 		if b.committed(0) != 5 {
-			t.Errorf("committed %d, want 5:\n%s", b.committed(0), b.log.text.String())
+			t.Errorf("committed %d, want 5:\n%s", b.committed(0), b.log.String())
 		}
 		calls = got.String()
 	})
@@ -82,16 +84,16 @@ func whatBecomes(t *testing.T, comesTo func(ctx context.Context, batch []Message
 }
 
 func TestWhatBecomesOfABatch(t *testing.T) {
-	poison := func(n int) func(context.Context, []Message[numbered]) error { // fails whatever batch it is in
-		return func(_ context.Context, batch []Message[numbered]) error {
-			if slices.ContainsFunc(batch, func(msg Message[numbered]) bool { return msg.Value.N == n }) {
-				return NewPermanentError("poison", nil)
+	poison := func(n int) func(context.Context, []kafka.Message[numbered]) error { // fails whatever batch it is in
+		return func(_ context.Context, batch []kafka.Message[numbered]) error {
+			if slices.ContainsFunc(batch, func(msg kafka.Message[numbered]) bool { return msg.Value.N == n }) {
+				return kafka.NewPermanentError("poison", nil)
 			}
 			return nil
 		}
 	}
 	for name, test := range map[string]struct {
-		comesTo func(context.Context, []Message[numbered]) error
+		comesTo func(context.Context, []kafka.Message[numbered]) error
 		calls   string
 		ends    string
 	}{
@@ -100,20 +102,20 @@ func TestWhatBecomesOfABatch(t *testing.T) {
 			"0 handled after 1, 1 handled after 1, 2 handled after 1, 3 handled after 1, 4 handled after 1",
 		},
 		"an empty BatchError": {
-			func(context.Context, []Message[numbered]) error { return BatchError{} }, "[[0 1 2 3 4]]",
+			func(context.Context, []kafka.Message[numbered]) error { return kafka.BatchError{} }, "[[0 1 2 3 4]]",
 			"0 handled after 1, 1 handled after 1, 2 handled after 1, 3 handled after 1, 4 handled after 1",
 		},
 		"some are named": {
-			func(_ context.Context, batch []Message[numbered]) error {
-				failed := BatchError{}
+			func(_ context.Context, batch []kafka.Message[numbered]) error {
+				failed := kafka.BatchError{}
 				for i, msg := range batch {
 					switch msg.Value.N {
 					case 1:
 						failed[i] = errors.New("may pass")
 					case 2:
-						failed[i] = NewPermanentError("never", nil)
+						failed[i] = kafka.NewPermanentError("never", nil)
 					case 3:
-						failed[i] = NewBusinessError("declined", nil)
+						failed[i] = kafka.NewBusinessError("declined", nil)
 					}
 				}
 				return fmt.Errorf("insert: %w", failed)
@@ -121,10 +123,10 @@ func TestWhatBecomesOfABatch(t *testing.T) {
 			"0 handled after 1, 1 dead_lettered after 2, 2 dead_lettered after 1, 3 rejected after 1, 4 handled after 1",
 		},
 		"it stops at the first that fails": {
-			func(_ context.Context, batch []Message[numbered]) error {
+			func(_ context.Context, batch []kafka.Message[numbered]) error {
 				for i, msg := range batch {
 					if msg.Value.N == 2 {
-						return FailedAt(batch, i, errors.New("may pass"))
+						return kafka.FailedAt(batch, i, errors.New("may pass"))
 					}
 				}
 				return nil
@@ -132,11 +134,11 @@ func TestWhatBecomesOfABatch(t *testing.T) {
 			"0 handled after 1, 1 handled after 1, 2 dead_lettered after 2, 3 handled after 1, 4 handled after 1",
 		},
 		"nothing is handled": {
-			func(_ context.Context, batch []Message[numbered]) error {
+			func(_ context.Context, batch []kafka.Message[numbered]) error {
 				if time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) < time.Minute {
-					failed := BatchError{}
+					failed := kafka.BatchError{}
 					for i := range batch {
-						failed[i] = ErrNotHandled
+						failed[i] = kafka.ErrNotHandled
 					}
 					return failed
 				}
@@ -149,7 +151,7 @@ func TestWhatBecomesOfABatch(t *testing.T) {
 			"0 handled after 2, 1 handled after 2, 2 handled after 2, 3 dead_lettered after 2, 4 handled after 2",
 		},
 		"an error that passes": {
-			func(_ context.Context, batch []Message[numbered]) error {
+			func(_ context.Context, batch []kafka.Message[numbered]) error {
 				if batch[0].Attempt == 1 {
 					return errors.New("may pass")
 				}
@@ -158,8 +160,8 @@ func TestWhatBecomesOfABatch(t *testing.T) {
 			"0 handled after 2, 1 handled after 2, 2 handled after 2, 3 handled after 2, 4 handled after 2",
 		},
 		"an error that does not pass": {
-			func(_ context.Context, batch []Message[numbered]) error {
-				if slices.ContainsFunc(batch, func(msg Message[numbered]) bool { return msg.Value.N == 0 }) {
+			func(_ context.Context, batch []kafka.Message[numbered]) error {
+				if slices.ContainsFunc(batch, func(msg kafka.Message[numbered]) bool { return msg.Value.N == 0 }) {
 					return errors.New("may pass")
 				}
 				return nil
@@ -167,11 +169,11 @@ func TestWhatBecomesOfABatch(t *testing.T) {
 			"0 dead_lettered after 3, 1 handled after 3, 2 handled after 3, 3 handled after 3, 4 handled after 3",
 		},
 		"a business error": {
-			func(context.Context, []Message[numbered]) error { return NewBusinessError("closed", nil) }, "[[0 1 2 3 4]]",
+			func(context.Context, []kafka.Message[numbered]) error { return kafka.NewBusinessError("closed", nil) }, "[[0 1 2 3 4]]",
 			"0 rejected after 1, 1 rejected after 1, 2 rejected after 1, 3 rejected after 1, 4 rejected after 1",
 		},
 		"a panic": {
-			func(_ context.Context, batch []Message[numbered]) error {
+			func(_ context.Context, batch []kafka.Message[numbered]) error {
 				if batch[len(batch)-1].Value.N == 4 {
 					panic("a bug")
 				}
@@ -180,7 +182,7 @@ func TestWhatBecomesOfABatch(t *testing.T) {
 			"0 handled after 2, 1 handled after 2, 2 handled after 2, 3 handled after 2, 4 dead_lettered after 2",
 		},
 		"the goroutine ends": {
-			func(_ context.Context, batch []Message[numbered]) error {
+			func(_ context.Context, batch []kafka.Message[numbered]) error {
 				if batch[0].Value.N == 0 {
 					runtime.Goexit()
 				}
@@ -189,9 +191,9 @@ func TestWhatBecomesOfABatch(t *testing.T) {
 			"0 dead_lettered after 2, 1 handled after 2, 2 handled after 2, 3 handled after 2, 4 handled after 2",
 		},
 		"it names what is not there": {
-			func(_ context.Context, batch []Message[numbered]) error {
+			func(_ context.Context, batch []kafka.Message[numbered]) error {
 				if len(batch) > 1 {
-					return BatchError{5: errors.New("who?")}
+					return kafka.BatchError{5: errors.New("who?")}
 				}
 				return nil
 			}, "[[0 1 2 3 4] [0] [1] [2] [3] [4]]",
@@ -214,15 +216,15 @@ func TestWhatBecomesOfABatch(t *testing.T) {
 func TestMiddlewareAroundBatches(t *testing.T) {
 	type key struct{}
 	for name, test := range map[string]struct {
-		middleware ConsumerMiddleware
+		middleware kafka.ConsumerMiddleware
 		calls      string
 		ends       string
 	}{
 		"refuses one": {
-			func(next HandlerFunc) HandlerFunc {
-				return func(ctx context.Context, r *Record) error {
+			func(next kafka.HandlerFunc) kafka.HandlerFunc {
+				return func(ctx context.Context, r *kafka.Record) error {
 					if r.Offset == 2 {
-						return NewPermanentError("not this one", nil)
+						return kafka.NewPermanentError("not this one", nil)
 					}
 					return next(ctx, r)
 				}
@@ -230,8 +232,8 @@ func TestMiddlewareAroundBatches(t *testing.T) {
 			"0 handled after 1, 1 handled after 1, 2 dead_lettered after 1, 3 handled after 1, 4 handled after 1",
 		},
 		"refuses the last": {
-			func(next HandlerFunc) HandlerFunc {
-				return func(ctx context.Context, r *Record) error {
+			func(next kafka.HandlerFunc) kafka.HandlerFunc {
+				return func(ctx context.Context, r *kafka.Record) error {
 					if r.Offset == 4 {
 						return nil
 					}
@@ -241,12 +243,14 @@ func TestMiddlewareAroundBatches(t *testing.T) {
 			"0 handled after 1, 1 handled after 1, 2 handled after 1, 3 handled after 1, 4 handled after 1",
 		},
 		"refuses all": {
-			func(HandlerFunc) HandlerFunc { return func(context.Context, *Record) error { return nil } }, "[]",
+			func(kafka.HandlerFunc) kafka.HandlerFunc {
+				return func(context.Context, *kafka.Record) error { return nil }
+			}, "[]",
 			"0 handled after 1, 1 handled after 1, 2 handled after 1, 3 handled after 1, 4 handled after 1",
 		},
 		"panics": {
-			func(next HandlerFunc) HandlerFunc {
-				return func(ctx context.Context, r *Record) error {
+			func(next kafka.HandlerFunc) kafka.HandlerFunc {
+				return func(ctx context.Context, r *kafka.Record) error {
 					if r.Offset == 0 {
 						panic("a bug")
 					}
@@ -256,8 +260,8 @@ func TestMiddlewareAroundBatches(t *testing.T) {
 			"0 dead_lettered after 1, 1 handled after 1, 2 handled after 1, 3 handled after 1, 4 handled after 1",
 		},
 		"ends the goroutine": {
-			func(next HandlerFunc) HandlerFunc {
-				return func(ctx context.Context, r *Record) error {
+			func(next kafka.HandlerFunc) kafka.HandlerFunc {
+				return func(ctx context.Context, r *kafka.Record) error {
 					if r.Offset == 2 {
 						runtime.Goexit()
 					}
@@ -267,14 +271,14 @@ func TestMiddlewareAroundBatches(t *testing.T) {
 			"0 handled after 2, 1 handled after 2, 2 dead_lettered after 2, 3 handled after 1, 4 handled after 1",
 		},
 		"calls twice": {
-			func(next HandlerFunc) HandlerFunc {
-				return func(ctx context.Context, r *Record) error { return errors.Join(next(ctx, r), next(ctx, r)) }
+			func(next kafka.HandlerFunc) kafka.HandlerFunc {
+				return func(ctx context.Context, r *kafka.Record) error { return errors.Join(next(ctx, r), next(ctx, r)) }
 			}, "[[0 1 2 3 4] [4] [3] [2] [1] [0]]",
 			"0 handled after 1, 1 handled after 1, 2 handled after 1, 3 handled after 1, 4 handled after 1",
 		},
 		"has a context of its own": {
-			func(next HandlerFunc) HandlerFunc {
-				return func(_ context.Context, r *Record) error {
+			func(next kafka.HandlerFunc) kafka.HandlerFunc {
+				return func(_ context.Context, r *kafka.Record) error {
 					return next(context.WithValue(context.Background(), key{}, 1), r)
 				}
 			}, "[[0] [1] [2] [3] [4]]",
@@ -296,10 +300,10 @@ func TestMiddlewareAroundBatches(t *testing.T) {
 // Middleware around letters that ends its goroutine, amid a batch: the verdicts stay, and each is carried out once.
 func TestALettersMiddlewareThatEndsTheBatchesGoroutine(t *testing.T) {
 	ended := false
-	calls, ends := whatBecomes(t, func(_ context.Context, batch []Message[numbered]) error {
-		return BatchError{1: NewPermanentError("never", nil), 3: NewPermanentError("never", nil)}
-	}, ConsumerHooks{DeadLetters: func(next PublishFunc) PublishFunc {
-		return func(ctx context.Context, r *Record, done func(error)) {
+	calls, ends := whatBecomes(t, func(_ context.Context, batch []kafka.Message[numbered]) error {
+		return kafka.BatchError{1: kafka.NewPermanentError("never", nil), 3: kafka.NewPermanentError("never", nil)}
+	}, kafka.ConsumerHooks{DeadLetters: func(next kafka.PublishFunc) kafka.PublishFunc {
+		return func(ctx context.Context, r *kafka.Record, done func(error)) {
 			if !ended {
 				ended = true
 				runtime.Goexit()
@@ -315,6 +319,7 @@ func TestALettersMiddlewareThatEndsTheBatchesGoroutine(t *testing.T) {
 
 // What can't be decoded costs itself alone, and a batch is not larger than it may be.
 func TestBatchesOfGoodAndBadRecords(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		for i := range 7 {
 			value := fmt.Sprintf(`{"n":%d}`, i)
@@ -335,6 +340,7 @@ func TestBatchesOfGoodAndBadRecords(t *testing.T) {
 }
 
 func TestABatchWaitsForMore(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.MaxBatchSize, cfg.MaxBatchWait = time.Hour, 3, 10*time.Second
@@ -367,16 +373,17 @@ func TestABatchWaitsForMore(t *testing.T) {
 
 // A batch in hand is finished at the end, and one that waits for its retry is left, but for what is done.
 func TestShutdownAmidABatch(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 4)
 		b.seed(1, 4)
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.RetryBackoff, cfg.RetryBackoffMax = time.Hour, time.Hour, time.Hour
 		began := make(chan struct{}, 2)
-		stop := b.startBatches(cfg, func(ctx context.Context, batch []Message[numbered]) error {
+		stop := b.startBatches(cfg, func(ctx context.Context, batch []kafka.Message[numbered]) error {
 			began <- struct{}{}
 			if batch[0].Partition == 1 {
-				return BatchError{2: NewTransientError("later", nil).WithRetryAfter(time.Hour)}
+				return kafka.BatchError{2: kafka.NewTransientError("later", nil).WithRetryAfter(time.Hour)}
 			}
 			time.Sleep(10 * time.Second)
 			return nil
@@ -391,33 +398,35 @@ func TestShutdownAmidABatch(t *testing.T) {
 }
 
 func TestABatchThatOutlastsTheDrainIsLeft(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 4)
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.DrainTimeout = time.Hour, 5*time.Second
 		var cause error
-		stop := b.startBatches(cfg, func(ctx context.Context, batch []Message[numbered]) error {
+		stop := b.startBatches(cfg, func(ctx context.Context, batch []kafka.Message[numbered]) error {
 			<-ctx.Done()
 			cause = context.Cause(ctx)
-			return BatchError{0: nil, 1: ctx.Err(), 2: ctx.Err(), 3: ctx.Err()} // the first is done
+			return kafka.BatchError{0: nil, 1: ctx.Err(), 2: ctx.Err(), 3: ctx.Err()} // the first is done
 		})
 		time.Sleep(time.Minute)
-		if err := stop(); !errors.Is(err, ErrDrainTimeout) || !errors.Is(cause, ErrDrainTimeout) || b.committed(0) != 1 {
+		if err := stop(); !errors.Is(err, kafka.ErrDrainTimeout) || !errors.Is(cause, kafka.ErrDrainTimeout) || b.committed(0) != 1 {
 			t.Errorf("Start returned %v, the context ended for %v, committed %d, want 1", err, cause, b.committed(0))
 		}
 	})
 }
 
 func TestWithoutADeadLetterTopicABatchEndsStart(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 4)
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.DLQTopic = time.Hour, ""
-		stop := b.startBatches(cfg, func(_ context.Context, batch []Message[numbered]) error {
-			return FailedAt(batch, 2, NewPermanentError("never", nil))
+		stop := b.startBatches(cfg, func(_ context.Context, batch []kafka.Message[numbered]) error {
+			return kafka.FailedAt(batch, 2, kafka.NewPermanentError("never", nil))
 		})
 		time.Sleep(time.Minute)
-		failed, ok := errors.AsType[*RecordError](stop())
+		failed, ok := errors.AsType[*kafka.RecordError](stop())
 		if !ok || failed.Offset != 2 || b.committed(0) != 2 {
 			t.Errorf("Start returned %v, committed %d", failed, b.committed(0))
 		}

@@ -1,20 +1,20 @@
-package kafka
+package kafka_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
 )
 
 // bubble is a cluster in a synctest bubble: waits cost no time, and its clock is exact.
@@ -25,7 +25,9 @@ type bubble struct {
 	t       *testing.T
 	cluster *kfake.Cluster
 	network kfake.VirtualNetwork
-	log     logBuffer
+	log     logged
+	// How often partitions were assigned, revoked and lost, of consumers that start started.
+	assigned, revoked, lost atomic.Int32
 }
 
 func inBubble(t *testing.T, test func(t *testing.T, b *bubble), opts ...kfake.Opt) {
@@ -48,21 +50,21 @@ func inBubble(t *testing.T, test func(t *testing.T, b *bubble), opts ...kfake.Op
 	})
 }
 
-func (b *bubble) client() ClientConfig {
-	return ClientConfig{
+func (b *bubble) client() kafka.ClientConfig {
+	return kafka.ClientConfig{
 		Brokers: []string{"127.0.0.1:9092"}, Options: []kgo.Opt{kgo.Dialer(b.network.DialContext)},
-		Logger: slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Logger: b.log.logger(slog.LevelInfo),
 	}
 }
 
-func (b *bubble) consumer() ConsumerConfig {
-	cfg := NewConsumerConfig("orders", "group")
+func (b *bubble) consumer() kafka.ConsumerConfig {
+	cfg := kafka.NewConsumerConfig("orders", "group")
 	cfg.ClientConfig = b.client()
 	return cfg
 }
 
-func (b *bubble) producer() ProducerConfig {
-	return ProducerConfig{ClientConfig: b.client(), Topic: "orders"}
+func (b *bubble) producer() kafka.ProducerConfig {
+	return kafka.ProducerConfig{ClientConfig: b.client(), Topic: "orders"}
 }
 
 // seed puts n records {"n":0}, {"n":1}, … into a partition of orders.
@@ -87,12 +89,17 @@ type numbered struct {
 }
 
 // start runs a consumer until stop is called, which returns Start's error.
-func (b *bubble) start(cfg ConsumerConfig, handle Handler[numbered], plugins ...ConsumerPlugin) (consumer *Consumer[numbered], stop func() error) {
+func (b *bubble) start(cfg kafka.ConsumerConfig, handle kafka.Handler[numbered], plugins ...kafka.ConsumerPlugin) (consumer *kafka.Consumer[numbered], stop func() error) {
 	b.t.Helper()
-	consumer, err := NewConsumer(cfg, handle)
+	consumer, err := kafka.NewConsumer(cfg, handle)
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	consumer.Use(kafka.ConsumerHooks{
+		PartitionsAssigned: func([]int32) { b.assigned.Add(1) },
+		PartitionsRevoked:  func([]int32) { b.revoked.Add(1) },
+		PartitionsLost:     func([]int32) { b.lost.Add(1) },
+	})
 	consumer.Use(plugins...)
 	return consumer, b.run(consumer)
 }
@@ -134,26 +141,6 @@ func storedIn(cluster *kfake.Cluster, topic string) (n int64) {
 		n += info.HighWatermark
 	}
 	return n
-}
-
-// logBuffer keeps log lines.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-var _ io.Writer = (*logBuffer)(nil)
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logBuffer) count(part string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), part)
 }
 
 const aLongTime = 10 * time.Minute

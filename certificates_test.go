@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/skeji/kafka"
 )
 
 // authority signs the certificates of brokers and clients.
@@ -74,7 +76,7 @@ func leaf(serial int64, begins, ends time.Duration) *x509.Certificate {
 
 // cluster serves TLS with the certificate of that name, and notes the serial numbers of the clients' certificates. cut.all
 // ends all connections.
-func (a *authority) cluster(name string, auth tls.ClientAuthType) (cfg ClientConfig, shown func() []int64, cut *acceptedConns) {
+func (a *authority) cluster(name string, auth tls.ClientAuthType) (cfg kafka.ClientConfig, shown func() []int64, cut *acceptedConns) {
 	a.t.Helper()
 	pair, err := tls.LoadX509KeyPair(a.file(name+".pem"), a.file(name+"-key.pem"))
 	if err != nil {
@@ -103,7 +105,7 @@ func (a *authority) cluster(name string, auth tls.ClientAuthType) (cfg ClientCon
 		a.t.Fatal(err)
 	}
 	a.t.Cleanup(cluster.Close)
-	cfg = ClientConfig{Brokers: cluster.ListenAddrs(), TLS: TLSConfig{CAFile: a.file("ca.pem")}, Logger: slog.New(slog.DiscardHandler), ConnectTimeout: time.Minute}
+	cfg = kafka.ClientConfig{Brokers: cluster.ListenAddrs(), TLS: kafka.TLSConfig{CAFile: a.file("ca.pem")}, Logger: slog.New(slog.DiscardHandler), ConnectTimeout: time.Minute}
 	return cfg, func() []int64 {
 		mu.Lock()
 		defer mu.Unlock()
@@ -180,9 +182,9 @@ func TestExpiredCertificatesAreNamedAtTheDoor(t *testing.T) {
 		t.Run("the broker's, "+test.name, func(t *testing.T) {
 			a.issue("broker", test.certificate)
 			cfg, _, _ := a.cluster("broker", tls.NoClientCert)
-			_, err := NewClient(cfg)
+			_, err := kafka.NewClient(cfg)
 			wantFault(t, err, test.want(test.certificate), cfg.Brokers[0])
-			if !errors.Is(err, ErrUnreachable) {
+			if !errors.Is(err, kafka.ErrUnreachable) {
 				t.Errorf("%v, want ErrUnreachable", err)
 			}
 		})
@@ -193,7 +195,7 @@ func TestExpiredCertificatesAreNamedAtTheDoor(t *testing.T) {
 		a.issue("client", old)
 		cfg, _, _ := a.cluster("broker", tls.RequireAndVerifyClientCert)
 		cfg.TLS.CertFile, cfg.TLS.KeyFile = a.file("client.pem"), a.file("client-key.pem")
-		_, err := NewClient(cfg)
+		_, err := kafka.NewClient(cfg)
 		wantFault(t, err, "TLS: client certificate", a.file("client.pem"), "expired at "+old.NotAfter.UTC().Format(time.RFC3339))
 	})
 }
@@ -206,12 +208,12 @@ func TestRenewedClientCertificatesNeedNoRestart(t *testing.T) {
 	a.issue("client", leaf(3, -time.Hour, time.Hour))
 	cfg, shown, cut := a.cluster("broker", tls.RequireAndVerifyClientCert)
 	cfg.TLS.CertFile, cfg.TLS.KeyFile = a.file("client.pem"), a.file("client-key.pem")
-	client, err := NewClient(cfg)
+	client, err := kafka.NewClient(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	producer, err := NewProducer[numbered](ProducerConfig{Client: client, Topic: "orders"})
+	producer, err := kafka.NewProducer[numbered](kafka.ProducerConfig{Client: client, Topic: "orders"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +222,7 @@ func TestRenewedClientCertificatesNeedNoRestart(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := producer.Publish(ctx, Message[numbered]{Value: numbered{1}}); err != nil {
+		if err := producer.Publish(ctx, kafka.Message[numbered]{Value: numbered{1}}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -252,7 +254,7 @@ func TestRenewedClientCertificatesNeedNoRestart(t *testing.T) {
 		client.KGO().ForceMetadataRefresh()
 		time.Sleep(10 * time.Millisecond)
 	}
-	if err := client.access.trouble(); !errors.Is(err, ErrAuthentication) || !strings.Contains(err.Error(), "the client certificate can't be used") {
+	if err := client.Trouble(); !errors.Is(err, kafka.ErrAuthentication) || !strings.Contains(err.Error(), "the client certificate can't be used") {
 		t.Errorf("meanwhile the trouble is %v", err)
 	}
 	select {

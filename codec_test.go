@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"bytes"
@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
 )
 
 // echoing is a type whose decoding fails with an error that repeats the value, as many do.
@@ -107,12 +109,12 @@ func TestUnreadableJSONIsAPermanentDecodeErrorWithoutTheValue(t *testing.T) {
 		"an interface of no method": {`"MARK"`, new(fmt.Stringer)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := decodeJSON([]byte(test.value), test.into, json.Unmarshal)
-			decodeErr, ok := err.(*DecodeError)
+			err := kafka.DecodeJSON([]byte(test.value), test.into, json.Unmarshal)
+			decodeErr, ok := err.(*kafka.DecodeError)
 			if !ok {
 				t.Fatalf("got %v, want a DecodeError", err)
 			}
-			if class := ClassOf(fmt.Errorf("a: %w", err)); class != ClassPermanent {
+			if class := kafka.ClassOf(fmt.Errorf("a: %w", err)); class != kafka.ClassPermanent {
 				t.Errorf("its class is %s, want permanent", class)
 			}
 			if text := err.Error(); strings.Contains(text, "MARK") || strings.Contains(text, "777") || !strings.HasPrefix(text, "decode value: ") {
@@ -133,12 +135,12 @@ func TestDecodeErrorsSayWhatIsWrong(t *testing.T) {
 		`{"Seats":`:              {"invalid JSON at byte ", "in 9 bytes"},
 		`{"Seats":"many"}`:       {"JSON string does not fit int8", "at byte ", "in 16 bytes"},
 		`{"Seats":300}`:          {"JSON number does not fit int8", "at byte ", "in 13 bytes"},
-		`[]`:                     {"JSON array does not fit kafka.order", "in 2 bytes"},
+		`[]`:                     {"JSON array does not fit kafka_test.order", "in 2 bytes"},
 		"\x00\x00\x00\x01\x02{}": {"magic byte (schema id 258)", "use codec/schemaregistry"},
 	} {
-		wantFault(t, JSON[order]().Decode([]byte(value), new(order)), parts...)
+		wantFault(t, kafka.JSON[order]().Decode([]byte(value), new(order)), parts...)
 	}
-	wantFault(t, JSON[time.Time]().Decode([]byte(`"x"`), new(time.Time)), "JSON refused with *time.ParseError, in 3 bytes")
+	wantFault(t, kafka.JSON[time.Time]().Decode([]byte(`"x"`), new(time.Time)), "JSON refused with *time.ParseError, in 3 bytes")
 }
 
 func TestStrictJSONRefusesUnknownFields(t *testing.T) {
@@ -148,7 +150,7 @@ func TestStrictJSONRefusesUnknownFields(t *testing.T) {
 		Items []inner
 		Table map[string]inner
 	}
-	strict := StrictJSON[order]()
+	strict := kafka.StrictJSON[order]()
 	for value, parts := range map[string][]string{
 		`{"Seats":1,"seat_type":"MARK"}`:        {`unknown field "seat_type", in 30 bytes`},
 		`{"Items":[{"Count":1,"Extra":777}]}`:   {`unknown field "Extra"`},
@@ -166,18 +168,18 @@ func TestStrictJSONRefusesUnknownFields(t *testing.T) {
 	} {
 		err := strict.Decode([]byte(value), new(order))
 		wantFault(t, err, parts...)
-		if !isType[*DecodeError](err) || ClassOf(err) != ClassPermanent || strings.Contains(fmt.Sprint(err), "MARK") {
-			t.Errorf("%s: %v of class %s, want a permanent DecodeError without the value", value, err, ClassOf(err))
+		if !isType[*kafka.DecodeError](err) || kafka.ClassOf(err) != kafka.ClassPermanent || strings.Contains(fmt.Sprint(err), "MARK") {
+			t.Errorf("%s: %v of class %s, want a permanent DecodeError without the value", value, err, kafka.ClassOf(err))
 		}
 	}
 	var got order
 	if err := strict.Decode([]byte(` {"SEATS":1,"Seats":2,"Table":{"anything":{}}} `), &got); err != nil || got.Seats != 2 {
 		t.Errorf("read %+v (%v)", got, err)
 	}
-	if _, err := StrictJSON[*order]().Encode(nil); err == nil {
+	if _, err := kafka.StrictJSON[*order]().Encode(nil); err == nil {
 		t.Error("null was written")
 	}
-	if err := JSON[order]().Decode([]byte(`{"Extra":1}`), &got); err != nil {
+	if err := kafka.JSON[order]().Decode([]byte(`{"Extra":1}`), &got); err != nil {
 		t.Errorf("the default codec refuses unknown fields: %v", err)
 	}
 }
@@ -194,7 +196,7 @@ func TestReadableJSONDecodes(t *testing.T) {
 	decodes(t, `{"a":null}`, map[string]*int{"a": nil})
 	decodes(t, ` {"a" : 1} `, json.RawMessage(` {"a" : 1} `))
 	deep := strings.Repeat("[", 9_000) + strings.Repeat("]", 9_000)
-	if err := JSON[any]().Decode([]byte(deep), new(any)); err != nil {
+	if err := kafka.JSON[any]().Decode([]byte(deep), new(any)); err != nil {
 		t.Errorf("9,000 deep: %v", err)
 	}
 }
@@ -202,7 +204,7 @@ func TestReadableJSONDecodes(t *testing.T) {
 func decodes[T any](t *testing.T, text string, want T) {
 	t.Helper()
 	var got T
-	if err := JSON[T]().Decode([]byte(text), &got); err != nil {
+	if err := kafka.JSON[T]().Decode([]byte(text), &got); err != nil {
 		t.Errorf("%s: %v", text, err)
 		return
 	}
@@ -228,7 +230,7 @@ func TestNullIsNotPublished(t *testing.T) {
 
 func refuses[T any](t *testing.T, value T) {
 	t.Helper()
-	data, err := JSON[T]().Encode(value)
+	data, err := kafka.JSON[T]().Encode(value)
 	if err == nil || data != nil {
 		t.Errorf("%#v is encoded as %s", value, data)
 		return
@@ -237,10 +239,10 @@ func refuses[T any](t *testing.T, value T) {
 }
 
 func TestValuesThatJSONCannotHoldAreNotPublished(t *testing.T) {
-	if _, err := JSON[float64]().Encode(math.NaN()); !isType[*json.UnsupportedValueError](err) {
+	if _, err := kafka.JSON[float64]().Encode(math.NaN()); !isType[*json.UnsupportedValueError](err) {
 		t.Errorf("NaN: %v, want the cause within", err)
 	}
-	if _, err := JSON[any]().Encode(func() {}); err == nil {
+	if _, err := kafka.JSON[any]().Encode(func() {}); err == nil {
 		t.Error("a function was encoded")
 	}
 }
@@ -257,18 +259,18 @@ func TestWhatJSONEncodesItDecodes(t *testing.T) {
 		Nil   *int
 	}
 	want := all{"a\x00<é\u2028", []byte{0, 255}, when, math.MinInt64, math.SmallestNonzeroFloat64, map[string][]bool{"": {true}}, nil}
-	data, err := JSON[all]().Encode(want)
+	data, err := kafka.JSON[all]().Encode(want)
 	if err != nil {
 		t.Fatal(err)
 	}
 	decodes(t, string(data), want)
-	if got := JSON[all]().ContentType(); got != "application/json" {
+	if got := kafka.JSON[all]().ContentType(); got != "application/json" {
 		t.Errorf("content type %q", got)
 	}
 }
 
 func TestBytesPassThrough(t *testing.T) {
-	codec := Bytes()
+	codec := kafka.Bytes()
 	for _, value := range [][]byte{{}, {0}, []byte("null"), []byte("\xff\xfe")} {
 		data, err := codec.Encode(value)
 		if err != nil || !bytes.Equal(data, value) || data == nil {
@@ -305,22 +307,22 @@ func (c reversing) Decode(data []byte, value *string) error {
 }
 
 func TestAnyCodecsErrorsArePermanentAndHideTheValue(t *testing.T) {
-	if msg := consumed(t, Codec[string](reversing{}), &kgo.Record{Value: []byte("KRAM")}); msg.Value != "MARK" {
+	if msg := consumed(t, kafka.Codec[string](reversing{}), &kgo.Record{Value: []byte("KRAM")}); msg.Value != "MARK" {
 		t.Fatalf("decoded %q", msg.Value)
 	}
 	for name, cause := range map[string]error{
 		"plain":               errors.New("bad value MARK"),
-		"a wrapped transient": fmt.Errorf("MARK: %w", NewTransientError("registry says MARK", nil)),
-		"business":            NewBusinessError("MARK", nil),
+		"a wrapped transient": fmt.Errorf("MARK: %w", kafka.NewTransientError("registry says MARK", nil)),
+		"business":            kafka.NewBusinessError("MARK", nil),
 	} {
 		t.Run(name, func(t *testing.T) {
-			handle := typed(Codec[string](reversing{cause}), func(context.Context, Message[string]) error {
+			handle := kafka.Typed(kafka.Codec[string](reversing{cause}), func(context.Context, kafka.Message[string]) error {
 				t.Error("the handler was called")
 				return nil
 			}, false)
-			err := handle(t.Context(), &Record{Record: &kgo.Record{Value: []byte("KRAM")}})
-			if !isType[*DecodeError](err) || !errors.Is(err, cause) || ClassOf(err) != ClassPermanent {
-				t.Fatalf("got %v of class %s, want a permanent DecodeError with its cause", err, ClassOf(err))
+			err := handle(t.Context(), &kafka.Record{Record: &kgo.Record{Value: []byte("KRAM")}})
+			if !isType[*kafka.DecodeError](err) || !errors.Is(err, cause) || kafka.ClassOf(err) != kafka.ClassPermanent {
+				t.Fatalf("got %v of class %s, want a permanent DecodeError with its cause", err, kafka.ClassOf(err))
 			}
 			if text := err.Error(); strings.Contains(text, "MARK") || strings.Contains(text, "KRAM") || !strings.Contains(text, "4 bytes") {
 				t.Errorf("the error says %q", text)
@@ -328,17 +330,17 @@ func TestAnyCodecsErrorsArePermanentAndHideTheValue(t *testing.T) {
 		})
 	}
 
-	own := &DecodeError{Reason: "unknown schema 7"} // whose text is kept: it says that it holds no value
-	handle := typed(Codec[string](reversing{own}), nil, false)
-	if err := handle(t.Context(), &Record{Record: &kgo.Record{Value: []byte{}}}); err != error(own) {
+	own := &kafka.DecodeError{Reason: "unknown schema 7"} // whose text is kept: it says that it holds no value
+	handle := kafka.Typed(kafka.Codec[string](reversing{own}), nil, false)
+	if err := handle(t.Context(), &kafka.Record{Record: &kgo.Record{Value: []byte{}}}); err != error(own) {
 		t.Errorf("a codec's own DecodeError became %v", err)
 	}
 }
 
 func TestACodecsTransientErrorIsRetried(t *testing.T) {
-	cause := NewTransientError("registry unreachable", nil)
-	handle := typed(Codec[string](reversing{cause}), nil, false)
-	if err := handle(t.Context(), &Record{Record: &kgo.Record{Value: []byte("KRAM")}}); err != error(cause) || ClassOf(err) != ClassTransient {
-		t.Errorf("got %v of class %s", err, ClassOf(err))
+	cause := kafka.NewTransientError("registry unreachable", nil)
+	handle := kafka.Typed(kafka.Codec[string](reversing{cause}), nil, false)
+	if err := handle(t.Context(), &kafka.Record{Record: &kgo.Record{Value: []byte("KRAM")}}); err != error(cause) || kafka.ClassOf(err) != kafka.ClassTransient {
+		t.Errorf("got %v of class %s", err, kafka.ClassOf(err))
 	}
 }

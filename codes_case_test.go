@@ -1,11 +1,12 @@
 //go:build synctests
 
-package kafka
+package kafka_test
 
 import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -17,6 +18,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
 )
 
 const (
@@ -119,7 +122,7 @@ func (s *scene) watch(members []*supervised) {
 	if !s.brief() {
 		patience := codesPatience
 		if slices.Contains(s.refusal.fault.Keys, kmsg.Produce) {
-			patience += defaultDeliveryTimeout // after which it names the letter: no client learns what the answers were
+			patience += kafka.DefaultDeliveryTimeout // after which it names the letter: no client learns what the answers were
 		}
 		await(patience, working)
 		if !working() && !s.atDebug && !s.said(members) {
@@ -155,23 +158,12 @@ func (s *scene) said(members []*supervised) bool {
 	return false
 }
 
-func (s *scene) warnings() (lines []string) {
-	s.log.mu.Lock()
-	defer s.log.mu.Unlock()
-	for line := range strings.Lines(s.log.text.String()) {
-		if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") {
-			lines = append(lines, line)
-		}
-	}
-	return lines
-}
+func (s *scene) warnings() []string { return s.log.texts(slog.LevelWarn) }
 
 // tail is the end of the log, for a report.
 func (s *scene) tail() string {
-	s.log.mu.Lock()
-	defer s.log.mu.Unlock()
-	lines := strings.Split(strings.TrimSpace(s.log.text.String()), "\n")
-	return "the log ends with\n\t" + strings.Join(lines[max(0, len(lines)-6):], "\n\t")
+	lines := s.log.texts(slog.LevelDebug)
+	return "the log ends with\n\t" + strings.Join(lines[max(0, len(lines)-6):], "\t")
 }
 
 // finish lets another member do what is left, in peace.
@@ -239,8 +231,8 @@ func (s *scene) member(name string) *supervised {
 type supervised struct {
 	*scene
 	name     string
-	commits  time.Duration                      // CommitInterval; 0: an hour
-	consumer atomic.Pointer[Consumer[numbered]] // the latest
+	commits  time.Duration                            // CommitInterval; 0: an hour
+	consumer atomic.Pointer[kafka.Consumer[numbered]] // the latest
 	quit     chan struct{}
 	ended    chan struct{}
 	stopped  bool
@@ -270,7 +262,7 @@ func (m *supervised) live(ctx context.Context, before func()) error {
 	cfg.GroupProtocol = m.protocol
 	cfg.Options = []kgo.Opt{kgo.Dialer(m.dial), kgo.FetchMaxWait(5 * time.Second)}
 	began := time.Now()
-	consumer, err := NewConsumer(cfg, m.handle)
+	consumer, err := kafka.NewConsumer(cfg, m.handle)
 	if took := time.Since(began); took > 2*time.Second {
 		m.ledger.breach("the constructor took %v", took)
 	}
@@ -286,7 +278,7 @@ func (m *supervised) live(ctx context.Context, before func()) error {
 	return consumer.Start(ctx)
 }
 
-func (m *supervised) handle(ctx context.Context, msg Message[numbered]) error {
+func (m *supervised) handle(ctx context.Context, msg kafka.Message[numbered]) error {
 	m.ledger.begin(msg.Partition, msg.Offset)
 	finished := wait(codesHandling, ctx.Done())
 	bad := msg.Value.N%4 == 3
@@ -295,7 +287,7 @@ func (m *supervised) handle(ctx context.Context, msg Message[numbered]) error {
 	case !finished:
 		return ctx.Err()
 	case bad:
-		return NewPermanentError("bad", nil)
+		return kafka.NewPermanentError("bad", nil)
 	}
 	return nil
 }
@@ -330,9 +322,9 @@ func (m *supervised) stop() {
 	began := time.Now()
 	close(m.quit)
 	<-m.ended
-	bound := defaultDrainTimeout + drainGrace + commitTimeout + leaveTimeout
+	bound := kafka.DefaultDrainTimeout + kafka.DrainGrace + kafka.CommitTimeout + kafka.LeaveTimeout
 	if m.point == handingOver {
-		bound += defaultDrainTimeout
+		bound += kafka.DefaultDrainTimeout
 	}
 	if took := time.Since(began); took > bound+codesMargin {
 		m.ledger.breach("the %s member ended %v after it was asked to, the bound is %v", m.name, took, bound)

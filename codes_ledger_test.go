@@ -1,6 +1,6 @@
 //go:build synctests
 
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
 )
 
 // codesLedger knows what became of each record of orders, and says what must not have been.
@@ -89,8 +91,8 @@ func (l *codesLedger) failed() int {
 }
 
 // hooks tell the ledger what a handler does not see.
-func (l *codesLedger) hooks() ConsumerHooks {
-	return ConsumerHooks{
+func (l *codesLedger) hooks() kafka.ConsumerHooks {
+	return kafka.ConsumerHooks{
 		PartitionsLost: func(partitions []int32) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
@@ -108,8 +110,8 @@ func (l *codesLedger) hooks() ConsumerHooks {
 				l.commits++
 			}
 		},
-		DeadLetters: func(next PublishFunc) PublishFunc {
-			return func(ctx context.Context, r *Record, done func(error)) {
+		DeadLetters: func(next kafka.PublishFunc) kafka.PublishFunc {
+			return func(ctx context.Context, r *kafka.Record, done func(error)) {
 				letter, _ := parseDeadLetter(r.Headers)
 				next(ctx, r, func(err error) {
 					if err == nil {

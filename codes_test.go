@@ -1,6 +1,6 @@
 //go:build synctests
 
-package kafka
+package kafka_test
 
 import (
 	"flag"

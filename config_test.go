@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -8,13 +8,17 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/skeji/kafka"
 )
 
-func validClient() ClientConfig     { return ClientConfig{Brokers: []string{"kafka-1:9092"}} }
-func validConsumer() ConsumerConfig { return NewConsumerConfig("orders", "bookings", "kafka-1:9092") }
-func validProducer() ProducerConfig { return NewProducerConfig("orders", "kafka-1:9092") }
+func validClient() kafka.ClientConfig { return kafka.ClientConfig{Brokers: []string{"kafka-1:9092"}} }
+func validConsumer() kafka.ConsumerConfig {
+	return kafka.NewConsumerConfig("orders", "bookings", "kafka-1:9092")
+}
+func validProducer() kafka.ProducerConfig { return kafka.NewProducerConfig("orders", "kafka-1:9092") }
 
-func ignore(context.Context, Message[int]) error { return nil }
+func ignore(context.Context, kafka.Message[int]) error { return nil }
 
 // wantFault fails unless err holds every part, or is nil when none is wanted.
 func wantFault(t *testing.T, err error, parts ...string) {
@@ -37,7 +41,7 @@ func wantFault(t *testing.T, err error, parts ...string) {
 }
 
 func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
-	client := ClientConfig{
+	client := kafka.ClientConfig{
 		Brokers:            []string{"http://kafka:9092", "b 2:9092"},
 		Compression:        "brotli",
 		ConnectTimeout:     -1,
@@ -46,8 +50,8 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 		MaxBufferedRecords: -1,
 		MaxBufferedBytes:   -1,
 		MaxMessageBytes:    -1,
-		TLS:                TLSConfig{CertFile: "cert.pem"},
-		SASL:               SASLConfig{Mechanism: "KERBEROS"},
+		TLS:                kafka.TLSConfig{CertFile: "cert.pem"},
+		SASL:               kafka.SASLConfig{Mechanism: "KERBEROS"},
 	}
 	clientFaults := []string{
 		`broker "http://kafka:9092"`, `broker "b 2:9092"`, `Compression is "brotli"`, "none, gzip, snappy, lz4, zstd",
@@ -59,25 +63,25 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 
 	t.Run("client", func(t *testing.T) {
 		wantFault(t, client.Validate(), append(clientFaults, "kafka: client config: ")...)
-		_, err := NewClient(client)
+		_, err := kafka.NewClient(client)
 		wantFault(t, err, clientFaults...)
 	})
 
 	t.Run("producer", func(t *testing.T) {
-		cfg := ProducerConfig{ClientConfig: client, Topic: "bad topic", DLQTopic: "bad topic"}
+		cfg := kafka.ProducerConfig{ClientConfig: client, Topic: "bad topic", DLQTopic: "bad topic"}
 		want := append(clientFaults, "kafka: producer config: ", `Topic is "bad topic"`, `DLQTopic is "bad topic"`, "DLQTopic is the topic itself")
 		wantFault(t, cfg.Validate(), want...)
-		_, err := NewProducer[int](cfg)
+		_, err := kafka.NewProducer[int](cfg)
 		wantFault(t, err, want...)
 	})
 
 	t.Run("consumer", func(t *testing.T) {
-		cfg := ConsumerConfig{
+		cfg := kafka.ConsumerConfig{
 			ClientConfig: client, Topic: "bad topic", DLQTopic: "bad/dlq", MaxRetries: -1, Concurrency: -2,
 			RetryBackoff: -1, RetryBackoffMax: -2, AutoOffsetReset: "newest", DrainTimeout: time.Hour,
 			MaxQueuedRecords: -1, MaxQueuedBytes: -1, CommitInterval: -1, SessionTimeout: -1, RebalanceTimeout: -1,
 			GroupProtocol: "share", AuthFailureTimeout: -1,
-			FloodGuard: FloodGuardConfig{Mode: "stop", Share: math.NaN(), Letters: -1, Window: -1, Pause: -1},
+			FloodGuard: kafka.FloodGuardConfig{Mode: "stop", Share: math.NaN(), Letters: -1, Window: -1, Pause: -1},
 		}
 		want := append(clientFaults,
 			"kafka: consumer config: ", `Topic is "bad topic"`, `DLQTopic is "bad/dlq"`, "Group is empty", "MaxRetries is -1",
@@ -89,54 +93,54 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 			"FloodGuard: Window is -1ns", "FloodGuard: Pause is -1ns",
 		)
 		wantFault(t, cfg.Validate(), want...)
-		_, err := NewConsumer(cfg, ignore)
+		_, err := kafka.NewConsumer(cfg, ignore)
 		wantFault(t, err, want...)
 	})
 
 	t.Run("requester", func(t *testing.T) {
-		cfg := RequesterConfig{ClientConfig: client, Topic: "bad topic", ReplyTopic: "bad topic", ReplyPartition: new(int32(-1)), RequestTimeout: -time.Second}
+		cfg := kafka.RequesterConfig{ClientConfig: client, Topic: "bad topic", ReplyTopic: "bad topic", ReplyPartition: new(int32(-1)), RequestTimeout: -time.Second}
 		want := append(clientFaults, "kafka: requester config: ", `Topic is "bad topic"`, `ReplyTopic is "bad topic"`, "ReplyTopic is the topic itself",
 			"ReplyPartition is -1", "RequestTimeout is -1s")
 		wantFault(t, cfg.Validate(), want...)
-		_, err := NewRequester[int, int](cfg)
+		_, err := kafka.NewRequester[int, int](cfg)
 		wantFault(t, err, want...)
 	})
 
 	t.Run("nothing set", func(t *testing.T) {
-		wantFault(t, ConsumerConfig{}.Validate(), "no brokers: set Brokers or KAFKA_BROKERS", "Topic is empty", "Group is empty")
-		wantFault(t, ProducerConfig{}.Validate(), "no brokers", "Topic is empty")
-		wantFault(t, RequesterConfig{}.Validate(), "no brokers", "Topic is empty", "ReplyTopic is empty")
-		wantFault(t, ClientConfig{}.Validate(), "no brokers")
+		wantFault(t, kafka.ConsumerConfig{}.Validate(), "no brokers: set Brokers or KAFKA_BROKERS", "Topic is empty", "Group is empty")
+		wantFault(t, kafka.ProducerConfig{}.Validate(), "no brokers", "Topic is empty")
+		wantFault(t, kafka.RequesterConfig{}.Validate(), "no brokers", "Topic is empty", "ReplyTopic is empty")
+		wantFault(t, kafka.ClientConfig{}.Validate(), "no brokers")
 	})
 }
 
 func TestMinimalConfigsAreValid(t *testing.T) {
-	wantFault(t, ClientConfig{Brokers: []string{"kafka-1:9092"}}.Validate())
-	wantFault(t, ProducerConfig{ClientConfig: validClient(), Topic: "orders"}.Validate())
-	wantFault(t, ProducerConfig{Client: &Client{}, Topic: "orders"}.Validate()) // the client brings its brokers
-	wantFault(t, ConsumerConfig{ClientConfig: validClient(), Topic: "orders", Group: "bookings"}.Validate())
-	wantFault(t, RequesterConfig{ClientConfig: validClient(), Topic: "orders", ReplyTopic: "replies"}.Validate())
-	wantFault(t, RequesterConfig{Client: &Client{}, Topic: "orders", ReplyTopic: "replies", ReplyPartition: new(int32(0))}.Validate())
+	wantFault(t, kafka.ClientConfig{Brokers: []string{"kafka-1:9092"}}.Validate())
+	wantFault(t, kafka.ProducerConfig{ClientConfig: validClient(), Topic: "orders"}.Validate())
+	wantFault(t, kafka.ProducerConfig{Client: &kafka.Client{}, Topic: "orders"}.Validate()) // the client brings its brokers
+	wantFault(t, kafka.ConsumerConfig{ClientConfig: validClient(), Topic: "orders", Group: "bookings"}.Validate())
+	wantFault(t, kafka.RequesterConfig{ClientConfig: validClient(), Topic: "orders", ReplyTopic: "replies"}.Validate())
+	wantFault(t, kafka.RequesterConfig{Client: &kafka.Client{}, Topic: "orders", ReplyTopic: "replies", ReplyPartition: new(int32(0))}.Validate())
 	wantFault(t, validConsumer().Validate())
 	wantFault(t, validProducer().Validate())
-	wantFault(t, validConsumer().withDefaults().Validate())
+	wantFault(t, validConsumer().WithDefaults().Validate())
 }
 
 func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
-	made := NewConsumerConfig("orders", "bookings", "a:1", "b:2")
+	made := kafka.NewConsumerConfig("orders", "bookings", "a:1", "b:2")
 	if made.Topic != "orders" || made.Group != "bookings" || made.DLQTopic != "dlq-orders" || made.MaxRetries != 3 || len(made.Brokers) != 2 {
 		t.Errorf("NewConsumerConfig made %+v", made)
 	}
-	if made := NewProducerConfig("orders", "a:1"); made.Topic != "orders" || made.DLQTopic != "" || len(made.Brokers) != 1 {
+	if made := kafka.NewProducerConfig("orders", "a:1"); made.Topic != "orders" || made.DLQTopic != "" || len(made.Brokers) != 1 {
 		t.Errorf("NewProducerConfig made %+v", made)
 	}
 
-	if made := NewRequesterConfig("orders", "replies", "a:1"); made.Topic != "orders" || made.ReplyTopic != "replies" || made.ReplyPartition != nil || len(made.Brokers) != 1 {
+	if made := kafka.NewRequesterConfig("orders", "replies", "a:1"); made.Topic != "orders" || made.ReplyTopic != "replies" || made.ReplyPartition != nil || len(made.Brokers) != 1 {
 		t.Errorf("NewRequesterConfig made %+v", made)
 	}
 
-	client := ClientConfig{}.withDefaults()
-	consumer := ConsumerConfig{}.withDefaults()
+	client := kafka.ClientConfig{}.WithDefaults()
+	consumer := kafka.ConsumerConfig{}.WithDefaults()
 	for name, pair := range map[string][2]any{
 		"ClientID":                      {client.ClientID, filepath.Base(os.Args[0])},
 		"ConnectTimeout":                {client.ConnectTimeout, 1900 * time.Millisecond},
@@ -145,7 +149,7 @@ func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 		"Linger":                        {client.Linger, time.Duration(0)},
 		"MaxBufferedRecords":            {client.MaxBufferedRecords, 50_000},
 		"MaxBufferedBytes":              {client.MaxBufferedBytes, int64(64 << 20)},
-		"MaxMessageBytes":               {(&Client{}).batchLimit("orders"), int32(1_048_588)},
+		"MaxMessageBytes":               {(&kafka.Client{}).BatchLimit("orders"), int32(1_048_588)},
 		"the dead letters' Compression": {consumer.Compression, "snappy"},
 		"DLQTopic":                      {consumer.DLQTopic, ""},
 		"MaxRetries":                    {consumer.MaxRetries, 0},
@@ -164,7 +168,7 @@ func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 		"SessionTimeout":                {consumer.SessionTimeout, 45 * time.Second},
 		"RebalanceTimeout":              {consumer.RebalanceTimeout, 60 * time.Second},
 		"GroupProtocol":                 {consumer.GroupProtocol, "classic"},
-		"RequestTimeout":                {RequesterConfig{}.withDefaults().RequestTimeout, 30 * time.Second},
+		"RequestTimeout":                {kafka.RequesterConfig{}.WithDefaults().RequestTimeout, 30 * time.Second},
 		"AuthFailureTimeout":            {consumer.AuthFailureTimeout, 30 * time.Second},
 	} {
 		if pair[0] != pair[1] {
@@ -174,15 +178,15 @@ func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 }
 
 func TestWhatIsSetOutlastsTheDefaults(t *testing.T) {
-	cfg := ConsumerConfig{
-		ClientConfig: ClientConfig{ClientID: "me", ConnectTimeout: 1, DeliveryTimeout: 2, Compression: "none", MaxBufferedRecords: 3, MaxBufferedBytes: 4, MaxMessageBytes: 5},
+	cfg := kafka.ConsumerConfig{
+		ClientConfig: kafka.ClientConfig{ClientID: "me", ConnectTimeout: 1, DeliveryTimeout: 2, Compression: "none", MaxBufferedRecords: 3, MaxBufferedBytes: 4, MaxMessageBytes: 5},
 		RetryBackoff: 6, RetryBackoffMax: 7, AutoOffsetReset: "none", DrainTimeout: 8, MaxQueuedRecords: 9, MaxQueuedBytes: 10,
 		CommitInterval: 11, SessionTimeout: 12, RebalanceTimeout: 13, GroupProtocol: "consumer", AuthFailureTimeout: 14,
 	}
-	if got, want := cfg.withDefaults().String(), cfg.String(); got != want {
+	if got, want := cfg.WithDefaults().String(), cfg.String(); got != want {
 		t.Errorf("defaults made %s of %s", got, want)
 	}
-	d := cfg.withDefaults()
+	d := cfg.WithDefaults()
 	if d.ConnectTimeout != 1 || d.DeliveryTimeout != 2 || d.Compression != "none" || d.MaxBufferedRecords != 3 || d.MaxBufferedBytes != 4 ||
 		d.MaxMessageBytes != 5 || d.RetryBackoff != 6 || d.RetryBackoffMax != 7 || d.AutoOffsetReset != "none" || d.DrainTimeout != 8 ||
 		d.MaxQueuedRecords != 9 || d.MaxQueuedBytes != 10 || d.CommitInterval != 11 || d.SessionTimeout != 12 ||
@@ -229,13 +233,13 @@ func TestRetryBackoffStaysBelowItsMaximum(t *testing.T) {
 	wantFault(t, cfg.Validate())
 	cfg.RetryBackoff, cfg.RetryBackoffMax = 0, time.Millisecond // the default backoff gives way
 	wantFault(t, cfg.Validate())
-	if d := cfg.withDefaults(); d.RetryBackoff != time.Millisecond {
+	if d := cfg.WithDefaults(); d.RetryBackoff != time.Millisecond {
 		t.Errorf("RetryBackoff is %v with a maximum of 1ms", d.RetryBackoff)
 	}
 }
 
 func TestPlainPasswordsLeaveThisMachineOnlyEncrypted(t *testing.T) {
-	plain := SASLConfig{Mechanism: "PLAIN", Username: "svc", Password: NewSecret("pw")}
+	plain := kafka.SASLConfig{Mechanism: "PLAIN", Username: "svc", Password: kafka.NewSecret("pw")}
 	allowed := plain
 	allowed.AllowPlaintext = true
 	scram := plain
@@ -243,35 +247,35 @@ func TestPlainPasswordsLeaveThisMachineOnlyEncrypted(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		brokers string
-		sasl    SASLConfig
-		tls     TLSConfig
+		sasl    kafka.SASLConfig
+		tls     kafka.TLSConfig
 		refused string // the broker that the error names
 	}{
-		{"host name", "kafka-1:9092", plain, TLSConfig{}, "kafka-1:9092"},
-		{"host name without a port", "kafka-1", plain, TLSConfig{}, "kafka-1"},
-		{"IPv4", "10.0.0.1:9092", plain, TLSConfig{}, "10.0.0.1:9092"},
-		{"IPv6", "[2001:db8::1]:9092", plain, TLSConfig{}, "[2001:db8::1]:9092"},
-		{"looks like loopback", "localhost.example.com:9092", plain, TLSConfig{}, "localhost.example.com:9092"},
-		{"looks like a loopback address", "127.0.0.1.example.com:9092", plain, TLSConfig{}, "127.0.0.1.example.com:9092"},
-		{"unspecified", "0.0.0.0:9092", plain, TLSConfig{}, "0.0.0.0:9092"},
-		{"no host", ":9092", plain, TLSConfig{}, ":9092"},
-		{"one of several", "localhost:9092,127.0.0.1:9093,kafka-1:9092", plain, TLSConfig{}, "kafka-1:9092"},
-		{"AllowPlaintext", "kafka-1:9092", allowed, TLSConfig{}, ""},
-		{"localhost", "localhost:9092", plain, TLSConfig{}, ""},
-		{"localhost without a port", "localhost", plain, TLSConfig{}, ""},
-		{"IPv4 loopback", "127.0.0.1:9092", plain, TLSConfig{}, ""},
-		{"another IPv4 loopback", "127.8.9.1:9092", plain, TLSConfig{}, ""},
-		{"IPv6 loopback", "[::1]:9092", plain, TLSConfig{}, ""},
-		{"TLS", "kafka-1:9092", plain, TLSConfig{Enabled: true}, ""},
-		{"TLS by its authorities", "kafka-1:9092", plain, TLSConfig{CAFile: "ca.pem"}, ""},
-		{"TLS by its server name", "kafka-1:9092", plain, TLSConfig{ServerName: "kafka"}, ""},
-		{"SCRAM", "kafka-1:9092", scram, TLSConfig{}, ""},
-		{"a token", "kafka-1:9092", SASLConfig{Mechanism: "OAUTHBEARER", TokenFile: "token"}, TLSConfig{}, "kafka-1:9092"},
-		{"a token over TLS", "kafka-1:9092", SASLConfig{Mechanism: "OAUTHBEARER", TokenFile: "token"}, TLSConfig{Enabled: true}, ""},
-		{"a token to this machine", "localhost:9092", SASLConfig{Mechanism: "OAUTHBEARER", TokenFile: "token"}, TLSConfig{}, ""},
+		{"host name", "kafka-1:9092", plain, kafka.TLSConfig{}, "kafka-1:9092"},
+		{"host name without a port", "kafka-1", plain, kafka.TLSConfig{}, "kafka-1"},
+		{"IPv4", "10.0.0.1:9092", plain, kafka.TLSConfig{}, "10.0.0.1:9092"},
+		{"IPv6", "[2001:db8::1]:9092", plain, kafka.TLSConfig{}, "[2001:db8::1]:9092"},
+		{"looks like loopback", "localhost.example.com:9092", plain, kafka.TLSConfig{}, "localhost.example.com:9092"},
+		{"looks like a loopback address", "127.0.0.1.example.com:9092", plain, kafka.TLSConfig{}, "127.0.0.1.example.com:9092"},
+		{"unspecified", "0.0.0.0:9092", plain, kafka.TLSConfig{}, "0.0.0.0:9092"},
+		{"no host", ":9092", plain, kafka.TLSConfig{}, ":9092"},
+		{"one of several", "localhost:9092,127.0.0.1:9093,kafka-1:9092", plain, kafka.TLSConfig{}, "kafka-1:9092"},
+		{"AllowPlaintext", "kafka-1:9092", allowed, kafka.TLSConfig{}, ""},
+		{"localhost", "localhost:9092", plain, kafka.TLSConfig{}, ""},
+		{"localhost without a port", "localhost", plain, kafka.TLSConfig{}, ""},
+		{"IPv4 loopback", "127.0.0.1:9092", plain, kafka.TLSConfig{}, ""},
+		{"another IPv4 loopback", "127.8.9.1:9092", plain, kafka.TLSConfig{}, ""},
+		{"IPv6 loopback", "[::1]:9092", plain, kafka.TLSConfig{}, ""},
+		{"TLS", "kafka-1:9092", plain, kafka.TLSConfig{Enabled: true}, ""},
+		{"TLS by its authorities", "kafka-1:9092", plain, kafka.TLSConfig{CAFile: "ca.pem"}, ""},
+		{"TLS by its server name", "kafka-1:9092", plain, kafka.TLSConfig{ServerName: "kafka"}, ""},
+		{"SCRAM", "kafka-1:9092", scram, kafka.TLSConfig{}, ""},
+		{"a token", "kafka-1:9092", kafka.SASLConfig{Mechanism: "OAUTHBEARER", TokenFile: "token"}, kafka.TLSConfig{}, "kafka-1:9092"},
+		{"a token over TLS", "kafka-1:9092", kafka.SASLConfig{Mechanism: "OAUTHBEARER", TokenFile: "token"}, kafka.TLSConfig{Enabled: true}, ""},
+		{"a token to this machine", "localhost:9092", kafka.SASLConfig{Mechanism: "OAUTHBEARER", TokenFile: "token"}, kafka.TLSConfig{}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			cfg := ClientConfig{Brokers: splitList(test.brokers), SASL: test.sasl, TLS: test.tls}
+			cfg := kafka.ClientConfig{Brokers: kafka.SplitList(test.brokers), SASL: test.sasl, TLS: test.tls}
 			if test.refused == "" {
 				wantFault(t, cfg.Validate())
 			} else {
@@ -281,29 +285,29 @@ func TestPlainPasswordsLeaveThisMachineOnlyEncrypted(t *testing.T) {
 	}
 }
 
-func noToken(context.Context) (Secret, error) { return Secret{}, nil }
+func noToken(context.Context) (kafka.Secret, error) { return kafka.Secret{}, nil }
 
 func TestCredentialsAreComplete(t *testing.T) {
-	pw := NewSecret("pw")
+	pw := kafka.NewSecret("pw")
 	for _, test := range []struct {
 		name string
-		sasl SASLConfig
+		sasl kafka.SASLConfig
 		want string
 	}{
-		{"none", SASLConfig{}, ""},
-		{"complete", SASLConfig{Mechanism: "SCRAM-SHA-256", Username: "svc", Password: pw}, ""},
-		{"no password", SASLConfig{Mechanism: "SCRAM-SHA-256", Username: "svc"}, "SCRAM-SHA-256 needs a Username and a Password"},
-		{"no user", SASLConfig{Mechanism: "SCRAM-SHA-512", Password: pw}, "SCRAM-SHA-512 needs a Username and a Password"},
-		{"a user without a mechanism", SASLConfig{Username: "svc"}, "no Mechanism: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"},
-		{"a password without a mechanism", SASLConfig{Password: pw}, "no Mechanism"},
-		{"a token function", SASLConfig{Mechanism: "OAUTHBEARER", Token: noToken, AllowPlaintext: true}, ""},
-		{"a token file", SASLConfig{Mechanism: "OAUTHBEARER", TokenFile: "token", AllowPlaintext: true}, ""},
-		{"no token", SASLConfig{Mechanism: "OAUTHBEARER"}, "OAUTHBEARER needs a Token or a TokenFile (KAFKA_SASL_TOKEN_FILE)"},
-		{"two tokens", SASLConfig{Mechanism: "OAUTHBEARER", Token: noToken, TokenFile: "token"}, "Token and TokenFile are both set"},
-		{"a user beside a token", SASLConfig{Mechanism: "OAUTHBEARER", TokenFile: "token", Username: "svc"}, "OAUTHBEARER takes no Username"},
-		{"a token beside a password", SASLConfig{Mechanism: "PLAIN", Username: "svc", Password: pw, TokenFile: "token"}, "PLAIN takes no token"},
-		{"a token without a mechanism", SASLConfig{TokenFile: "token"}, "a token is set but no Mechanism: want OAUTHBEARER"},
-		{"lower case", SASLConfig{Mechanism: "plain", Username: "svc", Password: pw}, `Mechanism is "plain"`},
+		{"none", kafka.SASLConfig{}, ""},
+		{"complete", kafka.SASLConfig{Mechanism: "SCRAM-SHA-256", Username: "svc", Password: pw}, ""},
+		{"no password", kafka.SASLConfig{Mechanism: "SCRAM-SHA-256", Username: "svc"}, "SCRAM-SHA-256 needs a Username and a Password"},
+		{"no user", kafka.SASLConfig{Mechanism: "SCRAM-SHA-512", Password: pw}, "SCRAM-SHA-512 needs a Username and a Password"},
+		{"a user without a mechanism", kafka.SASLConfig{Username: "svc"}, "no Mechanism: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"},
+		{"a password without a mechanism", kafka.SASLConfig{Password: pw}, "no Mechanism"},
+		{"a token function", kafka.SASLConfig{Mechanism: "OAUTHBEARER", Token: noToken, AllowPlaintext: true}, ""},
+		{"a token file", kafka.SASLConfig{Mechanism: "OAUTHBEARER", TokenFile: "token", AllowPlaintext: true}, ""},
+		{"no token", kafka.SASLConfig{Mechanism: "OAUTHBEARER"}, "OAUTHBEARER needs a Token or a TokenFile (KAFKA_SASL_TOKEN_FILE)"},
+		{"two tokens", kafka.SASLConfig{Mechanism: "OAUTHBEARER", Token: noToken, TokenFile: "token"}, "Token and TokenFile are both set"},
+		{"a user beside a token", kafka.SASLConfig{Mechanism: "OAUTHBEARER", TokenFile: "token", Username: "svc"}, "OAUTHBEARER takes no Username"},
+		{"a token beside a password", kafka.SASLConfig{Mechanism: "PLAIN", Username: "svc", Password: pw, TokenFile: "token"}, "PLAIN takes no token"},
+		{"a token without a mechanism", kafka.SASLConfig{TokenFile: "token"}, "a token is set but no Mechanism: want OAUTHBEARER"},
+		{"lower case", kafka.SASLConfig{Mechanism: "plain", Username: "svc", Password: pw}, `Mechanism is "plain"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := validClient()
@@ -319,11 +323,11 @@ func TestCredentialsAreComplete(t *testing.T) {
 
 func TestCertificateAndKeyGoTogether(t *testing.T) {
 	cfg := validClient()
-	cfg.TLS = TLSConfig{CertFile: "c"}
+	cfg.TLS = kafka.TLSConfig{CertFile: "c"}
 	wantFault(t, cfg.Validate(), "CertFile and KeyFile go together")
-	cfg.TLS = TLSConfig{KeyFile: "k"}
+	cfg.TLS = kafka.TLSConfig{KeyFile: "k"}
 	wantFault(t, cfg.Validate(), "CertFile and KeyFile go together")
-	cfg.TLS = TLSConfig{CertFile: "c", KeyFile: "k"}
+	cfg.TLS = kafka.TLSConfig{CertFile: "c", KeyFile: "k"}
 	wantFault(t, cfg.Validate())
 }
 
@@ -336,23 +340,23 @@ func TestTLSFilesAreReadAtTheDoor(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing.pem")
 	for _, test := range []struct {
 		name string
-		tls  TLSConfig
+		tls  kafka.TLSConfig
 		want []string
 	}{
-		{"missing authorities", TLSConfig{CAFile: missing}, []string{"TLS: CAFile", missing}},
-		{"no authorities", TLSConfig{CAFile: noPEM}, []string{"TLS: CAFile", noPEM, "no PEM certificate"}},
-		{"missing certificate", TLSConfig{CertFile: missing, KeyFile: missing}, []string{"TLS: client certificate", missing}},
-		{"no certificate", TLSConfig{CertFile: noPEM, KeyFile: noPEM}, []string{"TLS: client certificate"}},
+		{"missing authorities", kafka.TLSConfig{CAFile: missing}, []string{"TLS: CAFile", missing}},
+		{"no authorities", kafka.TLSConfig{CAFile: noPEM}, []string{"TLS: CAFile", noPEM, "no PEM certificate"}},
+		{"missing certificate", kafka.TLSConfig{CertFile: missing, KeyFile: missing}, []string{"TLS: client certificate", missing}},
+		{"no certificate", kafka.TLSConfig{CertFile: noPEM, KeyFile: noPEM}, []string{"TLS: client certificate"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			client := ClientConfig{Brokers: []string{"127.0.0.1:1"}, TLS: test.tls}
-			_, err := NewClient(client)
+			client := kafka.ClientConfig{Brokers: []string{"127.0.0.1:1"}, TLS: test.tls}
+			_, err := kafka.NewClient(client)
 			wantFault(t, err, test.want...)
 			cfg := validConsumer()
 			cfg.ClientConfig = client
-			_, err = NewConsumer(cfg, ignore)
+			_, err = kafka.NewConsumer(cfg, ignore)
 			wantFault(t, err, test.want...)
-			_, err = NewProducer[int](ProducerConfig{ClientConfig: client, Topic: "orders"})
+			_, err = kafka.NewProducer[int](kafka.ProducerConfig{ClientConfig: client, Topic: "orders"})
 			wantFault(t, err, test.want...)
 		})
 	}
@@ -394,19 +398,19 @@ func TestBrokersAreHostAndPort(t *testing.T) {
 		"a:b:9092": false, "[::1]:x": false, "svc:pw@kafka-1:9092": false, "svc@kafka-1:9092": false,
 		"kafka-1:9092/": false, "kafka-1\t:9092": false, "kafka-1:9092\n": false,
 	} {
-		cfg := ClientConfig{Brokers: []string{"first:9092", broker, "third:9092"}}
+		cfg := kafka.ClientConfig{Brokers: []string{"first:9092", broker, "third:9092"}}
 		if err := cfg.Validate(); (err == nil) != ok {
 			t.Errorf("broker %q: %v, want accepted: %t", broker, err, ok)
 		}
 	}
-	wantFault(t, ClientConfig{Brokers: []string{}}.Validate(), "no brokers")
+	wantFault(t, kafka.ClientConfig{Brokers: []string{}}.Validate(), "no brokers")
 }
 
 // A consumer without one would dead-letter every record.
 func TestConsumersNeedAHandlerAndACodec(t *testing.T) {
-	_, err := NewConsumer[int](validConsumer(), nil)
+	_, err := kafka.NewConsumer[int](validConsumer(), nil)
 	wantFault(t, err, "orders", "the handler is nil")
-	_, err = NewConsumerWithCodec(validConsumer(), nil, ignore)
+	_, err = kafka.NewConsumerWithCodec(validConsumer(), nil, ignore)
 	wantFault(t, err, "orders", "the codec is nil")
 }
 
@@ -415,10 +419,10 @@ func TestNamesArePrintable(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"billing": true, "größe 7": true, "billing\n": false, "a\rb": false, "a\x00": false, "\x1b[31m": false, "\xff": false, "\u202e": false,
 	} {
-		for what, set := range map[string]func(*ConsumerConfig){
-			"Group":      func(c *ConsumerConfig) { c.Group = name },
-			"ClientID":   func(c *ConsumerConfig) { c.ClientID = name },
-			"InstanceID": func(c *ConsumerConfig) { c.InstanceID = name },
+		for what, set := range map[string]func(*kafka.ConsumerConfig){
+			"Group":      func(c *kafka.ConsumerConfig) { c.Group = name },
+			"ClientID":   func(c *kafka.ConsumerConfig) { c.ClientID = name },
+			"InstanceID": func(c *kafka.ConsumerConfig) { c.InstanceID = name },
 		} {
 			cfg := validConsumer()
 			set(&cfg)

@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -17,6 +17,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
 )
 
 // detour dials another address than the one that is asked for, or none.
@@ -37,6 +39,7 @@ func refusedConnection(address string) error {
 // Promise 8. The brokers answer at the address that is configured and send their clients to one that they can't reach: the
 // classic mistake with advertised.listeners.
 func TestAdvertisedAddressesOutOfReachAreNamed(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.client()
 		cfg.Brokers = []string{"bootstrap:9092"}
@@ -46,9 +49,9 @@ func TestAdvertisedAddressesOutOfReachAreNamed(t *testing.T) {
 			}
 			return "", refusedConnection(address)
 		})}
-		_, err := NewClient(cfg)
-		connect, ok := errors.AsType[*ConnectError](err)
-		if !ok || !errors.Is(err, ErrUnreachable) || connect.Broker != "localhost:9092" ||
+		_, err := kafka.NewClient(cfg)
+		connect, ok := errors.AsType[*kafka.ConnectError](err)
+		if !ok || !errors.Is(err, kafka.ErrUnreachable) || connect.Broker != "localhost:9092" ||
 			!strings.Contains(connect.Hint, "bootstrap:9092") || !strings.Contains(connect.Hint, "advertised.listeners") {
 			t.Errorf("NewClient: %v; want the advertised address, the one that answers, and the setting", err)
 		}
@@ -57,6 +60,7 @@ func TestAdvertisedAddressesOutOfReachAreNamed(t *testing.T) {
 
 // One dead broker of several neither fails nor stalls what asks the others.
 func TestADeadSeedDoesNotDelayTheDoors(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		var silent hush // takes connections and never answers
 		silent.on.Store(true)
@@ -65,29 +69,30 @@ func TestADeadSeedDoesNotDelayTheDoors(t *testing.T) {
 		cfg.Options = []kgo.Opt{silent.dialDead(b)}
 		for range 20 { // franz-go chooses at random
 			began := time.Now()
-			producer, err := NewProducer[numbered](ProducerConfig{ClientConfig: cfg, Topic: "orders", DLQTopic: "dlq-orders"})
+			producer, err := kafka.NewProducer[numbered](kafka.ProducerConfig{ClientConfig: cfg, Topic: "orders", DLQTopic: "dlq-orders"})
 			if err != nil {
 				t.Fatal(err)
 			}
 			consumerCfg := b.consumer()
 			consumerCfg.ClientConfig = cfg
-			consumer, err := NewConsumer(consumerCfg, func(context.Context, Message[numbered]) error { return nil })
+			consumer, err := kafka.NewConsumer(consumerCfg, func(context.Context, kafka.Message[numbered]) error { return nil })
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := consumer.core.checkTopics(t.Context()); err != nil {
+			if err := kafka.CoreOf(consumer).CheckTopics(t.Context()); err != nil {
 				t.Errorf("the checks of Start: %v", err)
 			}
 			if took := time.Since(began); took > time.Second {
 				t.Errorf("the constructors took %v", took)
 			}
 			_ = consumer.Close()
-			producer.core.client.abort() // Close would flush, and may meet the dead one
+			kafka.ClientOf(producer).Abort() // Close would flush, and may meet the dead one
 		}
 	})
 }
 
 func TestPingNamesEveryBrokerThatWasTried(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.client()
 		cfg.Brokers = []string{"closed:9092", "silent:9092"}
@@ -100,7 +105,7 @@ func TestPingNamesEveryBrokerThatWasTried(t *testing.T) {
 			conn, err := b.network.DialContext(ctx, network, "127.0.0.1:9092")
 			return hushed{conn, &silent}, err
 		})}
-		_, err := NewClient(cfg)
+		_, err := kafka.NewClient(cfg)
 		for _, want := range []string{"closed:9092", "silent:9092", "no answer in time"} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("the error lacks %q: %v", want, err)
@@ -111,6 +116,7 @@ func TestPingNamesEveryBrokerThatWasTried(t *testing.T) {
 
 // A broker that goes away later is no silence either: a log line now and then, and the cause in the publish's error.
 func TestBrokersThatGoAwayAreNamed(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		var away atomic.Bool
 		cfg := b.producer()
@@ -134,40 +140,42 @@ func TestBrokersThatGoAwayAreNamed(t *testing.T) {
 			_ = conn.Close()
 		}
 		mu.Unlock()
-		err := producer.Publish(t.Context(), Message[numbered]{Value: numbered{1}})
-		if !errors.Is(err, kgo.ErrRecordTimeout) || !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "127.0.0.1:9092") {
+		err := producer.Publish(t.Context(), kafka.Message[numbered]{Value: numbered{1}})
+		if !errors.Is(err, kgo.ErrRecordTimeout) || !errors.Is(err, kafka.ErrUnreachable) || !strings.Contains(err.Error(), "127.0.0.1:9092") {
 			t.Errorf("Publish: %v; want the timeout and the broker that can't be reached", err)
 		}
-		if n := b.log.count("broker can't be reached"); n == 0 || n > 8 {
+		if n := b.log.count(slog.LevelWarn, "broker", "error"); n == 0 || n > 8 {
 			t.Errorf("%d log lines in 30 s, want one every ten seconds or so", n)
 		}
 		away.Store(false)
-		if err := producer.Publish(t.Context(), Message[numbered]{Value: numbered{1}}); err != nil {
+		if err := producer.Publish(t.Context(), kafka.Message[numbered]{Value: numbered{1}}); err != nil {
 			t.Errorf("once it is back: %v", err)
 		}
-		if err := producer.core.client.access.trouble(); err != nil {
+		if err := kafka.ClientOf(producer).Trouble(); err != nil {
 			t.Errorf("once it is back, it is still blamed: %v", err)
 		}
 	})
 }
 
 func TestStartWithoutBrokersSaysSo(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
-		consumer, err := NewConsumer(b.consumer(), func(context.Context, Message[numbered]) error { return nil })
+		consumer, err := kafka.NewConsumer(b.consumer(), func(context.Context, kafka.Message[numbered]) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer consumer.Close()
 		b.cluster.Close()
-		if err := consumer.Start(t.Context()); !errors.Is(err, ErrUnreachable) {
+		if err := consumer.Start(t.Context()); !errors.Is(err, kafka.ErrUnreachable) {
 			t.Errorf("Start: %v, want ErrUnreachable", err)
 		}
 	})
 }
 
 func TestClosedClientsSaySo(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
-		client, err := NewClient(b.client())
+		client, err := kafka.NewClient(b.client())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,10 +189,10 @@ func TestClosedClientsSaySo(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if err := client.Ping(t.Context()); !errors.Is(err, ErrClosed) {
+		if err := client.Ping(t.Context()); !errors.Is(err, kafka.ErrClosed) {
 			t.Errorf("Ping: %v, want ErrClosed", err)
 		}
-		if _, err := NewProducer[numbered](ProducerConfig{Client: client, Topic: "orders"}); !errors.Is(err, ErrClosed) {
+		if _, err := kafka.NewProducer[numbered](kafka.ProducerConfig{Client: client, Topic: "orders"}); !errors.Is(err, kafka.ErrClosed) {
 			t.Errorf("NewProducer: %v, want ErrClosed", err)
 		}
 	})
@@ -192,20 +200,21 @@ func TestClosedClientsSaySo(t *testing.T) {
 
 // What one producer can't have is none of another's business, though they share a client.
 func TestAFailedConstructorDoesNotWaitForOthersMessages(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
-		client, err := NewClient(b.client())
+		client, err := kafka.NewClient(b.client())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer client.Close()
-		producer, err := NewProducer[numbered](ProducerConfig{Client: client, Topic: "orders"})
+		producer, err := kafka.NewProducer[numbered](kafka.ProducerConfig{Client: client, Topic: "orders"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		outage := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
-		producer.PublishAsync(t.Context(), Message[numbered]{Value: numbered{1}}, nil)
+		producer.PublishAsync(t.Context(), kafka.Message[numbered]{Value: numbered{1}}, nil)
 		began := time.Now()
-		if _, err := NewProducer[numbered](ProducerConfig{Client: client, Topic: "missing"}); !errors.Is(err, ErrTopicMissing) || time.Since(began) > time.Second {
+		if _, err := kafka.NewProducer[numbered](kafka.ProducerConfig{Client: client, Topic: "missing"}); !errors.Is(err, kafka.ErrTopicMissing) || time.Since(began) > time.Second {
 			t.Errorf("after %v: %v, want ErrTopicMissing at once", time.Since(began), err)
 		}
 		outage.Remove()
@@ -213,20 +222,21 @@ func TestAFailedConstructorDoesNotWaitForOthersMessages(t *testing.T) {
 }
 
 func TestASharedTopicKeepsItsOwnLimit(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
-		client, err := NewClient(b.client())
+		client, err := kafka.NewClient(b.client())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer client.Close()
-		for _, cfg := range []ProducerConfig{{Topic: "dlq-orders"}, {Topic: "orders", DLQTopic: "dlq-orders"}} {
+		for _, cfg := range []kafka.ProducerConfig{{Topic: "dlq-orders"}, {Topic: "orders", DLQTopic: "dlq-orders"}} {
 			cfg.Client = client
-			if _, err := NewProducer[numbered](cfg); err != nil {
+			if _, err := kafka.NewProducer[numbered](cfg); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if limit := client.batchLimit("dlq-orders"); limit != defaultMaxMessageBytes {
-			t.Errorf("the limit of the topic is %d now, want its own, %d", limit, defaultMaxMessageBytes)
+		if limit := client.BatchLimit("dlq-orders"); limit != kafka.DefaultMaxMessageBytes {
+			t.Errorf("the limit of the topic is %d now, want its own, %d", limit, kafka.DefaultMaxMessageBytes)
 		}
 	})
 }
@@ -238,12 +248,12 @@ func TestEveryCloseWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cluster.Close()
-	producer, err := NewProducer[numbered](NewProducerConfig("orders", cluster.ListenAddrs()...))
+	producer, err := kafka.NewProducer[numbered](kafka.NewProducerConfig("orders", cluster.ListenAddrs()...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	outage := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
-	producer.PublishAsync(t.Context(), Message[numbered]{Value: numbered{1}}, nil)
+	producer.PublishAsync(t.Context(), kafka.Message[numbered]{Value: numbered{1}}, nil)
 	var closes sync.WaitGroup
 	for range 3 {
 		closes.Go(func() {
@@ -262,7 +272,7 @@ func TestEveryCloseWaits(t *testing.T) {
 func TestConstructorsWithoutACodecLeakNothing(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range 10 {
-		_, err := NewProducerWithCodec[int](ProducerConfig{Topic: "orders"}, nil)
+		_, err := kafka.NewProducerWithCodec[int](kafka.ProducerConfig{Topic: "orders"}, nil)
 		wantFault(t, err, "orders", "the codec is nil")
 	}
 	if after := runtime.NumGoroutine(); after > before+5 {
@@ -272,15 +282,15 @@ func TestConstructorsWithoutACodecLeakNothing(t *testing.T) {
 
 // JSON would make base64 text of them, without a word.
 func TestRawBytesAreNotTakenForJSON(t *testing.T) {
-	_, err := NewProducer[[]byte](ProducerConfig{Topic: "orders"})
+	_, err := kafka.NewProducer[[]byte](kafka.ProducerConfig{Topic: "orders"})
 	wantFault(t, err, "base64", "Bytes()")
-	_, err = NewConsumer(validConsumer(), func(context.Context, Message[[]byte]) error { return nil })
+	_, err = kafka.NewConsumer(validConsumer(), func(context.Context, kafka.Message[[]byte]) error { return nil })
 	wantFault(t, err, "base64", "Bytes()")
 }
 
 // A password in the wrong place is not repeated.
 func TestBrokersWithCredentialsAreRefusedWithoutThem(t *testing.T) {
-	err := ClientConfig{Brokers: []string{"http://user:marked-password@kafka:9092"}}.Validate()
+	err := kafka.ClientConfig{Brokers: []string{"http://user:marked-password@kafka:9092"}}.Validate()
 	wantFault(t, err, "@kafka:9092", "want host:port")
 	if strings.Contains(err.Error(), "marked-password") {
 		t.Error(err)
@@ -289,22 +299,23 @@ func TestBrokersWithCredentialsAreRefusedWithoutThem(t *testing.T) {
 
 // What can't be encoded passes the middleware as what can't be decoded does.
 func TestProducerMiddlewareSeesWhatCantBeEncoded(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
-		producer, err := NewProducer[func()](ProducerConfig{ClientConfig: b.client(), Topic: "orders"})
+		producer, err := kafka.NewProducer[func()](kafka.ProducerConfig{ClientConfig: b.client(), Topic: "orders"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer producer.Close()
 		var seen error
-		producer.Use(ProducerMiddleware(func(next PublishFunc) PublishFunc {
-			return func(ctx context.Context, r *Record, done func(error)) {
+		producer.Use(kafka.ProducerMiddleware(func(next kafka.PublishFunc) kafka.PublishFunc {
+			return func(ctx context.Context, r *kafka.Record, done func(error)) {
 				next(ctx, r, func(err error) {
 					seen = err
 					done(err)
 				})
 			}
 		}))
-		err = producer.Publish(t.Context(), Message[func()]{Value: func() {}})
+		err = producer.Publish(t.Context(), kafka.Message[func()]{Value: func() {}})
 		if err == nil || seen == nil || b.stored() != 0 {
 			t.Errorf("Publish: %v; the middleware saw %v; %d stored", err, seen, b.stored())
 		}
@@ -313,13 +324,14 @@ func TestProducerMiddlewareSeesWhatCantBeEncoded(t *testing.T) {
 
 // Raw bytes that are passed on are what they were.
 func TestBytesKeepTheContentTypeTheyHave(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
-		producer, err := NewProducerWithCodec(b.producer(), Bytes())
+		producer, err := kafka.NewProducerWithCodec(b.producer(), kafka.Bytes())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer producer.Close()
-		for _, msg := range []Message[[]byte]{{Value: []byte("{}"), Headers: headers(HeaderContentType, "application/json")}, {Value: []byte("x")}} {
+		for _, msg := range []kafka.Message[[]byte]{{Value: []byte("{}"), Headers: headers(kafka.HeaderContentType, "application/json")}, {Value: []byte("x")}} {
 			if err := producer.Publish(t.Context(), msg); err != nil {
 				t.Fatal(err)
 			}
@@ -329,7 +341,7 @@ func TestBytesKeepTheContentTypeTheyHave(t *testing.T) {
 		types := map[string]string{}
 		for len(types) < 2 {
 			for _, r := range reader.PollFetches(t.Context()).Records() {
-				types[string(r.Value)], _ = lastHeader(r.Headers, HeaderContentType)
+				types[string(r.Value)], _ = lastHeader(r.Headers, kafka.HeaderContentType)
 			}
 		}
 		if types["{}"] != "application/json" || types["x"] != "application/octet-stream" {
@@ -340,15 +352,16 @@ func TestBytesKeepTheContentTypeTheyHave(t *testing.T) {
 
 // Middleware sees a panic as the error that it becomes.
 func TestMiddlewareSeesPanics(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 1)
-		consumer, err := NewConsumer(b.consumer(), func(context.Context, Message[numbered]) error { panic("out of luck") })
+		consumer, err := kafka.NewConsumer(b.consumer(), func(context.Context, kafka.Message[numbered]) error { panic("out of luck") })
 		if err != nil {
 			t.Fatal(err)
 		}
 		var seen atomic.Value
-		consumer.Use(ConsumerMiddleware(func(next HandlerFunc) HandlerFunc {
-			return func(ctx context.Context, r *Record) error {
+		consumer.Use(kafka.ConsumerMiddleware(func(next kafka.HandlerFunc) kafka.HandlerFunc {
+			return func(ctx context.Context, r *kafka.Record) error {
 				err := next(ctx, r)
 				seen.Store(err)
 				return err
@@ -361,27 +374,28 @@ func TestMiddlewareSeesPanics(t *testing.T) {
 		}
 		_ = consumer.Close()
 		err, _ = seen.Load().(error)
-		if panicked, ok := errors.AsType[*PanicError](err); !ok || panicked.Value != "out of luck" || b.letters() != 1 {
+		if panicked, ok := errors.AsType[*kafka.PanicError](err); !ok || panicked.Value != "out of luck" || b.letters() != 1 {
 			t.Errorf("the middleware saw %v; %d letters", err, b.letters())
 		}
-		if b.log.count("connect_test.go") == 0 {
+		if !b.log.contains("connect_test.go") {
 			t.Error("the log has no stack")
 		}
 	})
 }
 
 func TestMissingTopicsAreNamedByTheirRole(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.consumer()
 		cfg.Logger = slog.New(slog.DiscardHandler)
 		cfg.DLQTopic = "letters"
-		consumer, err := NewConsumer(cfg, func(context.Context, Message[numbered]) error { return nil })
+		consumer, err := kafka.NewConsumer(cfg, func(context.Context, kafka.Message[numbered]) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer consumer.Close()
 		err = consumer.Start(t.Context())
-		if !errors.Is(err, ErrTopicMissing) {
+		if !errors.Is(err, kafka.ErrTopicMissing) {
 			t.Errorf("Start: %v, want ErrTopicMissing", err)
 		}
 		wantFault(t, err, "dead letter topic letters", "WithDeadLetters", `DLQTopic to ""`, "KAFKA_CONSUMER_DLQ_TOPIC")
@@ -390,19 +404,20 @@ func TestMissingTopicsAreNamedByTheirRole(t *testing.T) {
 
 // Nor is it stored as something else, by middleware that makes a record of its own.
 func TestWhatCantBeEncodedIsNeverStored(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
-		producer, err := NewProducer[func()](ProducerConfig{ClientConfig: b.client(), Topic: "orders"})
+		producer, err := kafka.NewProducer[func()](kafka.ProducerConfig{ClientConfig: b.client(), Topic: "orders"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer producer.Close()
-		producer.Use(ProducerMiddleware(func(next PublishFunc) PublishFunc {
-			return func(ctx context.Context, r *Record, done func(error)) {
+		producer.Use(kafka.ProducerMiddleware(func(next kafka.PublishFunc) kafka.PublishFunc {
+			return func(ctx context.Context, r *kafka.Record, done func(error)) {
 				own := *r.Record
-				next(ctx, &Record{Record: &own}, done)
+				next(ctx, &kafka.Record{Record: &own}, done)
 			}
 		}))
-		if err := producer.Publish(t.Context(), Message[func()]{Key: "k", Value: func() {}}); err == nil || b.stored() != 0 {
+		if err := producer.Publish(t.Context(), kafka.Message[func()]{Key: "k", Value: func() {}}); err == nil || b.stored() != 0 {
 			t.Errorf("Publish: %v; %d stored", err, b.stored())
 		}
 	})
@@ -410,6 +425,7 @@ func TestWhatCantBeEncodedIsNeverStored(t *testing.T) {
 
 // Messages that are refused here wait for room like all others, on their way to the dead letter topic.
 func TestMessagesRefusedHereStayWithinTheBuffer(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		if err := b.cluster.CreateTopic("compacted", 1, map[string]string{"cleanup.policy": "compact"}); err != nil {
 			t.Fatal(err)
@@ -421,9 +437,9 @@ func TestMessagesRefusedHereStayWithinTheBuffer(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		for range 1000 {
-			producer.PublishAsync(ctx, Message[numbered]{}, nil) // no key
+			producer.PublishAsync(ctx, kafka.Message[numbered]{}, nil) // no key
 		}
-		if n := producer.core.client.kgo.BufferedProduceRecords(); n > 20 {
+		if n := kafka.ClientOf(producer).KGO().BufferedProduceRecords(); n > 20 {
 			t.Errorf("%d letters are buffered, want 10 or so", n)
 		}
 		outage.Remove()
@@ -432,6 +448,7 @@ func TestMessagesRefusedHereStayWithinTheBuffer(t *testing.T) {
 
 // Middleware may send a message to another topic, whose limits are not known here.
 func TestLimitsAreThoseOfTheTopicThatIsPublishedTo(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		if err := b.cluster.CreateTopic("compacted", 1, map[string]string{"cleanup.policy": "compact"}); err != nil {
 			t.Fatal(err)
@@ -439,13 +456,13 @@ func TestLimitsAreThoseOfTheTopicThatIsPublishedTo(t *testing.T) {
 		cfg := b.producer()
 		cfg.Topic = "compacted"
 		producer := b.newProducer(cfg)
-		producer.Use(ProducerMiddleware(func(next PublishFunc) PublishFunc {
-			return func(ctx context.Context, r *Record, done func(error)) {
+		producer.Use(kafka.ProducerMiddleware(func(next kafka.PublishFunc) kafka.PublishFunc {
+			return func(ctx context.Context, r *kafka.Record, done func(error)) {
 				r.Topic = "orders"
 				next(ctx, r, done)
 			}
 		}))
-		if err := producer.Publish(t.Context(), Message[numbered]{}); err != nil || b.stored() != 1 {
+		if err := producer.Publish(t.Context(), kafka.Message[numbered]{}); err != nil || b.stored() != 1 {
 			t.Errorf("Publish: %v; %d stored", err, b.stored())
 		}
 	})
@@ -453,25 +470,27 @@ func TestLimitsAreThoseOfTheTopicThatIsPublishedTo(t *testing.T) {
 
 // A broker that is away explains a message that was not stored in time, and nothing else.
 func TestOnlyTimeoutsAreBlamedOnBrokersThatAreAway(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		producer := b.newProducer(b.producer())
-		producer.core.client.access.missed(explainConnect(ClientConfig{}, "decommissioned:9092", refusedConnection("decommissioned:9092")))
+		kafka.ClientOf(producer).Missed("decommissioned:9092", refusedConnection("decommissioned:9092"))
 		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.MessageTooLarge, Count: 1})
-		if err := producer.Publish(t.Context(), Message[numbered]{}); !errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, ErrUnreachable) {
+		if err := producer.Publish(t.Context(), kafka.Message[numbered]{}); !errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kafka.ErrUnreachable) {
 			t.Errorf("Publish: %v", err)
 		}
 		time.Sleep(time.Minute)
-		if err := producer.core.client.access.trouble(); err != nil {
+		if err := kafka.ClientOf(producer).Trouble(); err != nil {
 			t.Errorf("a minute later: %v", err)
 		}
 	})
 }
 
 func TestDeliveryWithoutEnd(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.producer()
 		cfg.DeliveryTimeout = math.MaxInt64
-		if err := b.newProducer(cfg).Publish(t.Context(), Message[numbered]{}); err != nil {
+		if err := b.newProducer(cfg).Publish(t.Context(), kafka.Message[numbered]{}); err != nil {
 			t.Error(err)
 		}
 	})

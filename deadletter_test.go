@@ -15,6 +15,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// headers returns headers of names and values in turn.
+func headers(pairs ...string) (list []kgo.RecordHeader) {
+	for pair := range slices.Chunk(pairs, 2) {
+		list = append(list, kgo.RecordHeader{Key: pair[0], Value: []byte(pair[1])})
+	}
+	return list
+}
+
 var (
 	handledAt = time.Date(2026, 3, 4, 5, 6, 7, 891_000_000, time.UTC)
 	failedAt  = time.Date(2026, 3, 4, 6, 6, 7, 1_000_000, time.FixedZone("", 3600))

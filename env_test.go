@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"fmt"
@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/skeji/kafka"
 )
 
 // setEnvironment makes these the only KAFKA_ variables for the rest of the test.
@@ -48,24 +50,24 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 		for _, test := range []struct {
 			name, value string
 			with        map[string]string // what it needs beside it
-			read        func(ClientConfig) any
+			read        func(kafka.ClientConfig) any
 			want        any
 		}{
-			{"KAFKA_BROKERS", "a:1, b:2", nil, func(c ClientConfig) any { return strings.Join(c.Brokers, "+") }, "a:1+b:2"},
-			{"KAFKA_CLIENT_ID", "bookings-7", nil, func(c ClientConfig) any { return c.ClientID }, "bookings-7"},
-			{"KAFKA_TLS_ENABLED", "true", nil, func(c ClientConfig) any { return c.TLS }, TLSConfig{Enabled: true}},
-			{"KAFKA_TLS_CA_FILE", "ca.pem", nil, func(c ClientConfig) any { return c.TLS }, TLSConfig{CAFile: "ca.pem"}},
-			{"KAFKA_TLS_CERT_FILE", "c.pem", map[string]string{"KAFKA_TLS_KEY_FILE": "k.pem"}, func(c ClientConfig) any { return c.TLS.CertFile }, "c.pem"},
-			{"KAFKA_TLS_KEY_FILE", "k.pem", map[string]string{"KAFKA_TLS_CERT_FILE": "c.pem"}, func(c ClientConfig) any { return c.TLS.KeyFile }, "k.pem"},
-			{"KAFKA_TLS_SERVER_NAME", "kafka.internal", nil, func(c ClientConfig) any { return c.TLS }, TLSConfig{ServerName: "kafka.internal"}},
-			{"KAFKA_SASL_MECHANISM", "SCRAM-SHA-512", scram, func(c ClientConfig) any { return c.SASL.Mechanism }, "SCRAM-SHA-512"},
-			{"KAFKA_SASL_USERNAME", "other", scram, func(c ClientConfig) any { return c.SASL.Username }, "other"},
-			{"KAFKA_SASL_PASSWORD", "another", scram, func(c ClientConfig) any { return c.SASL.Password.Reveal() }, "another"},
+			{"KAFKA_BROKERS", "a:1, b:2", nil, func(c kafka.ClientConfig) any { return strings.Join(c.Brokers, "+") }, "a:1+b:2"},
+			{"KAFKA_CLIENT_ID", "bookings-7", nil, func(c kafka.ClientConfig) any { return c.ClientID }, "bookings-7"},
+			{"KAFKA_TLS_ENABLED", "true", nil, func(c kafka.ClientConfig) any { return c.TLS }, kafka.TLSConfig{Enabled: true}},
+			{"KAFKA_TLS_CA_FILE", "ca.pem", nil, func(c kafka.ClientConfig) any { return c.TLS }, kafka.TLSConfig{CAFile: "ca.pem"}},
+			{"KAFKA_TLS_CERT_FILE", "c.pem", map[string]string{"KAFKA_TLS_KEY_FILE": "k.pem"}, func(c kafka.ClientConfig) any { return c.TLS.CertFile }, "c.pem"},
+			{"KAFKA_TLS_KEY_FILE", "k.pem", map[string]string{"KAFKA_TLS_CERT_FILE": "c.pem"}, func(c kafka.ClientConfig) any { return c.TLS.KeyFile }, "k.pem"},
+			{"KAFKA_TLS_SERVER_NAME", "kafka.internal", nil, func(c kafka.ClientConfig) any { return c.TLS }, kafka.TLSConfig{ServerName: "kafka.internal"}},
+			{"KAFKA_SASL_MECHANISM", "SCRAM-SHA-512", scram, func(c kafka.ClientConfig) any { return c.SASL.Mechanism }, "SCRAM-SHA-512"},
+			{"KAFKA_SASL_USERNAME", "other", scram, func(c kafka.ClientConfig) any { return c.SASL.Username }, "other"},
+			{"KAFKA_SASL_PASSWORD", "another", scram, func(c kafka.ClientConfig) any { return c.SASL.Password.Reveal() }, "another"},
 			{"KAFKA_SASL_PASSWORD_FILE", secretFile(t, "from file"), map[string]string{"KAFKA_SASL_MECHANISM": "SCRAM-SHA-256", "KAFKA_SASL_USERNAME": "svc"},
-				func(c ClientConfig) any { return c.SASL.Password.Reveal() }, "from file"},
+				func(c kafka.ClientConfig) any { return c.SASL.Password.Reveal() }, "from file"},
 			{"KAFKA_SASL_TOKEN_FILE", "token", map[string]string{"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_TLS_ENABLED": "true"},
-				func(c ClientConfig) any { return c.SASL.TokenFile }, "token"},
-			{"KAFKA_SASL_ALLOW_PLAINTEXT", "true", nil, func(c ClientConfig) any { return c.SASL }, SASLConfig{AllowPlaintext: true}},
+				func(c kafka.ClientConfig) any { return c.SASL.TokenFile }, "token"},
+			{"KAFKA_SASL_ALLOW_PLAINTEXT", "true", nil, func(c kafka.ClientConfig) any { return c.SASL }, kafka.SASLConfig{AllowPlaintext: true}},
 		} {
 			tested[test.name] = true
 			t.Run(test.name, func(t *testing.T) {
@@ -73,16 +75,16 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 				for name, value := range test.with {
 					t.Setenv(name, value)
 				}
-				without, err := NewClientConfigFromEnv()
+				without, err := kafka.NewClientConfigFromEnv()
 				if err == nil && reflect.DeepEqual(test.read(without), test.want) {
 					t.Fatal("the test shows nothing: the effect is there without the variable")
 				}
 				t.Setenv(test.name, test.value)
-				client, clientErr := NewClientConfigFromEnv()
-				producer, producerErr := NewProducerConfigFromEnv("orders")
-				consumer, consumerErr := NewConsumerConfigFromEnv("orders", "bookings")
+				client, clientErr := kafka.NewClientConfigFromEnv()
+				producer, producerErr := kafka.NewProducerConfigFromEnv("orders")
+				consumer, consumerErr := kafka.NewConsumerConfigFromEnv("orders", "bookings")
 				for what, got := range map[string]struct {
-					cfg ClientConfig
+					cfg kafka.ClientConfig
 					err error
 				}{"client": {client, clientErr}, "producer": {producer.ClientConfig, producerErr}, "consumer": {consumer.ClientConfig, consumerErr}} {
 					if got.err != nil || !reflect.DeepEqual(test.read(got.cfg), test.want) {
@@ -96,37 +98,37 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 	t.Run("consumers", func(t *testing.T) {
 		for _, test := range []struct {
 			name, value string
-			read        func(ConsumerConfig) any
+			read        func(kafka.ConsumerConfig) any
 			before      any
 			want        any
 		}{
-			{"KAFKA_CONSUMER_DLQ_TOPIC", "dlq-domain-services", func(c ConsumerConfig) any { return c.DLQTopic }, "dlq-orders", "dlq-domain-services"},
-			{"KAFKA_CONSUMER_MAX_RETRIES", "0", func(c ConsumerConfig) any { return c.MaxRetries }, 3, 0},
-			{"KAFKA_CONSUMER_RETRY_DELAYS", "1m,10m", func(c ConsumerConfig) any { return fmt.Sprint(c.RetryDelays) }, "[]", "[1m0s 10m0s]"},
-			{"KAFKA_CONSUMER_AUTO_OFFSET_RESET", "latest", func(c ConsumerConfig) any { return c.AutoOffsetReset }, "earliest", "latest"},
-			{"KAFKA_CONSUMER_MAX_HEADERS", "20", func(c ConsumerConfig) any { return c.MaxHeaders }, 1000, 20},
-			{"KAFKA_CONSUMER_MAX_HEADER_BYTES", "4096", func(c ConsumerConfig) any { return c.MaxHeaderBytes }, 1_048_588, 4096},
-			{"KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES", "1048576", func(c ConsumerConfig) any { return c.MaxDecompressedBatchBytes }, int64(64 << 20), int64(1 << 20)},
-			{"KAFKA_CONSUMER_PARK_KEYS", "true", func(c ConsumerConfig) any { return c.ParkKeys }, false, true},
-			{"KAFKA_CONSUMER_MAX_PARKED_RECORDS", "500", func(c ConsumerConfig) any { return c.MaxParkedRecords }, 1_000_000, 500},
-			{"KAFKA_CONSUMER_MAX_BATCH_SIZE", "50", func(c ConsumerConfig) any { return c.MaxBatchSize }, 500, 50},
-			{"KAFKA_CONSUMER_MAX_BATCH_WAIT", "200ms", func(c ConsumerConfig) any { return c.MaxBatchWait }, time.Duration(0), 200 * time.Millisecond},
-			{"KAFKA_CONSUMER_FLOOD_GUARD", "pause", func(c ConsumerConfig) any { return c.FloodGuard.Mode }, "warn", "pause"},
-			{"KAFKA_CONSUMER_FLOOD_SHARE", "0.25", func(c ConsumerConfig) any { return c.FloodGuard.Share }, 0.5, 0.25},
-			{"KAFKA_CONSUMER_FLOOD_LETTERS", "100", func(c ConsumerConfig) any { return c.FloodGuard.Letters }, 20, 100},
-			{"KAFKA_CONSUMER_FLOOD_WINDOW", "1m", func(c ConsumerConfig) any { return c.FloodGuard.Window }, 10 * time.Minute, time.Minute},
-			{"KAFKA_CONSUMER_FLOOD_PAUSE", "2m", func(c ConsumerConfig) any { return c.FloodGuard.Pause }, 30 * time.Second, 2 * time.Minute},
-			{"KAFKA_ENABLE_MIDDLEWARE", "false", func(c ConsumerConfig) any { return c.DisableMiddleware }, false, true},
+			{"KAFKA_CONSUMER_DLQ_TOPIC", "dlq-domain-services", func(c kafka.ConsumerConfig) any { return c.DLQTopic }, "dlq-orders", "dlq-domain-services"},
+			{"KAFKA_CONSUMER_MAX_RETRIES", "0", func(c kafka.ConsumerConfig) any { return c.MaxRetries }, 3, 0},
+			{"KAFKA_CONSUMER_RETRY_DELAYS", "1m,10m", func(c kafka.ConsumerConfig) any { return fmt.Sprint(c.RetryDelays) }, "[]", "[1m0s 10m0s]"},
+			{"KAFKA_CONSUMER_AUTO_OFFSET_RESET", "latest", func(c kafka.ConsumerConfig) any { return c.AutoOffsetReset }, "earliest", "latest"},
+			{"KAFKA_CONSUMER_MAX_HEADERS", "20", func(c kafka.ConsumerConfig) any { return c.MaxHeaders }, 1000, 20},
+			{"KAFKA_CONSUMER_MAX_HEADER_BYTES", "4096", func(c kafka.ConsumerConfig) any { return c.MaxHeaderBytes }, 1_048_588, 4096},
+			{"KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES", "1048576", func(c kafka.ConsumerConfig) any { return c.MaxDecompressedBatchBytes }, int64(64 << 20), int64(1 << 20)},
+			{"KAFKA_CONSUMER_PARK_KEYS", "true", func(c kafka.ConsumerConfig) any { return c.ParkKeys }, false, true},
+			{"KAFKA_CONSUMER_MAX_PARKED_RECORDS", "500", func(c kafka.ConsumerConfig) any { return c.MaxParkedRecords }, 1_000_000, 500},
+			{"KAFKA_CONSUMER_MAX_BATCH_SIZE", "50", func(c kafka.ConsumerConfig) any { return c.MaxBatchSize }, 500, 50},
+			{"KAFKA_CONSUMER_MAX_BATCH_WAIT", "200ms", func(c kafka.ConsumerConfig) any { return c.MaxBatchWait }, time.Duration(0), 200 * time.Millisecond},
+			{"KAFKA_CONSUMER_FLOOD_GUARD", "pause", func(c kafka.ConsumerConfig) any { return c.FloodGuard.Mode }, "warn", "pause"},
+			{"KAFKA_CONSUMER_FLOOD_SHARE", "0.25", func(c kafka.ConsumerConfig) any { return c.FloodGuard.Share }, 0.5, 0.25},
+			{"KAFKA_CONSUMER_FLOOD_LETTERS", "100", func(c kafka.ConsumerConfig) any { return c.FloodGuard.Letters }, 20, 100},
+			{"KAFKA_CONSUMER_FLOOD_WINDOW", "1m", func(c kafka.ConsumerConfig) any { return c.FloodGuard.Window }, 10 * time.Minute, time.Minute},
+			{"KAFKA_CONSUMER_FLOOD_PAUSE", "2m", func(c kafka.ConsumerConfig) any { return c.FloodGuard.Pause }, 30 * time.Second, 2 * time.Minute},
+			{"KAFKA_ENABLE_MIDDLEWARE", "false", func(c kafka.ConsumerConfig) any { return c.DisableMiddleware }, false, true},
 		} {
 			tested[test.name] = true
 			t.Run(test.name, func(t *testing.T) {
 				setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092"})
-				cfg, err := NewConsumerConfigFromEnv("orders", "bookings")
+				cfg, err := kafka.NewConsumerConfigFromEnv("orders", "bookings")
 				if got := test.read(cfg); err != nil || got != test.before {
 					t.Errorf("without it %v, want %v (error: %v)", got, test.before, err)
 				}
 				t.Setenv(test.name, test.value)
-				cfg, err = NewConsumerConfigFromEnv("orders", "bookings")
+				cfg, err = kafka.NewConsumerConfigFromEnv("orders", "bookings")
 				if got := test.read(cfg); err != nil || got != test.want {
 					t.Errorf("with %q %v, want %v (error: %v)", test.value, got, test.want, err)
 				}
@@ -135,7 +137,7 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 	})
 
 	t.Run("requesters", func(t *testing.T) {
-		partition := func(cfg RequesterConfig) any {
+		partition := func(cfg kafka.RequesterConfig) any {
 			if cfg.ReplyPartition == nil {
 				return nil
 			}
@@ -143,23 +145,23 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 		}
 		for _, test := range []struct {
 			name, value  string
-			read         func(RequesterConfig) any
+			read         func(kafka.RequesterConfig) any
 			before, want any
 		}{
 			{"KAFKA_REQUESTER_REPLY_PARTITION", "0", partition, nil, 0},
-			{"KAFKA_REQUESTER_REQUEST_TIMEOUT", "5s", func(c RequesterConfig) any { return c.RequestTimeout }, 30 * time.Second, 5 * time.Second},
-			{"KAFKA_ENABLE_MIDDLEWARE", "false", func(c RequesterConfig) any { return c.DisableMiddleware }, false, true},
-			{"KAFKA_CLIENT_ID", "asker", func(c RequesterConfig) any { return c.ClientID }, "", "asker"},
+			{"KAFKA_REQUESTER_REQUEST_TIMEOUT", "5s", func(c kafka.RequesterConfig) any { return c.RequestTimeout }, 30 * time.Second, 5 * time.Second},
+			{"KAFKA_ENABLE_MIDDLEWARE", "false", func(c kafka.RequesterConfig) any { return c.DisableMiddleware }, false, true},
+			{"KAFKA_CLIENT_ID", "asker", func(c kafka.RequesterConfig) any { return c.ClientID }, "", "asker"},
 		} {
 			tested[test.name] = true
 			t.Run(test.name, func(t *testing.T) {
 				setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092"})
-				cfg, err := NewRequesterConfigFromEnv("orders", "replies")
+				cfg, err := kafka.NewRequesterConfigFromEnv("orders", "replies")
 				if got := test.read(cfg); err != nil || got != test.before || cfg.Topic != "orders" || cfg.ReplyTopic != "replies" {
 					t.Errorf("without it %v in %v, want %v (error: %v)", got, cfg, test.before, err)
 				}
 				t.Setenv(test.name, test.value)
-				cfg, err = NewRequesterConfigFromEnv("orders", "replies")
+				cfg, err = kafka.NewRequesterConfigFromEnv("orders", "replies")
 				if got := test.read(cfg); err != nil || got != test.want {
 					t.Errorf("with %q %v, want %v (error: %v)", test.value, got, test.want, err)
 				}
@@ -170,22 +172,22 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 	tested["KAFKA_CONSUMER_CONCURRENCY"] = true
 	t.Run("KAFKA_CONSUMER_CONCURRENCY", func(t *testing.T) {
 		setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092"})
-		if cfg, err := NewConsumerConfigFromEnv("orders", "bookings"); cfg.Concurrency != 1 || err != nil {
+		if cfg, err := kafka.NewConsumerConfigFromEnv("orders", "bookings"); cfg.Concurrency != 1 || err != nil {
 			t.Errorf("without it %d, want 1 (error: %v)", cfg.Concurrency, err)
 		}
 		t.Setenv("KAFKA_CONSUMER_CONCURRENCY", "8") // whatever Validate makes of it
-		if cfg, _ := NewConsumerConfigFromEnv("orders", "bookings"); cfg.Concurrency != 8 {
+		if cfg, _ := kafka.NewConsumerConfigFromEnv("orders", "bookings"); cfg.Concurrency != 8 {
 			t.Errorf("with 8 it is %d", cfg.Concurrency)
 		}
 	})
 
 	t.Run("KAFKA_ENABLE_MIDDLEWARE for producers", func(t *testing.T) {
 		setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092"})
-		if cfg, err := NewProducerConfigFromEnv("orders"); cfg.DisableMiddleware || cfg.Topic != "orders" || err != nil {
+		if cfg, err := kafka.NewProducerConfigFromEnv("orders"); cfg.DisableMiddleware || cfg.Topic != "orders" || err != nil {
 			t.Errorf("without it %+v (error: %v)", cfg, err)
 		}
 		t.Setenv("KAFKA_ENABLE_MIDDLEWARE", "false")
-		if cfg, err := NewProducerConfigFromEnv("orders"); !cfg.DisableMiddleware || err != nil {
+		if cfg, err := kafka.NewProducerConfigFromEnv("orders"); !cfg.DisableMiddleware || err != nil {
 			t.Errorf("with false: DisableMiddleware is %t (error: %v)", cfg.DisableMiddleware, err)
 		}
 	})
@@ -200,7 +202,7 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 // variables returns what struct environment reads.
 func variables(t *testing.T) []env.FieldParams {
 	t.Helper()
-	fields, err := env.GetFieldParams(&environment{})
+	fields, err := env.GetFieldParams(kafka.EnvironmentFields())
 	if err != nil || len(fields) == 0 {
 		t.Fatalf("environment has %d tags: %v", len(fields), err)
 	}
@@ -209,7 +211,7 @@ func variables(t *testing.T) []env.FieldParams {
 
 func TestEmptyVariablesCountAsUnset(t *testing.T) {
 	setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092"})
-	want, err := NewConsumerConfigFromEnv("orders", "bookings")
+	want, err := kafka.NewConsumerConfigFromEnv("orders", "bookings")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,10 +220,10 @@ func TestEmptyVariablesCountAsUnset(t *testing.T) {
 			t.Setenv(field.Key, "")
 		}
 	}
-	if got, err := NewConsumerConfigFromEnv("orders", "bookings"); err != nil || !reflect.DeepEqual(got, want) {
+	if got, err := kafka.NewConsumerConfigFromEnv("orders", "bookings"); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %#v, want %#v (error: %v)", got, want, err)
 	}
-	if got, err := NewRequesterConfigFromEnv("orders", "replies"); err != nil || got.ReplyPartition != nil || got.RequestTimeout != 30*time.Second {
+	if got, err := kafka.NewRequesterConfigFromEnv("orders", "replies"); err != nil || got.ReplyPartition != nil || got.RequestTimeout != 30*time.Second {
 		t.Errorf("a requester has %#v (error: %v)", got, err)
 	}
 }
@@ -229,11 +231,11 @@ func TestEmptyVariablesCountAsUnset(t *testing.T) {
 func TestBrokersAreRequired(t *testing.T) {
 	for _, value := range []string{"", " ", ",", " , ,"} {
 		setEnvironment(t, map[string]string{"KAFKA_BROKERS": value})
-		_, err := NewClientConfigFromEnv()
+		_, err := kafka.NewClientConfigFromEnv()
 		wantFault(t, err, "KAFKA_BROKERS")
-		_, err = NewProducerConfigFromEnv("orders")
+		_, err = kafka.NewProducerConfigFromEnv("orders")
 		wantFault(t, err, "KAFKA_BROKERS")
-		_, err = NewConsumerConfigFromEnv("orders", "bookings")
+		_, err = kafka.NewConsumerConfigFromEnv("orders", "bookings")
 		wantFault(t, err, "KAFKA_BROKERS")
 	}
 }
@@ -249,7 +251,7 @@ func TestListsAreTrimmed(t *testing.T) {
 		" a:1 ,\tb:2\r\n, ,c:3,": {"a:1", "b:2", "c:3"},
 		"a b":                    {"a b"}, // what is in the middle is for Validate
 	} {
-		if got := splitList(text); !slices.Equal(got, want) {
+		if got := kafka.SplitList(text); !slices.Equal(got, want) {
 			t.Errorf("splitList(%q) = %q, want %q", text, got, want)
 		}
 	}
@@ -274,13 +276,13 @@ func TestBadValuesAreAllReportedByName(t *testing.T) {
 	for name, value := range bad {
 		want = append(want, name+` is "`+value+`": want `)
 	}
-	_, err := NewConsumerConfigFromEnv("bad topic", "")
+	_, err := kafka.NewConsumerConfigFromEnv("bad topic", "")
 	wantFault(t, err, append(want, "Group is empty")...)
-	_, err = NewProducerConfigFromEnv("bad topic")
+	_, err = kafka.NewProducerConfigFromEnv("bad topic")
 	wantFault(t, err, want...)
-	_, err = NewRequesterConfigFromEnv("bad topic", "")
+	_, err = kafka.NewRequesterConfigFromEnv("bad topic", "")
 	wantFault(t, err, append(want, "ReplyTopic is empty", "want a duration, such as 30s")...)
-	_, err = NewClientConfigFromEnv()
+	_, err = kafka.NewClientConfigFromEnv()
 	wantFault(t, err, slices.DeleteFunc(want, func(s string) bool { return strings.HasPrefix(s, "Topic") })...)
 }
 
@@ -299,23 +301,23 @@ func TestSenselessValuesAreReportedByName(t *testing.T) {
 		if name == "KAFKA_SASL_USERNAME" || name == "KAFKA_SASL_PASSWORD" || name == "KAFKA_SASL_TOKEN_FILE" {
 			want = "KAFKA_SASL_MECHANISM" // is what is missing
 		}
-		_, err := NewConsumerConfigFromEnv("orders", "bookings")
+		_, err := kafka.NewConsumerConfigFromEnv("orders", "bookings")
 		wantFault(t, err, want)
 	}
 	setEnvironment(t, map[string]string{
 		"KAFKA_BROKERS": "kafka-1:9092", "KAFKA_REQUESTER_REPLY_PARTITION": "-1", "KAFKA_REQUESTER_REQUEST_TIMEOUT": "-1s",
 	})
-	_, err := NewRequesterConfigFromEnv("orders", "replies")
+	_, err := kafka.NewRequesterConfigFromEnv("orders", "replies")
 	wantFault(t, err, "KAFKA_REQUESTER_REPLY_PARTITION", "KAFKA_REQUESTER_REQUEST_TIMEOUT")
 	setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092", "KAFKA_SASL_MECHANISM": "PLAIN"})
-	_, err = NewClientConfigFromEnv()
+	_, err = kafka.NewClientConfigFromEnv()
 	wantFault(t, err, "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD", "KAFKA_SASL_ALLOW_PLAINTEXT")
 }
 
 // One deployment's variables serve its consumers of dead letters, too.
 func TestConsumersOfTheDeadLetterTopicHaveNone(t *testing.T) {
 	setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092", "KAFKA_CONSUMER_DLQ_TOPIC": "dlq-domain-services"})
-	if cfg, err := NewConsumerConfigFromEnv("dlq-domain-services", "redrive"); err != nil || cfg.DLQTopic != "" {
+	if cfg, err := kafka.NewConsumerConfigFromEnv("dlq-domain-services", "redrive"); err != nil || cfg.DLQTopic != "" {
 		t.Errorf("its dead letters go to %q (error: %v)", cfg.DLQTopic, err)
 	}
 }
@@ -327,7 +329,7 @@ func TestPasswordFile(t *testing.T) {
 		variables := maps.Clone(base)
 		maps.Copy(variables, more)
 		setEnvironment(t, variables)
-		cfg, err := NewClientConfigFromEnv()
+		cfg, err := kafka.NewClientConfigFromEnv()
 		return cfg.SASL.Password.Reveal(), err
 	}
 
@@ -361,11 +363,11 @@ func TestBadEnvironmentsNeverEchoThePassword(t *testing.T) {
 		"KAFKA_SASL_PASSWORD": marked, "KAFKA_SASL_PASSWORD_FILE": secretFile(t, marked+"\n"), "KAFKA_SASL_MECHANISM": "PLAINISH",
 		"KAFKA_TLS_ENABLED": "perhaps", "KAFKA_CONSUMER_MAX_RETRIES": "three", "KAFKA_TLS_CERT_FILE": "c.pem",
 	})
-	client, err := NewClientConfigFromEnv()
+	client, err := kafka.NewClientConfigFromEnv()
 	wantUnmarked(t, "the client's error", err.Error(), client.String())
-	producer, err := NewProducerConfigFromEnv("bad topic")
+	producer, err := kafka.NewProducerConfigFromEnv("bad topic")
 	wantUnmarked(t, "the producer's error", err.Error(), producer.String())
-	consumer, err := NewConsumerConfigFromEnv("bad topic", "")
+	consumer, err := kafka.NewConsumerConfigFromEnv("bad topic", "")
 	wantUnmarked(t, "the consumer's error", err.Error(), consumer.String())
 	if consumer.SASL.Password.Reveal() != marked {
 		t.Error("the test shows nothing: the password was not read")
@@ -375,7 +377,7 @@ func TestBadEnvironmentsNeverEchoThePassword(t *testing.T) {
 // For a Service named kafka, Kubernetes sets these in every pod of the namespace.
 func TestKubernetesOwnVariablesAreIgnored(t *testing.T) {
 	setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092"})
-	want, err := NewConsumerConfigFromEnv("orders", "bookings")
+	want, err := kafka.NewConsumerConfigFromEnv("orders", "bookings")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -387,7 +389,7 @@ func TestKubernetesOwnVariablesAreIgnored(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
-	got, err := NewConsumerConfigFromEnv("orders", "bookings")
+	got, err := kafka.NewConsumerConfigFromEnv("orders", "bookings")
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("with Kubernetes' variables %+v, want %+v (error: %v)", got, want, err)
 	}

@@ -1,6 +1,6 @@
 //go:build synctests
 
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -12,11 +12,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
 )
 
 // A member that the coordinator has removed may hear of it otherwise than by a heartbeat. Its partitions are lost then: it begins no
 // record more, commits nothing of them when it has joined again, and goes on from what is committed.
 func TestARemovedMemberLetsGo(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		commits  time.Duration // CommitInterval
 		another  bool          // member takes the partitions over, and handles all that is there
@@ -39,29 +42,29 @@ func TestARemovedMemberLetsGo(t *testing.T) {
 				cfg.CommitInterval, cfg.InstanceID, cfg.ClientID = c.commits, c.instance, "first"
 				cfg.Options = append(cfg.Options, kgo.HeartbeatInterval(20*time.Second), kgo.MetadataMaxAge(2*time.Second))
 				var heard, late, again atomic.Int64
-				consumer, stop := b.start(cfg, func(context.Context, Message[numbered]) error {
+				consumer, stop := b.start(cfg, func(context.Context, kafka.Message[numbered]) error {
 					switch {
-					case b.log.count("partitions lost") > 0:
+					case b.lost.Load() > 0:
 						again.Add(1)
 					case heard.Load() > 0 && time.Now().UnixNano() > heard.Load():
 						late.Add(1)
 					}
 					time.Sleep(10 * time.Millisecond)
 					return nil
-				}, ConsumerHooks{OffsetsCommitted: func(err error) {
+				}, kafka.ConsumerHooks{OffsetsCommitted: func(err error) {
 					if err != nil {
 						heard.CompareAndSwap(0, time.Now().UnixNano())
 					}
 				}})
 				time.Sleep(5 * time.Second)
-				if n := len(consumer.core.assignedNow()); n != 2 {
+				if n := len(consumer.Health().Partitions); n != 2 {
 					t.Fatalf("%d partitions assigned, want 2", n)
 				}
 				if c.another {
 					other := b.consumer()
 					other.CommitInterval = 100 * time.Millisecond
 					other.Options = append(other.Options, kgo.HeartbeatInterval(time.Second))
-					_, stopOther := b.start(other, func(context.Context, Message[numbered]) error { return nil })
+					_, stopOther := b.start(other, func(context.Context, kafka.Message[numbered]) error { return nil })
 					defer func() { _ = stopOther() }()
 					time.Sleep(20 * time.Second) // the first hears of it at its heartbeat
 				}
@@ -72,15 +75,15 @@ func TestARemovedMemberLetsGo(t *testing.T) {
 					heard.Store(time.Now().Add(8 * time.Second).UnixNano())
 				}
 				time.Sleep(40 * time.Second)
-				if b.log.count("partitions lost") == 0 || again.Load() == 0 && !c.another {
-					t.Errorf("nothing was lost, or not begun anew: %d;\n%s", again.Load(), b.log.text.String())
+				if b.lost.Load() == 0 || again.Load() == 0 && !c.another {
+					t.Errorf("nothing was lost, or not begun anew: %d;\n%s", again.Load(), b.log.String())
 				}
 				if n := late.Load(); n > 0 {
 					t.Errorf("%d records were begun after the member had heard", n)
 				}
 				time.Sleep(10 * time.Minute)
 				if b.committed(0) != records || b.committed(1) != records {
-					t.Errorf("committed %d and %d, want %d;\n%s", b.committed(0), b.committed(1), records, b.log.text.String())
+					t.Errorf("committed %d and %d, want %d;\n%s", b.committed(0), b.committed(1), records, b.log.String())
 				}
 				highest()
 				_ = stop()
@@ -91,19 +94,20 @@ func TestARemovedMemberLetsGo(t *testing.T) {
 
 // franz-go keeps the marks of before, and may commit them as the member that it goes on as before anybody has been told of that one.
 func TestPeriodicCommitsLeaveOutWhatAnEarlierMemberHad(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
-		consumer, stop := b.start(b.consumer(), func(context.Context, Message[numbered]) error { return nil })
+		consumer, stop := b.start(b.consumer(), func(context.Context, kafka.Message[numbered]) error { return nil })
 		time.Sleep(time.Second)
 		commits := func(member string) bool {
 			topic := kmsg.NewOffsetCommitRequestTopic()
 			topic.Topic, topic.Partitions = "orders", []kmsg.OffsetCommitRequestTopicPartition{{Partition: 0, Offset: 7}}
-			return consumer.core.dropUnassigned(&kmsg.OffsetCommitRequest{MemberID: member, Topics: []kmsg.OffsetCommitRequestTopic{topic}})
+			return kafka.CoreOf(consumer).DropUnassigned(&kmsg.OffsetCommitRequest{MemberID: member, Topics: []kmsg.OffsetCommitRequestTopic{topic}})
 		}
 		own := b.cluster.GroupInfo("group").Members[0].MemberID
 		if !commits(own) || commits("another") {
 			t.Errorf("its own: %v; an earlier member's: %v", commits(own), commits("another"))
 		}
-		consumer.core.disown(consumer.core.assignedNow())
+		kafka.CoreOf(consumer).DisownAll()
 		if commits(own) {
 			t.Error("what is disowned is committed")
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"regexp"
 	"slices"
@@ -16,6 +17,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
+
+// echoingText quotes its text in its error.
+type echoingText string
+
+func (*echoingText) UnmarshalText(text []byte) error { return fmt.Errorf("bad value %s", text) }
 
 // decodeErrorText is all that a decoding error may say: nothing in it is from the value but numbers of bytes, the name of an unknown
 // field, and a schema's id.

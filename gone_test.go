@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
+
+	"github.com/skeji/kafka"
 )
 
 // deleteTopic deletes a topic, as an administrator would.
@@ -37,9 +39,10 @@ func (b *bubble) createTopic(name string) {
 
 // A topic that was made again is another topic. franz-go never consumes it; Start must not seem to.
 func TestATopicMadeAgainEndsStart(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 5)
-		consumer, err := NewConsumer(b.consumer(), func(context.Context, Message[numbered]) error { return nil })
+		consumer, err := kafka.NewConsumer(b.consumer(), func(context.Context, kafka.Message[numbered]) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,11 +54,11 @@ func TestATopicMadeAgainEndsStart(t *testing.T) {
 		b.createTopic("orders")
 		select {
 		case err := <-ended:
-			if !errors.Is(err, ErrTopicMissing) {
+			if !errors.Is(err, kafka.ErrTopicMissing) {
 				t.Errorf("Start returned %v, want ErrTopicMissing", err)
 			}
 		case <-time.After(time.Hour):
-			t.Errorf("Start goes on:\n%s", b.log.text.String())
+			t.Errorf("Start goes on:\n%s", b.log.String())
 		}
 	})
 }
@@ -63,12 +66,13 @@ func TestATopicMadeAgainEndsStart(t *testing.T) {
 // A dead letter topic may be deleted and made again: what waits for it is written, without a restart.
 // Before commits named topics by id, an offset could get into the group of another topic of that name.
 func TestATopicMadeAgainAtTheEndBeginsAtItsStart(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 10)
 		cfg := b.consumer()
 		cfg.CommitInterval = time.Hour
 		handled := make(chan int64, 100)
-		handle := func(_ context.Context, msg Message[numbered]) error {
+		handle := func(_ context.Context, msg kafka.Message[numbered]) error {
 			handled <- msg.Offset
 			return nil
 		}
@@ -88,16 +92,17 @@ func TestATopicMadeAgainAtTheEndBeginsAtItsStart(t *testing.T) {
 }
 
 func TestADeadLetterTopicMadeAgainTakesLetters(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 3)
 		gone := make(chan struct{})
 		var bad atomic.Int32
-		_, stop := b.start(b.consumer(), func(_ context.Context, msg Message[numbered]) error {
+		_, stop := b.start(b.consumer(), func(_ context.Context, msg kafka.Message[numbered]) error {
 			if msg.Offset == 1 {
 				<-gone
 			}
 			bad.Add(1)
-			return NewPermanentError("never", nil)
+			return kafka.NewPermanentError("never", nil)
 		})
 		time.Sleep(time.Minute)
 		b.deleteTopic("dlq-orders")
@@ -117,23 +122,24 @@ func TestADeadLetterTopicMadeAgainTakesLetters(t *testing.T) {
 // What is acknowledged is stored, though thousands of messages were on their way when the topic was made again: to forget the
 // new topic, too, would begin to count from 0 where the brokers have counted already.
 func TestOnlyATopicThatIsGoneIsForgotten(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		producer := b.newProducer(b.producer())
-		msg := Message[numbered]{Key: "k", Value: numbered{1}}
+		msg := kafka.Message[numbered]{Key: "k", Value: numbered{1}}
 		if err := producer.Publish(t.Context(), msg); err != nil {
 			t.Fatal(err)
 		}
 		b.deleteTopic("orders")
 		b.createTopic("orders")
 		for range 1000 {
-			producer.PublishAsync(t.Context(), msg, func(Message[numbered], error) {
+			producer.PublishAsync(t.Context(), msg, func(kafka.Message[numbered], error) {
 				time.Sleep(time.Millisecond) // a callback that logs
 			})
 		}
 		var acknowledged atomic.Int64
 		for range 300 {
 			time.Sleep(10 * time.Millisecond)
-			producer.PublishAsync(t.Context(), msg, func(_ Message[numbered], err error) {
+			producer.PublishAsync(t.Context(), msg, func(_ kafka.Message[numbered], err error) {
 				if err == nil {
 					acknowledged.Add(1)
 				}
@@ -158,14 +164,17 @@ func TestOnlyATopicThatIsGoneIsForgotten(t *testing.T) {
 }
 
 func TestATopicMadeAgainIsPublishedTo(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		producer := b.newProducer(b.producer())
-		publish := func() error { return producer.Publish(t.Context(), Message[numbered]{Key: "k", Value: numbered{1}}) }
+		publish := func() error {
+			return producer.Publish(t.Context(), kafka.Message[numbered]{Key: "k", Value: numbered{1}})
+		}
 		if err := publish(); err != nil {
 			t.Fatal(err)
 		}
 		b.deleteTopic("orders")
-		if err := publish(); !errors.Is(err, ErrTopicMissing) {
+		if err := publish(); !errors.Is(err, kafka.ErrTopicMissing) {
 			t.Errorf("without the topic Publish returned %v, want ErrTopicMissing", err)
 		}
 		b.createTopic("orders")

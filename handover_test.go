@@ -1,10 +1,9 @@
 //go:build synctests
 
-package kafka
+package kafka_test
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,34 +12,37 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
 )
 
 // Handovers amid periodic commits. The build tag is franz-go's: its locks don't stop virtual time then.
 
 // A partition that drains longer than another one has commits without what earlier owners had told of it. The handover's says it.
 func TestAHandoverTellsWhatEarlierOwnersTold(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const partitions, records = 4, 100
 		for id := range int32(partitions) {
 			b.seed(id, records)
-			told := (&progress{[]offsetRange{{21, records}}, 0}).metadata(20)
+			told := kafka.ProgressMetadata(21, records, 20)
 			b.commit(id, 20, &told) // all is done, but for one record
 		}
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.DrainTimeout = 200*time.Millisecond, 20*time.Second
-		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+		_, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 			time.Sleep([]time.Duration{9, 9, 6, 9}[msg.Partition] * time.Second) // from then on each of them drains
 			return nil
 		})
 		time.Sleep(2 * time.Second)
 		var again atomic.Int32
-		_, stopOther := b.start(cfg, func(context.Context, Message[numbered]) error {
+		_, stopOther := b.start(cfg, func(context.Context, kafka.Message[numbered]) error {
 			again.Add(1)
 			return nil
 		})
 		time.Sleep(time.Minute)
 		if n := again.Load(); n > 0 {
-			t.Errorf("%d records were handled again:\n%s", n, b.log.text.String())
+			t.Errorf("%d records were handled again:\n%s", n, b.log.String())
 		}
 		_, _ = stopOther(), stop()
 	}, kfake.SeedTopics(4, "orders", "dlq-orders"))
@@ -48,21 +50,22 @@ func TestAHandoverTellsWhatEarlierOwnersTold(t *testing.T) {
 
 // A coordinator that stands still for longer than commitTimeout, with a periodic commit on its way.
 func TestAHandoverCommitsAfterAPeriodicCommitThatTookLong(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 10000)
 		b.seed(1, 10000)
 		var slow atomic.Bool
 		b.cluster.ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
 			b.cluster.KeepControl()
-			if b.log.count("partitions revoked") > 0 && slow.CompareAndSwap(false, true) {
-				b.cluster.SleepControl(func() { time.Sleep(commitTimeout + 3*time.Second) })
+			if b.revoked.Load() > 0 && slow.CompareAndSwap(false, true) {
+				b.cluster.SleepControl(func() { time.Sleep(kafka.CommitTimeout + 3*time.Second) })
 			}
 			return nil, nil, false
 		})
 		cfg := b.consumer()
 		cfg.CommitInterval = 300 * time.Millisecond
 		var done [2]atomic.Int64
-		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+		_, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 			time.Sleep([]time.Duration{10 * time.Millisecond, 1900 * time.Millisecond}[msg.Partition])
 			done[msg.Partition].Store(msg.Offset + 1)
 			return nil
@@ -70,7 +73,7 @@ func TestAHandoverCommitsAfterAPeriodicCommitThatTookLong(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		var mu sync.Mutex
 		began := map[int32]int64{}
-		_, stopOther := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+		_, stopOther := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 			time.Sleep(10 * time.Millisecond)
 			mu.Lock()
 			defer mu.Unlock()
@@ -94,6 +97,7 @@ func TestAHandoverCommitsAfterAPeriodicCommitThatTookLong(t *testing.T) {
 
 // While a handover's commit is refused and tried again, the member's other partitions go on, and their offsets never go back.
 func TestAHandoverTakesNoOffsetBack(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 20000)
 		b.seed(1, 20000)
@@ -111,7 +115,7 @@ func TestAHandoverTakesNoOffsetBack(t *testing.T) {
 			if member != request.MemberID {
 				return nil, nil, false
 			}
-			if b.log.count("partitions revoked") > 0 && commits < 20 {
+			if b.revoked.Load() > 0 && commits < 20 {
 				if commits++; commits%2 == 1 { // a periodic one may come between two tries
 					return refuseCommit(request, kerr.NotEnoughReplicas), nil, true
 				}
@@ -128,7 +132,7 @@ func TestAHandoverTakesNoOffsetBack(t *testing.T) {
 		})
 		cfg := b.consumer()
 		cfg.CommitInterval = 130 * time.Millisecond
-		handle := func(context.Context, Message[numbered]) error {
+		handle := func(context.Context, kafka.Message[numbered]) error {
 			time.Sleep(10 * time.Millisecond)
 			return nil
 		}
@@ -150,6 +154,7 @@ func TestAHandoverTakesNoOffsetBack(t *testing.T) {
 // A member that is thrown out joins again in the same epoch, with a commit of the time before still on its way. What that commit
 // says is not handled again.
 func TestASessionBeginsAfterTheCommitsOfTheOneBefore(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const records = 100
 		b.seed(0, records)
@@ -174,7 +179,7 @@ func TestASessionBeginsAfterTheCommitsOfTheOneBefore(t *testing.T) {
 		cfg.GroupProtocol, cfg.CommitInterval = "consumer", time.Second
 		var mu sync.Mutex
 		handled := map[int64]int{}
-		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+		_, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 			mu.Lock()
 			defer mu.Unlock()
 			handled[msg.Offset]++
@@ -182,8 +187,8 @@ func TestASessionBeginsAfterTheCommitsOfTheOneBefore(t *testing.T) {
 		})
 		time.Sleep(30 * time.Second)
 		_ = stop()
-		if !thrownOut.Load() || b.log.count("partitions assigned") != 2 {
-			t.Errorf("the test proves nothing:\n%s", b.log.text.String())
+		if !thrownOut.Load() || b.assigned.Load() != 2 {
+			t.Errorf("the test proves nothing:\n%s", b.log.String())
 		}
 		for offset, times := range handled {
 			if times > 1 {
@@ -199,6 +204,7 @@ func TestASessionBeginsAfterTheCommitsOfTheOneBefore(t *testing.T) {
 // A periodic commit that comes between a handover's and its end says nothing of the partition any more: it would say that nothing is
 // done beyond the offset.
 func TestNoPeriodicCommitFollowsAHandovers(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const records = 100
 		for id := range int32(2) {
@@ -208,13 +214,13 @@ func TestNoPeriodicCommitFollowsAHandovers(t *testing.T) {
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.DrainTimeout, cfg.Concurrency = 300*time.Millisecond, time.Second, 2
 		var done atomic.Int32
-		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+		_, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 			if msg.Offset == 10 {
 				time.Sleep(30 * time.Second)
 			}
 			done.Add(1)
 			return nil
-		}, ConsumerHooks{OffsetsCommitted: func(error) {
+		}, kafka.ConsumerHooks{OffsetsCommitted: func(error) {
 			time.Sleep(time.Second) // as a process may that has to wait for a processor
 		}})
 		time.Sleep(5 * time.Second)
@@ -222,7 +228,7 @@ func TestNoPeriodicCommitFollowsAHandovers(t *testing.T) {
 			t.Errorf("%d records are done: the test proves nothing", n)
 		}
 		var again atomic.Int32
-		_, stopOther := b.start(cfg, func(context.Context, Message[numbered]) error {
+		_, stopOther := b.start(cfg, func(context.Context, kafka.Message[numbered]) error {
 			again.Add(1)
 			return nil
 		})
@@ -236,6 +242,7 @@ func TestNoPeriodicCommitFollowsAHandovers(t *testing.T) {
 
 // A handler that ignores its context ends long after its partition was handed over. Its member goes on committing others.
 func TestAHandoverFencesWhatFinishesAfterIt(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const records = 1000
 		b.seed(0, records)
@@ -259,7 +266,7 @@ func TestAHandoverFencesWhatFinishesAfterIt(t *testing.T) {
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.DrainTimeout = 300*time.Millisecond, time.Second
 		var ended atomic.Int32
-		consumer, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+		consumer, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 			if msg.Offset == 0 {
 				time.Sleep(30 * time.Second)
 				ended.Add(1)
@@ -267,8 +274,9 @@ func TestAHandoverFencesWhatFinishesAfterIt(t *testing.T) {
 			return nil
 		})
 		time.Sleep(5 * time.Second)
-		before := consumer.core.assignedNow()
-		_, stopOther := b.start(cfg, func(context.Context, Message[numbered]) error { return nil })
+		core := kafka.CoreOf(consumer)
+		before := []interface{ Fenced() bool }{core.Assigned(0), core.Assigned(1)}
+		_, stopOther := b.start(cfg, func(context.Context, kafka.Message[numbered]) error { return nil })
 		time.Sleep(20 * time.Second)
 		mu.Lock()
 		if len(highest) != 1 || ended.Load() != 0 {
@@ -279,12 +287,10 @@ func TestAHandoverFencesWhatFinishesAfterIt(t *testing.T) {
 		if b.committed(0) != records || b.committed(1) != records || ended.Load() != 2 {
 			t.Errorf("committed %d and %d, want %d; %d handlers that hang ended", b.committed(0), b.committed(1), records, ended.Load())
 		}
-		after := consumer.core.assignedNow()
-		for _, p := range before { // a mark may come late, too
-			if p.mu.Lock(); p.fenced == slices.Contains(after, p) {
-				t.Errorf("partition %d: fenced %v", p.id, p.fenced)
+		for id, p := range before { // a mark may come late, too
+			if p.Fenced() == (p == core.Assigned(int32(id))) {
+				t.Errorf("partition %d: fenced %v", id, p.Fenced())
 			}
-			p.mu.Unlock()
 		}
 		_, _ = stopOther(), stop()
 	})

@@ -1,9 +1,10 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,12 +18,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
 )
 
-func ignore1(context.Context, Message[numbered]) error { return nil }
+func ignore1(context.Context, kafka.Message[numbered]) error { return nil }
 
 // wantHealth fails unless the consumer is in that state.
-func wantHealth(t *testing.T, consumer *Consumer[numbered], state State, live, ready bool) Health {
+func wantHealth(t *testing.T, consumer *kafka.Consumer[numbered], state kafka.State, live, ready bool) kafka.Health {
 	t.Helper()
 	h := consumer.Health()
 	if h.State != state || h.Live() != live || h.Ready() != ready {
@@ -32,56 +35,58 @@ func wantHealth(t *testing.T, consumer *Consumer[numbered], state State, live, r
 }
 
 func TestHealthFollowsAConsumersLife(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 1)
 		cfg := b.consumer()
 		cfg.CommitInterval = time.Hour
 		release := make(chan struct{})
-		consumer, err := NewConsumer(cfg, func(context.Context, Message[numbered]) error {
+		consumer, err := kafka.NewConsumer(cfg, func(context.Context, kafka.Message[numbered]) error {
 			<-release
 			return nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantHealth(t, consumer, StateNew, true, false)
+		wantHealth(t, consumer, kafka.StateNew, true, false)
 		held := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.CoordinatorLoadInProgress, Count: -1})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- consumer.Start(ctx) }()
 		time.Sleep(aLongTime)
-		wantHealth(t, consumer, StateJoining, true, false) // a restart would not help
+		wantHealth(t, consumer, kafka.StateJoining, true, false) // a restart would not help
 		held.Remove()
 		time.Sleep(time.Minute)
-		if h := wantHealth(t, consumer, StateRunning, true, true); len(h.Partitions) != 2 || h.Partitions[0].Activity != ActivityHandling || h.Partitions[0].Offset != 0 {
+		if h := wantHealth(t, consumer, kafka.StateRunning, true, true); len(h.Partitions) != 2 || h.Partitions[0].Activity != kafka.ActivityHandling || h.Partitions[0].Offset != 0 {
 			t.Errorf("health says %+v", h)
 		}
 		cancel()
 		time.Sleep(time.Second)
-		wantHealth(t, consumer, StateEnding, true, false)
+		wantHealth(t, consumer, kafka.StateEnding, true, false)
 		close(release)
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		wantHealth(t, consumer, StateEnded, true, false)
+		wantHealth(t, consumer, kafka.StateEnded, true, false)
 		_ = consumer.Close()
 
-		never, err := NewConsumer(cfg, ignore1)
+		never, err := kafka.NewConsumer(cfg, ignore1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = never.Close()
-		wantHealth(t, never, StateEnded, true, false)
+		wantHealth(t, never, kafka.StateEnded, true, false)
 	})
 }
 
 // Members beyond the number of partitions are there to step in.
 func TestAMemberWithoutPartitionsIsHealthy(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.consumer()
 		cfg.CommitInterval = time.Hour
 		idle := 0
-		var consumers []*Consumer[numbered]
+		var consumers []*kafka.Consumer[numbered]
 		for range 3 {
 			consumer, stop := b.start(cfg, ignore1)
 			defer stop()
@@ -89,7 +94,7 @@ func TestAMemberWithoutPartitionsIsHealthy(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		for _, consumer := range consumers {
-			if h := wantHealth(t, consumer, StateRunning, true, true); len(h.Partitions) == 0 {
+			if h := wantHealth(t, consumer, kafka.StateRunning, true, true); len(h.Partitions) == 0 {
 				idle++
 			}
 		}
@@ -100,6 +105,7 @@ func TestAMemberWithoutPartitionsIsHealthy(t *testing.T) {
 }
 
 func TestAMemberThatLostItsPartitionsIsNotReady(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.consumer()
 		cfg.CommitInterval = time.Hour
@@ -108,10 +114,10 @@ func TestAMemberThatLostItsPartitionsIsNotReady(t *testing.T) {
 		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID})
 		held := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.CoordinatorLoadInProgress, Count: -1})
 		time.Sleep(time.Minute)
-		wantHealth(t, consumer, StateJoining, true, false)
+		wantHealth(t, consumer, kafka.StateJoining, true, false)
 		held.Remove()
 		time.Sleep(time.Minute)
-		wantHealth(t, consumer, StateRunning, true, true)
+		wantHealth(t, consumer, kafka.StateRunning, true, true)
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
@@ -119,29 +125,31 @@ func TestAMemberThatLostItsPartitionsIsNotReady(t *testing.T) {
 }
 
 func TestAHandlerThatNeverReturnsIsNotLive(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 3)
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.StallTimeout, cfg.DrainTimeout = time.Hour, time.Minute, time.Second
 		release := make(chan struct{})
-		consumer, stop := b.start(cfg, func(context.Context, Message[numbered]) error {
+		consumer, stop := b.start(cfg, func(context.Context, kafka.Message[numbered]) error {
 			<-release
 			return nil
 		})
 		time.Sleep(4 * time.Minute)
-		wantHealth(t, consumer, StateRunning, true, true)
+		wantHealth(t, consumer, kafka.StateRunning, true, true)
 		time.Sleep(2 * time.Minute)
-		if h := wantHealth(t, consumer, StateRunning, false, true); !strings.Contains(h.NotLive, "orders-0") || !strings.Contains(h.NotLive, "offset 0") {
+		if h := wantHealth(t, consumer, kafka.StateRunning, false, true); !strings.Contains(h.NotLive, "orders-0") || !strings.Contains(h.NotLive, "offset 0") {
 			t.Errorf("not live: %s", h.NotLive)
 		}
-		if b.log.count(`level=ERROR msg="not live: the process should be restarted" topic=orders group=group reason="orders-0: handling`) != 1 {
-			t.Errorf("the log does not say once that it is not live:\n%s", b.log.text.String())
+		if b.log.count(slog.LevelError, "topic=orders", "group=group", "reason=orders-0: …") != 1 {
+			t.Errorf("the log does not say once that it is not live:\n%s", b.log.String())
 		}
+		lines := b.log.all()
 		close(release)
 		time.Sleep(time.Minute)
-		wantHealth(t, consumer, StateRunning, true, true)
-		if b.log.count("live again") != 1 {
-			t.Errorf("the log does not say that it is live again:\n%s", b.log.text.String())
+		wantHealth(t, consumer, kafka.StateRunning, true, true)
+		if b.log.all() != lines+1 {
+			t.Errorf("the log does not say that it is live again:\n%s", b.log.String())
 		}
 		_ = stop()
 	})
@@ -149,21 +157,22 @@ func TestAHandlerThatNeverReturnsIsNotLive(t *testing.T) {
 
 // Waiting is no standstill, however long: a restart would only begin it again.
 func TestBackoffAndOutagesAreLive(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 3)
 		b.seed(1, 3)
 		cfg := b.consumer()
 		cfg.CommitInterval = time.Hour
 		outage := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "dlq-orders", Err: kerr.InvalidRecord, Count: -1})
-		consumer, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+		consumer, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 			if msg.Partition == 0 {
-				return NewTransientError("away", nil).WithRetryAfter(24 * time.Hour)
+				return kafka.NewTransientError("away", nil).WithRetryAfter(24 * time.Hour)
 			}
-			return NewPermanentError("never", nil)
+			return kafka.NewPermanentError("never", nil)
 		})
 		time.Sleep(2 * aLongTime)
-		h := wantHealth(t, consumer, StateRunning, true, true)
-		if h.Partitions[0].Activity != ActivityBackoff || h.Partitions[1].Activity != ActivityDeadLetter {
+		h := wantHealth(t, consumer, kafka.StateRunning, true, true)
+		if h.Partitions[0].Activity != kafka.ActivityBackoff || h.Partitions[1].Activity != kafka.ActivityDeadLetter {
 			t.Errorf("health says %+v", h.Partitions)
 		}
 		if len(h.Problems) != 1 || !strings.Contains(h.Problems[0], "orders-1 offset 0: since 2000-01-01T00:00:00Z dead letter topic dlq-orders refuses it: ") {
@@ -174,8 +183,8 @@ func TestBackoffAndOutagesAreLive(t *testing.T) {
 		}
 		outage.Remove()
 		time.Sleep(2 * aLongTime)
-		h = wantHealth(t, consumer, StateRunning, true, true)
-		if len(h.Problems) > 0 || h.Partitions[1].Activity != ActivityIdle || time.Since(h.Partitions[1].LastProgress) > 2*aLongTime {
+		h = wantHealth(t, consumer, kafka.StateRunning, true, true)
+		if len(h.Problems) > 0 || h.Partitions[1].Activity != kafka.ActivityIdle || time.Since(h.Partitions[1].LastProgress) > 2*aLongTime {
 			t.Errorf("the outage is over, and health says %+v", h)
 		}
 		if p := h.Partitions[0]; time.Since(p.LastProgress) < 4*aLongTime {
@@ -187,6 +196,7 @@ func TestBackoffAndOutagesAreLive(t *testing.T) {
 
 // Brokers that don't answer are a problem, and none that a restart mends.
 func TestUnreachableBrokersAreAProblemAndLive(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.consumer()
 		cfg.CommitInterval = time.Hour
@@ -203,29 +213,30 @@ func TestUnreachableBrokersAreAProblemAndLive(t *testing.T) {
 }
 
 func TestAPollLoopThatStandsStillIsNotLive(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.consumer()
 		cfg.CommitInterval = time.Hour
 		blocked := make(chan struct{})
-		consumer, err := NewConsumer(cfg, ignore1)
+		consumer, err := kafka.NewConsumer(cfg, ignore1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		consumer.Use(ConsumerHooks{FetchingRewound: func(int32, int64, int64) { <-blocked }}) // as hooks must not
+		consumer.Use(kafka.ConsumerHooks{FetchingRewound: func(int32, int64, int64) { <-blocked }}) // as hooks must not
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- consumer.Start(ctx) }()
 		b.seed(0, 10)
 		time.Sleep(2 * aLongTime) // idle for long
-		wantHealth(t, consumer, StateRunning, true, true)
-		consumer.core.partitions[0].client.SetOffsets(map[string]map[int32]kgo.EpochOffset{"orders": {0: {Epoch: -1, Offset: 0}}})
+		wantHealth(t, consumer, kafka.StateRunning, true, true)
+		kafka.CoreOf(consumer).Assigned(0).Client().SetOffsets(map[string]map[int32]kgo.EpochOffset{"orders": {0: {Epoch: -1, Offset: 0}}})
 		time.Sleep(aLongTime)
-		if h := wantHealth(t, consumer, StateRunning, false, true); !strings.Contains(h.NotLive, "poll loop") {
+		if h := wantHealth(t, consumer, kafka.StateRunning, false, true); !strings.Contains(h.NotLive, "poll loop") {
 			t.Errorf("not live: %s", h.NotLive)
 		}
 		cancel()
 		time.Sleep(time.Second)
-		wantHealth(t, consumer, StateEnding, true, false) // though the loop has not noticed yet
+		wantHealth(t, consumer, kafka.StateEnding, true, false) // though the loop has not noticed yet
 		close(blocked)
 		<-ended
 		_ = consumer.Close()
@@ -234,47 +245,49 @@ func TestAPollLoopThatStandsStillIsNotLive(t *testing.T) {
 
 // A partition that comes back waits for the handler that its last worker left behind.
 func TestAPartitionBlockedForLongIsNotLive(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 1)
 		cfg := b.consumer()
 		cfg.CommitInterval = time.Hour
 		release := make(chan struct{})
-		consumer, stop := b.start(cfg, func(context.Context, Message[numbered]) error {
+		consumer, stop := b.start(cfg, func(context.Context, kafka.Message[numbered]) error {
 			<-release // whatever the context says
 			return nil
 		})
 		time.Sleep(time.Second)
 		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID})
 		time.Sleep(time.Minute)
-		if h := wantHealth(t, consumer, StateRunning, true, true); h.Partitions[0].Activity != ActivityBlocked || h.Partitions[0].Offset != -1 {
+		if h := wantHealth(t, consumer, kafka.StateRunning, true, true); h.Partitions[0].Activity != kafka.ActivityBlocked || h.Partitions[0].Offset != -1 {
 			t.Errorf("health says %+v", h.Partitions)
 		}
 		time.Sleep(aLongTime)
-		if h := wantHealth(t, consumer, StateRunning, false, true); !strings.Contains(h.NotLive, "orders-0: blocked") {
+		if h := wantHealth(t, consumer, kafka.StateRunning, false, true); !strings.Contains(h.NotLive, "orders-0: blocked") {
 			t.Errorf("not live: %s", h.NotLive)
 		}
 		close(release)
 		time.Sleep(time.Minute)
-		wantHealth(t, consumer, StateRunning, true, true)
+		wantHealth(t, consumer, kafka.StateRunning, true, true)
 		_ = stop()
 	})
 }
 
 // A handover keeps the loop from polling, for as long as DrainTimeout. A restart in the middle of it would be no help.
 func TestALongDrainIsLive(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 1)
 		b.seed(1, 1)
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.StallTimeout = time.Hour, time.Second
-		first, stop := b.start(cfg, func(context.Context, Message[numbered]) error {
+		first, stop := b.start(cfg, func(context.Context, kafka.Message[numbered]) error {
 			time.Sleep(time.Minute)
 			return nil
 		})
 		time.Sleep(35 * time.Second)
 		_, stopSecond := b.start(cfg, ignore1)
 		time.Sleep(20 * time.Second)
-		if h := wantHealth(t, first, StateRunning, true, true); len(h.Partitions) != 1 {
+		if h := wantHealth(t, first, kafka.StateRunning, true, true); len(h.Partitions) != 1 {
 			t.Errorf("no handover is under way: %+v", h)
 		}
 		time.Sleep(5 * time.Minute)
@@ -282,23 +295,9 @@ func TestALongDrainIsLive(t *testing.T) {
 	})
 }
 
-// Queued records say that a worker stands still only if it had time to see them.
-func TestARecordForAnIdleWorkerIsNoStandstill(t *testing.T) {
-	began := time.Now()
-	s := newStatus(began)
-	later := began.Add(time.Hour)
-	s.fetched([]*kgo.Record{{Offset: 5}, {Offset: 6}}, 10, 0, later)
-	if !s.idleSince.Equal(later) || s.lag() != 5 {
-		t.Errorf("idle since %v, lag %d; want %v and 5", s.idleSince, s.lag(), later)
-	}
-	s.fetched([]*kgo.Record{{Offset: 7}}, 10, 2, later.Add(time.Hour)) // it does not take what is there
-	if !s.idleSince.Equal(later) {
-		t.Errorf("idle since %v, want %v", s.idleSince, later)
-	}
-}
-
 // What was refused once, and then not any more, is over.
 func TestAPermissionThatCameBackIsNoProblem(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.consumer()
 		cfg.CommitInterval = time.Hour
@@ -320,16 +319,17 @@ func TestAPermissionThatCameBackIsNoProblem(t *testing.T) {
 
 // Queues that stay full are not polled for, and the loop is alive all the same.
 func TestAFullBudgetIsLive(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 500)
 		b.seed(1, 500)
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.MaxQueuedRecords = time.Hour, 100
-		consumer, stop := b.start(cfg, func(context.Context, Message[numbered]) error {
-			return NewTransientError("away", nil).WithRetryAfter(24 * time.Hour)
+		consumer, stop := b.start(cfg, func(context.Context, kafka.Message[numbered]) error {
+			return kafka.NewTransientError("away", nil).WithRetryAfter(24 * time.Hour)
 		})
 		time.Sleep(2 * aLongTime)
-		if h := wantHealth(t, consumer, StateRunning, true, true); h.Partitions[0].QueuedRecords == 0 {
+		if h := wantHealth(t, consumer, kafka.StateRunning, true, true); h.Partitions[0].QueuedRecords == 0 {
 			t.Errorf("nothing is queued: %+v", h.Partitions)
 		}
 		_ = stop()
@@ -337,30 +337,32 @@ func TestAFullBudgetIsLive(t *testing.T) {
 }
 
 func TestAConsumerThatFailedIsNotLive(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 1)
 		cfg := b.consumer()
 		cfg.DLQTopic, cfg.MaxRetries, cfg.CommitInterval = "", 0, time.Hour
-		consumer, stop := b.start(cfg, func(context.Context, Message[numbered]) error { return NewPermanentError("MARK", nil) })
+		consumer, stop := b.start(cfg, func(context.Context, kafka.Message[numbered]) error { return kafka.NewPermanentError("MARK", nil) })
 		time.Sleep(time.Minute)
-		if h := wantHealth(t, consumer, StateEnded, false, false); !strings.Contains(h.NotLive, "orders-0 offset 0") || strings.Contains(h.NotLive, "MARK") {
+		if h := wantHealth(t, consumer, kafka.StateEnded, false, false); !strings.Contains(h.NotLive, "orders-0 offset 0") || strings.Contains(h.NotLive, "MARK") {
 			t.Errorf("not live: %s", h.NotLive)
 		}
 		_ = stop()
 		missing := b.consumer()
 		missing.Topic = "missing"
-		atTheDoor, err := NewConsumer(missing, ignore1)
+		atTheDoor, err := kafka.NewConsumer(missing, ignore1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = atTheDoor.Start(t.Context())
-		wantHealth(t, atTheDoor, StateEnded, false, false)
+		wantHealth(t, atTheDoor, kafka.StateEnded, false, false)
 		_ = atTheDoor.Close()
 	})
 }
 
 // Lag is known where records come, and where none do.
 func TestLagIsKnownWithoutFetches(t *testing.T) {
+	t.Parallel()
 	for _, reset := range []string{"earliest", "latest"} {
 		t.Run(reset, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
@@ -368,7 +370,7 @@ func TestLagIsKnownWithoutFetches(t *testing.T) {
 				cfg := b.consumer()
 				cfg.CommitInterval, cfg.AutoOffsetReset, cfg.MaxQueuedRecords = time.Hour, reset, 20
 				release := make(chan struct{})
-				consumer, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+				consumer, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 					if msg.Offset >= 90 {
 						<-release
 					}
@@ -413,6 +415,7 @@ func TestLagIsKnownWithoutFetches(t *testing.T) {
 
 // A member that begins with nothing to read has the lag of what its group has committed.
 func TestLagOfAnIdleMemberIsThatOfItsGroup(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 100)
 		cfg := b.consumer()
@@ -437,6 +440,7 @@ func TestLagOfAnIdleMemberIsThatOfItsGroup(t *testing.T) {
 
 // What was guessed before the group's offsets came is corrected, and so is what retention has overtaken.
 func TestLagFollowsWhatTheGroupAndTheLogSay(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 100)
 		cfg := b.consumer()
@@ -444,7 +448,7 @@ func TestLagFollowsWhatTheGroupAndTheLogSay(t *testing.T) {
 		_, stop := b.start(cfg, ignore1)
 		time.Sleep(time.Minute)
 		_ = stop()
-		lag := func(consumer *Consumer[numbered]) int64 {
+		lag := func(consumer *kafka.Consumer[numbered]) int64 {
 			for range 4 {
 				consumer.Health() // somebody looks
 				time.Sleep(20 * time.Second)
@@ -478,6 +482,7 @@ func TestLagFollowsWhatTheGroupAndTheLogSay(t *testing.T) {
 
 // Members ask for their own partitions, and of several leaders one may be away.
 func TestLagAsksForWhatIsItsOwn(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		if err := errors.Join(b.cluster.MoveTopicPartition("orders", 0, 0), b.cluster.MoveTopicPartition("orders", 1, 1)); err != nil {
 			t.Fatal(err)
@@ -511,6 +516,7 @@ func TestLagAsksForWhatIsItsOwn(t *testing.T) {
 
 // Where nobody asks, brokers are not asked either.
 func TestLagCostsNothingUnasked(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.consumer()
 		cfg.CommitInterval = time.Hour
@@ -531,12 +537,13 @@ func TestLagCostsNothingUnasked(t *testing.T) {
 }
 
 func TestHealthHandlerAnswersProbes(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.consumer()
 		cfg.CommitInterval = time.Hour
 		running, stop := b.start(cfg, ignore1)
 		time.Sleep(time.Minute)
-		fresh, err := NewConsumer(cfg, ignore1)
+		fresh, err := kafka.NewConsumer(cfg, ignore1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -552,17 +559,17 @@ func TestHealthHandlerAnswersProbes(t *testing.T) {
 			}
 			return answer.Body.String()
 		}
-		all, one := HealthHandler(running, fresh), HealthHandler(running)
+		all, one := kafka.HealthHandler(running, fresh), kafka.HealthHandler(running)
 		get(all, "GET", "/livez", 200)
 		get(all, "GET", "/readyz", 503) // one of them is not
 		get(one, "HEAD", "/readyz", 200)
 		get(one, "POST", "/livez", 405)
 		get(one, "GET", "/other", 404)
-		get(HealthHandler(), "GET", "/readyz", 200)
+		get(kafka.HealthHandler(), "GET", "/readyz", 200)
 		body := get(all, "GET", "/readyz", 503)
 		var answer struct {
 			OK        bool
-			Consumers []Health
+			Consumers []kafka.Health
 		}
 		if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.OK || len(answer.Consumers) != 2 ||
 			answer.Consumers[1].NotReady != "not started" || len(answer.Consumers[0].Partitions) != 2 {

@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
 )
 
 // seedKeys puts n records into partition 0 of orders, in turn for each of the keys: {"n":0} is the first of its key.
@@ -39,7 +41,7 @@ type perKey struct {
 
 func newPerKey(t *testing.T) *perKey { return &perKey{t: t, next: map[string]int{}} }
 
-func (k *perKey) done(msg Message[numbered]) {
+func (k *perKey) done(msg kafka.Message[numbered]) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if msg.Value.N != k.next[msg.Key] {
@@ -58,10 +60,10 @@ func TestThousandsOfKeysAsleepCostOnlyTheirRecords(t *testing.T) {
 		done := newPerKey(t)
 		var handled, failed atomic.Int32
 		before := runtime.NumGoroutine()
-		consumer, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+		consumer, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 			if msg.Value.N == 0 && msg.Attempt == 1 {
 				failed.Add(1)
-				return NewTransientError("busy", nil).WithRetryAfter(5 * time.Minute)
+				return kafka.NewTransientError("busy", nil).WithRetryAfter(5 * time.Minute)
 			}
 			done.done(msg)
 			handled.Add(1)
@@ -74,14 +76,14 @@ func TestThousandsOfKeysAsleepCostOnlyTheirRecords(t *testing.T) {
 		if more := runtime.NumGoroutine() - before; more > 60 {
 			t.Errorf("%d goroutines more than before, for %d keys", more, keys)
 		}
-		if p := consumer.Health().Partitions[0]; p.RecordsInHand != keys || p.Activity != ActivityBackoff || p.Offset != 0 || p.QueuedBytes > consumer.core.cfg.MaxQueuedBytes {
+		if p := consumer.Health().Partitions[0]; p.RecordsInHand != keys || p.Activity != kafka.ActivityBackoff || p.Offset != 0 || p.QueuedBytes > cfg.WithDefaults().MaxQueuedBytes {
 			t.Errorf("health: %+v", p)
 		}
 		time.Sleep(aLongTime)
 		if err := stop(); err != nil || handled.Load() != records || b.committed(0) != records {
 			t.Errorf("Start returned %v; %d handled, committed %d; want %d", err, handled.Load(), b.committed(0), records)
 		}
-		if held := consumer.core.queued.used.Load(); held != 0 {
+		if held := kafka.CoreOf(consumer).Held(); held != 0 {
 			t.Errorf("the budget holds %d of nothing", held)
 		}
 	})
@@ -89,16 +91,17 @@ func TestThousandsOfKeysAsleepCostOnlyTheirRecords(t *testing.T) {
 
 // The distance between the first record that is not done and the others is bounded.
 func TestOneKeyThatWaitsLetsOthersGoAheadSoFar(t *testing.T) {
-	const records = maxAhead + 20_000
+	t.Parallel()
+	const records = kafka.MaxAhead + 20_000
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seedKeys(records, 100)
 		cfg := b.consumer()
 		cfg.Concurrency, cfg.MaxQueuedRecords = 4, 1_000_000
 		done := newPerKey(t)
 		var handled atomic.Int32
-		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+		_, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 			if msg.Offset == 5 && msg.Attempt == 1 {
-				return NewTransientError("busy", nil).WithRetryAfter(2 * time.Minute)
+				return kafka.NewTransientError("busy", nil).WithRetryAfter(2 * time.Minute)
 			}
 			done.done(msg)
 			handled.Add(1)
@@ -106,7 +109,7 @@ func TestOneKeyThatWaitsLetsOthersGoAheadSoFar(t *testing.T) {
 		})
 		time.Sleep(time.Minute)
 		// Of the records from the fifth on, those of its key wait for it.
-		if n, want := handled.Load(), int32(5+maxAhead-maxAhead/100); n < want-100 || n > want+100 {
+		if n, want := handled.Load(), int32(5+kafka.MaxAhead-kafka.MaxAhead/100); n < want-100 || n > want+100 {
 			t.Errorf("%d handled while one waits, want about %d", n, want)
 		}
 		if at := b.committed(0); at != 5 {
@@ -122,18 +125,19 @@ func TestOneKeyThatWaitsLetsOthersGoAheadSoFar(t *testing.T) {
 // Promise 3. A record that fails for good, without a dead letter topic, is not passed by its key's next, and every record that
 // was begun is told the end of.
 func TestNothingFollowsARecordThatFailsForGood(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seedKeys(200, 20)
 		cfg := b.consumer()
 		cfg.Concurrency, cfg.DLQTopic, cfg.MaxRetries = 8, "", 1
 		done := newPerKey(t)
 		var begun, settled, left atomic.Int32
-		consumer, err := NewConsumer(cfg, func(_ context.Context, msg Message[numbered]) error {
+		consumer, err := kafka.NewConsumer(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 			switch {
 			case msg.Key == "3" && msg.Value.N == 2:
 				return errors.New("declined")
 			case msg.Key == "4" && msg.Value.N == 1: // asleep when that ends Start
-				return NewTransientError("busy", nil).WithRetryAfter(time.Hour)
+				return kafka.NewTransientError("busy", nil).WithRetryAfter(time.Hour)
 			}
 			time.Sleep(time.Second)
 			done.done(msg)
@@ -142,17 +146,17 @@ func TestNothingFollowsARecordThatFailsForGood(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		consumer.Use(ConsumerHooks{
+		consumer.Use(kafka.ConsumerHooks{
 			RecordBegun: func(ctx context.Context, _ *kgo.Record) context.Context { begun.Add(1); return ctx },
-			RecordSettled: func(_ context.Context, _ *kgo.Record, s Settlement) {
+			RecordSettled: func(_ context.Context, _ *kgo.Record, s kafka.Settlement) {
 				settled.Add(1)
-				if s.Outcome == OutcomeLeft {
+				if s.Outcome == kafka.OutcomeLeft {
 					left.Add(1)
 				}
 			},
 		})
 		err = consumer.Start(t.Context())
-		var failed *RecordError
+		var failed *kafka.RecordError
 		if !errors.As(err, &failed) || failed.Offset != 43 || failed.Attempts != 2 {
 			t.Errorf("Start returned %v", err)
 		}
@@ -163,7 +167,7 @@ func TestNothingFollowsARecordThatFailsForGood(t *testing.T) {
 		if begun.Load() != settled.Load() || left.Load() != 2 {
 			t.Errorf("%d records begun, %d settled, %d of them left; want 2 left", begun.Load(), settled.Load(), left.Load())
 		}
-		if held := consumer.core.queued.used.Load(); held != 0 {
+		if held := kafka.CoreOf(consumer).Held(); held != 0 {
 			t.Errorf("the budget holds %d of nothing", held)
 		}
 	})
@@ -171,6 +175,7 @@ func TestNothingFollowsARecordThatFailsForGood(t *testing.T) {
 
 // Promise 6. What is in hand and what is asleep when the partition is lost counts for nothing.
 func TestLostLanesCommitNothing(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const records, keys = 60, 20
 		b.seedKeys(records, keys)
@@ -178,15 +183,15 @@ func TestLostLanesCommitNothing(t *testing.T) {
 		cfg.Concurrency = 8
 		var lost atomic.Bool
 		var again atomic.Int32
-		_, stop := b.start(cfg, func(ctx context.Context, msg Message[numbered]) error {
+		_, stop := b.start(cfg, func(ctx context.Context, msg kafka.Message[numbered]) error {
 			switch {
 			case lost.Load():
 				again.Add(1)
 			case msg.Offset == 2:
-				return NewTransientError("busy", nil).WithRetryAfter(time.Hour)
+				return kafka.NewTransientError("busy", nil).WithRetryAfter(time.Hour)
 			case msg.Offset%2 == 1:
 				<-ctx.Done()
-				if cause := context.Cause(ctx); !errors.Is(cause, ErrPartitionLost) {
+				if cause := context.Cause(ctx); !errors.Is(cause, kafka.ErrPartitionLost) {
 					t.Errorf("the cause is %v", cause)
 				}
 			}
@@ -208,6 +213,7 @@ func TestLostLanesCommitNothing(t *testing.T) {
 
 // Promise 3. While the dead letter topic is out of reach, keys that are good go on with the workers that are left.
 func TestADLQOutageLeavesTheOtherLanes(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const records, keys = 100, 10
 		b.seedKeys(records, keys)
@@ -216,11 +222,11 @@ func TestADLQOutageLeavesTheOtherLanes(t *testing.T) {
 		cfg.Concurrency = 2
 		done := newPerKey(t)
 		var bad, others atomic.Int32
-		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+		_, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 			done.done(msg)
 			if msg.Offset == 13 {
 				bad.Add(1)
-				return NewPermanentError("never", nil)
+				return kafka.NewPermanentError("never", nil)
 			}
 			others.Add(1)
 			return nil
@@ -239,15 +245,16 @@ func TestADLQOutageLeavesTheOtherLanes(t *testing.T) {
 
 // Brokers that take no metadata, or less than the default, cost redeliveries and nothing else.
 func TestProgressThatBrokersRefuseIsNotTold(t *testing.T) {
+	t.Parallel()
 	for _, refused := range []bool{false, true} {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			const records, keys, stuck = 100, 10, 20
 			b.seedKeys(records, keys)
 			cfg := b.consumer()
 			cfg.Concurrency, cfg.CommitInterval = 4, time.Hour // see bubble
-			first, stopFirst := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+			first, stopFirst := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 				if msg.Offset == stuck {
-					return NewTransientError("busy", nil).WithRetryAfter(time.Hour)
+					return kafka.NewTransientError("busy", nil).WithRetryAfter(time.Hour)
 				}
 				return nil
 			})
@@ -258,11 +265,11 @@ func TestProgressThatBrokersRefuseIsNotTold(t *testing.T) {
 			if err := stopFirst(); err != nil || b.committed(0) != stuck {
 				t.Fatalf("Start returned %v, committed %d; want %d", err, b.committed(0), stuck)
 			}
-			if first.core.untold.Load() != refused {
+			if kafka.CoreOf(first).Untold() != refused {
 				t.Errorf("refused: %v, remembered: %v", refused, !refused)
 			}
 			var again atomic.Int32
-			_, stopSecond := b.start(cfg, func(context.Context, Message[numbered]) error { again.Add(1); return nil })
+			_, stopSecond := b.start(cfg, func(context.Context, kafka.Message[numbered]) error { again.Add(1); return nil })
 			time.Sleep(time.Minute)
 			want := int32(records/keys - stuck/keys) // the rest of one key
 			if refused {
@@ -277,6 +284,7 @@ func TestProgressThatBrokersRefuseIsNotTold(t *testing.T) {
 
 // A member that hands a partition on before it has fetched all that earlier owners were ahead tells that, too.
 func TestProgressOutlivesAMemberThatDoesLittle(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const records, keys = 100, 10
 		b.seedKeys(records, keys)
@@ -285,9 +293,9 @@ func TestProgressOutlivesAMemberThatDoesLittle(t *testing.T) {
 		var mu sync.Mutex
 		times := map[int64]int{}
 		member := func(stuck func(offset int64) bool) {
-			_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+			_, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 				if stuck(msg.Offset) {
-					return NewTransientError("busy", nil).WithRetryAfter(time.Hour)
+					return kafka.NewTransientError("busy", nil).WithRetryAfter(time.Hour)
 				}
 				mu.Lock()
 				times[msg.Offset]++

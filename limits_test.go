@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"bytes"
@@ -15,6 +15,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
 )
 
 // publishRaw puts a record into orders-0, past the library.
@@ -48,7 +50,8 @@ func (b *bubble) readLetters(n int) (letters []*kgo.Record) {
 // A record whose headers are out of all proportion costs a letter. Its handler never sees it, others are handled, and who reads
 // the letters with the same limits can.
 func TestRecordsAboveTheHeaderLimitsAreDeadLetters(t *testing.T) {
-	ids := headers(HeaderMessageID, "m-1", HeaderCorrelationID, "c-1", "traceparent", "t-1")
+	t.Parallel()
+	ids := headers(kafka.HeaderMessageID, "m-1", kafka.HeaderCorrelationID, "c-1", "traceparent", "t-1")
 	many := make([]kgo.RecordHeader, 100_000)
 	for _, test := range []struct {
 		name    string
@@ -57,7 +60,7 @@ func TestRecordsAboveTheHeaderLimitsAreDeadLetters(t *testing.T) {
 		want    []string
 		kept    int // of the record's own
 	}{
-		{"100,000 headers", append(many, ids...), 0, []string{"orders-0 offset 0", "100003 headers, 1000 are allowed", "KAFKA_CONSUMER_MAX_HEADERS"}, defaultMaxHeaders - letterHeaderCount},
+		{"100,000 headers", append(many, ids...), 0, []string{"orders-0 offset 0", "100003 headers, 1000 are allowed", "KAFKA_CONSUMER_MAX_HEADERS"}, kafka.DefaultMaxHeaders - kafka.LetterHeaderCount},
 		{"a header of 900 KB", append(headers("large", strings.Repeat("x", 900_000)), ids...), 256 << 10, []string{"orders-0 offset 0", "bytes of headers, 262144 are allowed", "KAFKA_CONSUMER_MAX_HEADER_BYTES"}, 3},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -67,7 +70,7 @@ func TestRecordsAboveTheHeaderLimitsAreDeadLetters(t *testing.T) {
 				var handled atomic.Int64
 				cfg := b.consumer()
 				cfg.MaxHeaderBytes = test.bytes
-				_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+				_, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 					handled.Add(int64(msg.Value.N))
 					return nil
 				})
@@ -80,7 +83,7 @@ func TestRecordsAboveTheHeaderLimitsAreDeadLetters(t *testing.T) {
 					t.Errorf("the letter is %q: %q", letter.Key, letter.Value)
 				}
 				about, ok := parseDeadLetter(letter.Headers)
-				if !ok || about.Class != ClassPermanent || about.Attempts != 1 || about.HeadersCut != len(test.headers)-test.kept {
+				if !ok || about.Class != kafka.ClassPermanent || about.Attempts != 1 || about.HeadersCut != len(test.headers)-test.kept {
 					t.Errorf("the letter says %+v, want %d headers cut", about, len(test.headers)-test.kept)
 				}
 				wantFault(t, errors.New(about.Message), test.want...)
@@ -89,14 +92,14 @@ func TestRecordsAboveTheHeaderLimitsAreDeadLetters(t *testing.T) {
 						t.Errorf("%s is lost", id.Key)
 					}
 				}
-				if err := cfg.headerLimits().check(letter.Headers); err != nil {
+				if err := cfg.CheckHeaders(letter.Headers); err != nil {
 					t.Errorf("the letter itself: %v", err)
 				}
 
 				read := cfg
 				read.Topic, read.DLQTopic, read.Group = "dlq-orders", "", "readers"
 				var seen atomic.Int64
-				_, stop = b.start(read, func(context.Context, Message[numbered]) error {
+				_, stop = b.start(read, func(context.Context, kafka.Message[numbered]) error {
 					seen.Add(1)
 					return nil
 				})
@@ -109,31 +112,14 @@ func TestRecordsAboveTheHeaderLimitsAreDeadLetters(t *testing.T) {
 	}
 }
 
-func TestHeaderLimitsAreExact(t *testing.T) {
-	limits := headerLimits{count: 2, bytes: 10}
-	for _, test := range []struct {
-		headers []kgo.RecordHeader
-		ok      bool
-	}{
-		{nil, true}, {headers("a", "1234", "b", "1234"), true}, {headers("a", "1234", "b", "12345"), false},
-		{headers("", "", "", ""), true}, {headers("", "", "", "", "", ""), false},
-	} {
-		if err := limits.check(test.headers); (err == nil) != test.ok || err != nil && !errors.Is(err, ErrHeaderLimit) {
-			t.Errorf("%q: %v", test.headers, err)
-		}
-	}
-	if err := limits.keep(nil)(t.Context(), &Record{Record: &kgo.Record{Headers: headers("a", "1234567890")}}); ClassOf(err) != ClassPermanent {
-		t.Errorf("%v is %s", err, ClassOf(err))
-	}
-}
-
 // Without a dead letter topic Start names the record and the way out.
 func TestTheHeaderLimitEndsStartWithoutADeadLetterTopic(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.publishRaw(&kgo.Record{Value: []byte(`{"n":1}`), Headers: headers("a", "b", "c", "d")})
 		cfg := b.consumer()
 		cfg.DLQTopic, cfg.MaxHeaders = "", 1
-		consumer, err := NewConsumer(cfg, func(context.Context, Message[numbered]) error { return nil })
+		consumer, err := kafka.NewConsumer(cfg, func(context.Context, kafka.Message[numbered]) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +128,7 @@ func TestTheHeaderLimitEndsStartWithoutADeadLetterTopic(t *testing.T) {
 		defer cancel()
 		err = consumer.Start(ctx)
 		wantFault(t, err, "orders-0 offset 0", "2 headers, 1 are allowed", "MaxHeaders")
-		if !errors.Is(err, ErrHeaderLimit) || !isType[*RecordError](err) {
+		if !errors.Is(err, kafka.ErrHeaderLimit) || !isType[*kafka.RecordError](err) {
 			t.Errorf("%v, want a RecordError and ErrHeaderLimit", err)
 		}
 	})
@@ -177,14 +163,15 @@ func TestDecompressionBombsEndStartAndNotTheProcess(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			cfg := NewConsumerConfig("orders", "group", cluster.ListenAddrs()...)
+			cfg := kafka.NewConsumerConfig("orders", "group", cluster.ListenAddrs()...)
 			cfg.Logger = slog.New(slog.DiscardHandler)
 			var handled []int
 			run := func(until int) error {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
-				consumer, err := NewConsumer(cfg, func(_ context.Context, msg Message[numbered]) error {
-					if handled = append(handled, msg.Value.N); msg.Value.N == until {
+				consumer, err := kafka.NewConsumerWithCodec(cfg, kafka.Bytes(), func(_ context.Context, msg kafka.Message[[]byte]) error {
+					n := int(msg.Value[len(`{"n":`)] - '0')
+					if handled = append(handled, n); n == until {
 						cancel()
 					}
 					return nil

@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
 )
 
 type booking struct {
@@ -20,13 +22,13 @@ type booking struct {
 }
 
 // consumed returns the message that a handler gets of the record.
-func consumed[T any](t *testing.T, codec Codec[T], r *kgo.Record) (msg Message[T]) {
+func consumed[T any](t *testing.T, codec kafka.Codec[T], r *kgo.Record) (msg kafka.Message[T]) {
 	t.Helper()
-	handle := typed(codec, func(_ context.Context, m Message[T]) error {
+	handle := kafka.Typed(codec, func(_ context.Context, m kafka.Message[T]) error {
 		msg = m
 		return nil
 	}, true)
-	if err := handle(t.Context(), &Record{Record: r, Group: "bookings", Attempt: 2}); err != nil {
+	if err := handle(t.Context(), &kafka.Record{Record: r, Group: "bookings", Attempt: 2}); err != nil {
 		t.Fatal(err)
 	}
 	return msg
@@ -42,10 +44,10 @@ func headers(pairs ...string) (list []kgo.RecordHeader) {
 
 func TestBuilderSetsWhatItIsTold(t *testing.T) {
 	now := time.Now()
-	msg := NewMessage[booking]().WithKey("booking-1").WithValue(booking{"1", 2}).WithMessageID("m").WithCorrelationID("c").
+	msg := kafka.NewMessage[booking]().WithKey("booking-1").WithValue(booking{"1", 2}).WithMessageID("m").WithCorrelationID("c").
 		WithConversationID("v").WithEventType("booking.create").WithSource("gateway").WithHeader("tenant", "t1").
 		WithTimestamp(now).Build()
-	want := Message[booking]{
+	want := kafka.Message[booking]{
 		Key: "booking-1", Value: booking{"1", 2}, Timestamp: now,
 		Headers: headers("message-id", "m", "correlation-id", "c", "conversation-id", "v", "event-type", "booking.create", "source", "gateway", "tenant", "t1"),
 	}
@@ -67,7 +69,7 @@ func TestBuilderSetsWhatItIsTold(t *testing.T) {
 }
 
 func TestGettersOfAbsentHeadersReturnNothing(t *testing.T) {
-	var msg Message[int]
+	var msg kafka.Message[int]
 	if all := msg.GetMessageID() + msg.GetCorrelationID() + msg.GetConversationID() + msg.GetEventType() + msg.GetSource(); all != "" {
 		t.Errorf("got %q", all)
 	}
@@ -83,7 +85,7 @@ func TestGettersOfAbsentHeadersReturnNothing(t *testing.T) {
 }
 
 func TestMessageIDsAreUUIDsVersion7AndUnique(t *testing.T) {
-	builder := NewMessage[int]()
+	builder := kafka.NewMessage[int]()
 	seen := map[string]bool{}
 	for range 1000 {
 		text := builder.Build().GetMessageID()
@@ -99,7 +101,7 @@ func TestMessageIDsAreUUIDsVersion7AndUnique(t *testing.T) {
 }
 
 func TestBuildsAreIndependent(t *testing.T) {
-	builder := NewMessage[int]().WithHeader("a", "1").WithHeader("b", "1")
+	builder := kafka.NewMessage[int]().WithHeader("a", "1").WithHeader("b", "1")
 	first := builder.Build()
 	before := slices.Clone(first.Headers)
 	second := builder.WithHeader("a", "2").WithKey("k").Build()
@@ -135,12 +137,12 @@ func TestBuildsAreIndependent(t *testing.T) {
 }
 
 func TestLastOfEqualHeadersWins(t *testing.T) {
-	msg := Message[int]{Headers: headers("correlation-id", "first", "x", "1", "correlation-id", "last", "Correlation-Id", "another")}
+	msg := kafka.Message[int]{Headers: headers("correlation-id", "first", "x", "1", "correlation-id", "last", "Correlation-Id", "another")}
 	if got := msg.GetCorrelationID(); got != "last" {
 		t.Errorf("GetCorrelationID returns %q", got)
 	}
-	builder := NewMessage[int]()
-	builder.msg.Headers = slices.Clone(msg.Headers)
+	builder := kafka.NewMessage[int]()
+	kafka.SetHeaders(builder, slices.Clone(msg.Headers))
 	built := builder.WithCorrelationID("new").WithMessageID("m").Build()
 	want := headers("x", "1", "Correlation-Id", "another", "correlation-id", "new", "message-id", "m")
 	if !reflect.DeepEqual(built.Headers, want) {
@@ -149,7 +151,7 @@ func TestLastOfEqualHeadersWins(t *testing.T) {
 }
 
 func TestTombstonesAndValuesReplaceEachOther(t *testing.T) {
-	builder := NewMessage[booking]().WithKey("k").WithValue(booking{Seats: 1})
+	builder := kafka.NewMessage[booking]().WithKey("k").WithValue(booking{Seats: 1})
 	if msg := builder.WithTombstone().Build(); !msg.Tombstone || msg.Value != (booking{}) {
 		t.Errorf("the tombstone is %+v", msg)
 	}
@@ -164,33 +166,33 @@ func TestMessagesCarryAllOfTheirRecord(t *testing.T) {
 		Key: []byte("k"), Value: []byte(`{"id":"1","seats":2}`), Headers: headers("unknown", "u", "unknown", "v"), Timestamp: at,
 		Topic: "orders", Partition: 3, Offset: 42,
 	}
-	msg := consumed(t, JSON[booking](), r)
-	msg.raw = nil
-	want := Message[booking]{
+	msg := consumed(t, kafka.JSON[booking](), r)
+	msg = kafka.WithoutRaw(msg)
+	want := kafka.Message[booking]{
 		Key: "k", Value: booking{"1", 2}, Headers: r.Headers, Timestamp: at, Topic: "orders", Partition: 3, Offset: 42, Attempt: 2,
 	}
 	if !reflect.DeepEqual(msg, want) {
 		t.Errorf("the handler got %+v, want %+v", msg, want)
 	}
-	if msg := consumed(t, JSON[booking](), &kgo.Record{Key: []byte("k")}); !msg.Tombstone || msg.Value != (booking{}) {
+	if msg := consumed(t, kafka.JSON[booking](), &kgo.Record{Key: []byte("k")}); !msg.Tombstone || msg.Value != (booking{}) {
 		t.Errorf("a nil value makes %+v, want a tombstone", msg)
 	}
-	if msg := consumed(t, Bytes(), &kgo.Record{Value: []byte{}}); msg.Tombstone || msg.Value == nil {
+	if msg := consumed(t, kafka.Bytes(), &kgo.Record{Value: []byte{}}); msg.Tombstone || msg.Value == nil {
 		t.Errorf("an empty value makes %+v, want no tombstone", msg)
 	}
 }
 
 func TestTombstonesAreToldApartUnlessAskedFor(t *testing.T) {
-	handle := typed(JSON[booking](), func(context.Context, Message[booking]) error {
+	handle := kafka.Typed(kafka.JSON[booking](), func(context.Context, kafka.Message[booking]) error {
 		t.Error("the handler was called")
 		return nil
 	}, false)
-	err := handle(t.Context(), &Record{Record: &kgo.Record{}})
-	if !errors.Is(err, ErrTombstone) || ClassOf(err) != ClassPermanent {
-		t.Errorf("got %v of class %s, want a permanent ErrTombstone", err, ClassOf(err))
+	err := handle(t.Context(), &kafka.Record{Record: &kgo.Record{}})
+	if !errors.Is(err, kafka.ErrTombstone) || kafka.ClassOf(err) != kafka.ClassPermanent {
+		t.Errorf("got %v of class %s, want a permanent ErrTombstone", err, kafka.ClassOf(err))
 	}
-	err = handle(t.Context(), &Record{Record: &kgo.Record{Value: []byte{}}})
-	if errors.Is(err, ErrTombstone) || ClassOf(err) != ClassPermanent {
+	err = handle(t.Context(), &kafka.Record{Record: &kgo.Record{Value: []byte{}}})
+	if errors.Is(err, kafka.ErrTombstone) || kafka.ClassOf(err) != kafka.ClassPermanent {
 		t.Errorf("an empty value is %v, want a permanent error that is no ErrTombstone", err)
 	}
 }
@@ -198,30 +200,25 @@ func TestTombstonesAreToldApartUnlessAskedFor(t *testing.T) {
 // Kafka's keys and headers are bytes. Text that is no UTF-8 goes through unchanged, from record to message to record.
 func TestInvalidUTF8PassesThrough(t *testing.T) {
 	const odd = "\xff\xfe\x00a\xc3"
-	r := &kgo.Record{Key: []byte(odd), Value: []byte(`1`), Headers: headers(odd, odd, HeaderCorrelationID, odd, HeaderEventType, odd)}
-	msg := consumed(t, JSON[int](), r)
+	r := &kgo.Record{Key: []byte(odd), Value: []byte(`1`), Headers: headers(odd, odd, kafka.HeaderCorrelationID, odd, kafka.HeaderEventType, odd)}
+	msg := consumed(t, kafka.JSON[int](), r)
 	if value, ok := msg.Header(odd); !ok || value != odd || msg.Key != odd || msg.GetCorrelationID() != odd || msg.GetEventType() != odd {
 		t.Errorf("the message is %q", msg.Headers)
 	}
-	built := NewMessage[int]().WithKey(odd).WithCorrelationID(odd).WithHeader(odd, odd).WithMessageID(odd).Build()
+	built := kafka.NewMessage[int]().WithKey(odd).WithCorrelationID(odd).WithHeader(odd, odd).WithMessageID(odd).Build()
 	sent := published(t, built)
 	if string(sent.Key) != odd {
 		t.Errorf("the key is %q", sent.Key)
 	}
-	if want := headers(HeaderCorrelationID, odd, odd, odd, HeaderMessageID, odd, HeaderContentType, "application/json"); !reflect.DeepEqual(sent.Headers, want) {
+	if want := headers(kafka.HeaderCorrelationID, odd, odd, odd, kafka.HeaderMessageID, odd, kafka.HeaderContentType, "application/json"); !reflect.DeepEqual(sent.Headers, want) {
 		t.Errorf("the headers are %q, want %q", sent.Headers, want)
 	}
 }
 
 // published returns the record that Publish makes of the message.
-func published[T any](t *testing.T, msg Message[T]) (sent *kgo.Record) {
+func published[T any](t *testing.T, msg kafka.Message[T]) (sent *kgo.Record) {
 	t.Helper()
-	core := &publisher{cfg: ProducerConfig{Topic: "orders"}, send: func(_ context.Context, r *Record, done func(error)) {
-		sent = r.Record
-		done(nil)
-	}}
-	core.started.Do(func() {})
-	producer := &Producer[T]{codec: JSON[T](), contentType: []byte("application/json"), core: core}
+	producer := kafka.NewProducerTo[T](func(r *kafka.Record) { sent = r.Record })
 	if err := producer.Publish(t.Context(), msg); err != nil {
 		t.Fatal(err)
 	}
@@ -231,8 +228,8 @@ func published[T any](t *testing.T, msg Message[T]) (sent *kgo.Record) {
 func TestPublishLeavesTheMessageAsItIs(t *testing.T) {
 	for _, id := range []string{"", "m-1"} {
 		list := make([]kgo.RecordHeader, 0, 10) // with room, into which an append would write
-		list = append(list, headers("content-type", "mine", "x", "1", "content-type", "mine too", "x", "2", HeaderMessageID, id)...)
-		msg := Message[booking]{Key: "k", Value: booking{"1", 2}, Headers: list, Timestamp: time.UnixMilli(5), Topic: "elsewhere", Partition: 7, Offset: 9}
+		list = append(list, headers("content-type", "mine", "x", "1", "content-type", "mine too", "x", "2", kafka.HeaderMessageID, id)...)
+		msg := kafka.Message[booking]{Key: "k", Value: booking{"1", 2}, Headers: list, Timestamp: time.UnixMilli(5), Topic: "elsewhere", Partition: 7, Offset: 9}
 		before := slices.Clone(list[:cap(list)])
 		sent := published(t, msg)
 		if !reflect.DeepEqual(list[:cap(list)], before) {
@@ -241,19 +238,19 @@ func TestPublishLeavesTheMessageAsItIs(t *testing.T) {
 		if sent.Topic != "orders" || string(sent.Key) != "k" || string(sent.Value) != `{"id":"1","seats":2}` || !sent.Timestamp.Equal(msg.Timestamp) {
 			t.Errorf("sent %+v", sent)
 		}
-		sentID, _ := lastHeader(sent.Headers, HeaderMessageID)
+		sentID, _ := lastHeader(sent.Headers, kafka.HeaderMessageID)
 		if id == "" && uuid.Validate(sentID) != nil || id != "" && sentID != id {
 			t.Errorf("sent message id %q for %q", sentID, id)
 		}
-		if want := headers("x", "1", "x", "2", HeaderMessageID, sentID, HeaderContentType, "application/json"); !reflect.DeepEqual(sent.Headers, want) {
+		if want := headers("x", "1", "x", "2", kafka.HeaderMessageID, sentID, kafka.HeaderContentType, "application/json"); !reflect.DeepEqual(sent.Headers, want) {
 			t.Errorf("sent headers %s, want %s", sent.Headers, want)
 		}
 	}
 
-	if sent := published(t, Message[booking]{Key: "k", Tombstone: true}); sent.Value != nil {
+	if sent := published(t, kafka.Message[booking]{Key: "k", Tombstone: true}); sent.Value != nil {
 		t.Errorf("a tombstone has the value %q", sent.Value)
 	}
-	if sent := published(t, Message[int]{}); sent.Key != nil {
+	if sent := published(t, kafka.Message[int]{}); sent.Key != nil {
 		t.Errorf("a message without a key has the key %q", sent.Key)
 	}
 }
@@ -265,15 +262,15 @@ func TestDecodeValueReadsConsumedMessages(t *testing.T) {
 		More string `json:"more"`
 	}{booking{"1", 2}, "than booking knows"}
 	for name, decode := range map[string]func(v any) error{
-		"of one type":        consumed(t, JSON[booking](), &kgo.Record{Value: wire}).DecodeValue,
-		"of several types":   consumed(t, JSON[json.RawMessage](), &kgo.Record{Value: wire}).DecodeValue,
-		"of any type":        consumed(t, JSON[any](), &kgo.Record{Value: wire}).DecodeValue,
-		"of bytes":           consumed(t, Bytes(), &kgo.Record{Value: wire}).DecodeValue,
-		"built as raw JSON":  Message[json.RawMessage]{Value: wire}.DecodeValue,
-		"built as bytes":     Message[[]byte]{Value: wire}.DecodeValue,
-		"built of a struct":  NewMessage[any]().WithValue(want).Build().DecodeValue,
-		"built of a pointer": NewMessage[any]().WithValue(&want).Build().DecodeValue,
-		"built of a map":     Message[map[string]any]{Value: map[string]any{"id": "1", "seats": 2, "more": want.More}}.DecodeValue,
+		"of one type":        consumed(t, kafka.JSON[booking](), &kgo.Record{Value: wire}).DecodeValue,
+		"of several types":   consumed(t, kafka.JSON[json.RawMessage](), &kgo.Record{Value: wire}).DecodeValue,
+		"of any type":        consumed(t, kafka.JSON[any](), &kgo.Record{Value: wire}).DecodeValue,
+		"of bytes":           consumed(t, kafka.Bytes(), &kgo.Record{Value: wire}).DecodeValue,
+		"built as raw JSON":  kafka.Message[json.RawMessage]{Value: wire}.DecodeValue,
+		"built as bytes":     kafka.Message[[]byte]{Value: wire}.DecodeValue,
+		"built of a struct":  kafka.NewMessage[any]().WithValue(want).Build().DecodeValue,
+		"built of a pointer": kafka.NewMessage[any]().WithValue(&want).Build().DecodeValue,
+		"built of a map":     kafka.Message[map[string]any]{Value: map[string]any{"id": "1", "seats": 2, "more": want.More}}.DecodeValue,
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := want
@@ -282,8 +279,8 @@ func TestDecodeValueReadsConsumedMessages(t *testing.T) {
 				t.Errorf("decoded %+v, want %+v (error: %v)", got, want, err)
 			}
 			err := decode(new([]int))
-			if !isType[*DecodeError](err) || ClassOf(fmt.Errorf("a: %w", err)) != ClassPermanent {
-				t.Errorf("into a list: %v of class %s, want a permanent DecodeError", err, ClassOf(err))
+			if !isType[*kafka.DecodeError](err) || kafka.ClassOf(fmt.Errorf("a: %w", err)) != kafka.ClassPermanent {
+				t.Errorf("into a list: %v of class %s, want a permanent DecodeError", err, kafka.ClassOf(err))
 			}
 		})
 	}
@@ -292,12 +289,12 @@ func TestDecodeValueReadsConsumedMessages(t *testing.T) {
 // Else a deletion would pass for a value of zeros.
 func TestDecodeValueTellsTombstonesApart(t *testing.T) {
 	for name, decode := range map[string]func(v any) error{
-		"consumed, of one type":      consumed(t, JSON[booking](), &kgo.Record{Key: []byte("k")}).DecodeValue,
-		"consumed, of several types": consumed(t, JSON[json.RawMessage](), &kgo.Record{Key: []byte("k")}).DecodeValue,
-		"consumed, of bytes":         consumed(t, Bytes(), &kgo.Record{Key: []byte("k")}).DecodeValue,
-		"built":                      NewMessage[booking]().WithKey("k").WithTombstone().Build().DecodeValue,
+		"consumed, of one type":      consumed(t, kafka.JSON[booking](), &kgo.Record{Key: []byte("k")}).DecodeValue,
+		"consumed, of several types": consumed(t, kafka.JSON[json.RawMessage](), &kgo.Record{Key: []byte("k")}).DecodeValue,
+		"consumed, of bytes":         consumed(t, kafka.Bytes(), &kgo.Record{Key: []byte("k")}).DecodeValue,
+		"built":                      kafka.NewMessage[booking]().WithKey("k").WithTombstone().Build().DecodeValue,
 	} {
-		if err := decode(new(booking)); !errors.Is(err, ErrTombstone) || !isType[*DecodeError](err) {
+		if err := decode(new(booking)); !errors.Is(err, kafka.ErrTombstone) || !isType[*kafka.DecodeError](err) {
 			t.Errorf("%s: %v, want a DecodeError that is ErrTombstone", name, err)
 		}
 	}
@@ -305,15 +302,15 @@ func TestDecodeValueTellsTombstonesApart(t *testing.T) {
 
 func TestDecodeValueRefusesWhatHasNoValue(t *testing.T) {
 	for name, decode := range map[string]func(v any) error{
-		"empty bytes":   consumed(t, Bytes(), &kgo.Record{Value: []byte{}}).DecodeValue,
-		"null bytes":    consumed(t, Bytes(), &kgo.Record{Value: []byte(" null ")}).DecodeValue,
-		"nothing built": NewMessage[json.RawMessage]().Build().DecodeValue,
-		"nil built":     NewMessage[*booking]().Build().DecodeValue,
-		"not encodable": NewMessage[chan int]().WithValue(make(chan int)).Build().DecodeValue,
+		"empty bytes":   consumed(t, kafka.Bytes(), &kgo.Record{Value: []byte{}}).DecodeValue,
+		"null bytes":    consumed(t, kafka.Bytes(), &kgo.Record{Value: []byte(" null ")}).DecodeValue,
+		"nothing built": kafka.NewMessage[json.RawMessage]().Build().DecodeValue,
+		"nil built":     kafka.NewMessage[*booking]().Build().DecodeValue,
+		"not encodable": kafka.NewMessage[chan int]().WithValue(make(chan int)).Build().DecodeValue,
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got booking
-			if err := decode(&got); !isType[*DecodeError](err) {
+			if err := decode(&got); !isType[*kafka.DecodeError](err) {
 				t.Errorf("decoded %+v with %v, want a DecodeError", got, err)
 			}
 		})

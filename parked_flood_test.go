@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
 )
 
 // guarded is the lot's config with a flood guard that pauses when three records were given up.
-func (l *parkingLot) guarded() ConsumerConfig {
+func (l *parkingLot) guarded() kafka.ConsumerConfig {
 	cfg := l.bubble.guarded()
 	cfg.ParkKeys = true
 	return cfg
@@ -29,6 +31,7 @@ func numbers(key string, first, end int) (records []string) {
 // However many records a key has behind its letter: nobody has tried them, so that they say nothing of what may be broken. Nor does a
 // pause keep them back.
 func TestAParkedKeyIsNoFlood(t *testing.T) {
+	t.Parallel()
 	inParkingLot(t, func(t *testing.T, l *parkingLot) {
 		var told floodStates
 		l.refuse("a 0")
@@ -50,7 +53,7 @@ func TestAParkedKeyIsNoFlood(t *testing.T) {
 		before := l.letters()
 		l.publish(numbers("a", 300, 600)...)
 		time.Sleep(20 * time.Second)
-		if flood := consumer.Health().Flood; flood != FloodPaused {
+		if flood := consumer.Health().Flood; flood != kafka.FloodPaused {
 			t.Fatalf("the test proves nothing: the guard is %q", flood)
 		}
 		if n := l.letters() - before; n != 300 {
@@ -66,6 +69,7 @@ func TestAParkedKeyIsNoFlood(t *testing.T) {
 
 // Most records of an outage may be parked ones, behind the first of their keys. The guard counts the first ones.
 func TestParkedKeysHideNoOutage(t *testing.T) {
+	t.Parallel()
 	inParkingLot(t, func(t *testing.T, l *parkingLot) {
 		const keys, each = 10, 20
 		for key := range keys {
@@ -78,7 +82,7 @@ func TestParkedKeysHideNoOutage(t *testing.T) {
 			saved []string
 		)
 		db.down.Store(true)
-		_, stop := l.start(l.guarded(), func(ctx context.Context, msg Message[numbered]) error {
+		_, stop := l.start(l.guarded(), func(ctx context.Context, msg kafka.Message[numbered]) error {
 			err := db.save(ctx, msg)
 			if err == nil {
 				mu.Lock()
@@ -88,7 +92,7 @@ func TestParkedKeysHideNoOutage(t *testing.T) {
 			return err
 		}, told.hooks())
 		time.Sleep(20 * time.Second)
-		if states := told.all(); !slices.Equal(states, []FloodState{FloodPaused}) || l.letters() != 2*each {
+		if states := told.all(); !slices.Equal(states, []kafka.FloodState{kafka.FloodPaused}) || l.letters() != 2*each {
 			t.Errorf("three keys' first records failed: the guard said %v, and there are %d letters; want a pause, and %d letters of two keys",
 				states, l.letters(), 2*each)
 		}

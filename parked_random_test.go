@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -9,11 +9,18 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
 )
 
 // Letters fail, members come and go, and letters are sent back at random: of each key nothing is handled before what comes before it.
 func TestParkedKeysKeepTheirOrderWhateverHappens(t *testing.T) {
-	for seed := range uint64(30) {
+	t.Parallel()
+	seeds := uint64(6)
+	if kafka.Long() {
+		seeds = 30
+	}
+	for seed := range seeds {
 		inParkingLot(t, func(t *testing.T, l *parkingLot) { l.anything(rand.New(rand.NewPCG(seed, 1))) })
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
@@ -29,13 +36,13 @@ func (l *parkingLot) anything(random *rand.Rand) {
 	next := map[string]int{}         // what was handled, by key
 	broken, calls := true, 0
 	failures := rand.New(rand.NewPCG(random.Uint64(), 2)) // l.mu guards it
-	handle := func(ctx context.Context, msg Message[numbered]) error {
+	handle := func(ctx context.Context, msg kafka.Message[numbered]) error {
 		time.Sleep(time.Second) // a member may end meanwhile
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		calls++
 		if broken && failures.IntN(3) == 0 {
-			return NewPermanentError("never", nil)
+			return kafka.NewPermanentError("never", nil)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()

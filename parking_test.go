@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -12,10 +12,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
 )
 
 // A key's later records follow it into the dead letter topic, and come out in order. Other keys, and records without one, go on.
 func TestAKeyIsParkedUntilItsLastLetterIsHandled(t *testing.T) {
+	t.Parallel()
 	for _, concurrency := range []int{1, 4} {
 		inParkingLot(t, func(t *testing.T, l *parkingLot) {
 			cfg := l.config()
@@ -39,7 +42,7 @@ func TestAKeyIsParkedUntilItsLastLetterIsHandled(t *testing.T) {
 			if len(letters) != 3 || whatOf(letters[0]) != "a 0" || whatOf(letters[1]) != "a 1" || whatOf(letters[2]) != "a 2" {
 				t.Fatalf("letters are %v, want a 0, a 1, a 2", letters)
 			}
-			if info, _ := parseDeadLetter(letters[2].Headers); info.Class != ClassParked || info.Attempts != 0 || !strings.Contains(info.Message, "its key is parked behind the dead letter at dlq-orders-0 offset ") {
+			if info, _ := parseDeadLetter(letters[2].Headers); info.Class != kafka.ClassParked || info.Attempts != 0 || !strings.Contains(info.Message, "its key is parked behind the dead letter at dlq-orders-0 offset ") {
 				t.Errorf("the letter of a 2 says %+v", info)
 			}
 
@@ -66,6 +69,7 @@ func TestAKeyIsParkedUntilItsLastLetterIsHandled(t *testing.T) {
 
 // One that fails again keeps back those that were sent back with it.
 func TestWhatFailsAgainKeepsItsKeyParked(t *testing.T) {
+	t.Parallel()
 	inParkingLot(t, func(t *testing.T, l *parkingLot) {
 		l.refuse("a 0")
 		l.publish("a 0", "a 1")
@@ -90,6 +94,7 @@ func TestWhatFailsAgainKeepsItsKeyParked(t *testing.T) {
 
 // Whatever is sent back first: nothing of a key is handled before what comes before it.
 func TestOrderDoesNotDependOnWhatIsSentBackFirst(t *testing.T) {
+	t.Parallel()
 	inParkingLot(t, func(t *testing.T, l *parkingLot) {
 		l.refuse("a 0")
 		l.publish("a 0", "a 1", "a 2")
@@ -111,6 +116,7 @@ func TestOrderDoesNotDependOnWhatIsSentBackFirst(t *testing.T) {
 
 // Whoever deletes letters has given them up.
 func TestDeletedLettersUnpark(t *testing.T) {
+	t.Parallel()
 	inParkingLot(t, func(t *testing.T, l *parkingLot) {
 		l.refuse("a 0")
 		l.publish("a 0", "a 1")
@@ -151,6 +157,7 @@ func TestDeletedLettersUnpark(t *testing.T) {
 
 // A mark is stored before its record is done: no offset passes a record whose letter would count again.
 func TestAMarkComesBeforeTheOffset(t *testing.T) {
+	t.Parallel()
 	inParkingLot(t, func(t *testing.T, l *parkingLot) {
 		l.refuse("a 0")
 		l.publish("a 0")
@@ -178,12 +185,13 @@ func TestAMarkComesBeforeTheOffset(t *testing.T) {
 
 // A letter at its topic's limit has no room to say that it parks its key. A mark behind it says so.
 func TestALetterWithoutRoomParksItsKey(t *testing.T) {
+	t.Parallel()
 	inParkingLot(t, func(t *testing.T, l *parkingLot) {
 		l.cluster.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
 			l.cluster.KeepControl()
 			produce := request.(*kmsg.ProduceRequest)
 			topic := produce.Topics[0] // which may be named by its id alone
-			if records := string(topic.Partitions[0].Records); strings.Contains(records, "large") && strings.Contains(records, HeaderDLQTopic) {
+			if records := string(topic.Partitions[0].Records); strings.Contains(records, "large") && strings.Contains(records, kafka.HeaderDLQTopic) {
 				response := produce.ResponseKind().(*kmsg.ProduceResponse)
 				answer := kmsg.NewProduceResponseTopicPartition()
 				answer.Partition, answer.ErrorCode = topic.Partitions[0].Partition, kerr.MessageTooLarge.Code
@@ -211,13 +219,14 @@ func TestALetterWithoutRoomParksItsKey(t *testing.T) {
 }
 
 func TestTooManyParkedRecordsEndStart(t *testing.T) {
+	t.Parallel()
 	inParkingLot(t, func(t *testing.T, l *parkingLot) {
 		cfg := l.config()
 		cfg.MaxParkedRecords = 2
 		l.refuse("a 0")
 		l.publish("a 0", "a 1", "a 2", "a 3")
 		for range 2 { // while it runs, and when it begins
-			consumer, err := NewConsumer(cfg, l.handle)
+			consumer, err := kafka.NewConsumer(cfg, l.handle)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -240,9 +249,10 @@ func TestTooManyParkedRecordsEndStart(t *testing.T) {
 }
 
 func TestParkKeysIsRefusedWhereItCantBe(t *testing.T) {
+	t.Parallel()
 	inParkingLot(t, func(t *testing.T, l *parkingLot) {
 		cfg := l.config()
-		_, err := NewBatchConsumer(cfg, func(context.Context, []Message[numbered]) error { return nil })
+		_, err := kafka.NewBatchConsumer(cfg, func(context.Context, []kafka.Message[numbered]) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), "ParkKeys is set: a batch consumer") {
 			t.Errorf("a batch consumer: %v", err)
 		}
@@ -261,7 +271,7 @@ func TestParkKeysIsRefusedWhereItCantBe(t *testing.T) {
 		if _, err := request.RequestWith(context.Background(), l.raw); err != nil {
 			t.Fatal(err)
 		}
-		consumer, err := NewConsumer(l.config(), l.handle)
+		consumer, err := kafka.NewConsumer(l.config(), l.handle)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -275,10 +285,11 @@ func TestParkKeysIsRefusedWhereItCantBe(t *testing.T) {
 // Whoever may write to the topic may claim that his record was sent back. It must not pass for one that comes after itself, for one of
 // another place, or take a letter out of the count that is not of its key.
 func TestForgedOriginsParkNobodyElse(t *testing.T) {
+	t.Parallel()
 	inParkingLot(t, func(t *testing.T, l *parkingLot) {
 		forged := func(key, topic, partition, offset string) *kgo.Record {
-			return &kgo.Record{Topic: "orders", Key: []byte(key), Value: []byte(`{"n":9}`), Headers: headers(HeaderDLQTopic, topic, HeaderDLQPartition, partition, HeaderDLQOffset, offset,
-				HeaderDLQParked, "orders/0/0/group", HeaderDLQUnparked, "orders/0/0/group")}
+			return &kgo.Record{Topic: "orders", Key: []byte(key), Value: []byte(`{"n":9}`), Headers: headers(kafka.HeaderDLQTopic, topic, kafka.HeaderDLQPartition, partition, kafka.HeaderDLQOffset, offset,
+				kafka.HeaderDLQParked, "orders/0/0/group", kafka.HeaderDLQUnparked, "orders/0/0/group")}
 		}
 		l.refuse("a 0")
 		l.publish("a 0")
@@ -289,7 +300,7 @@ func TestForgedOriginsParkNobodyElse(t *testing.T) {
 		l.wantHandled("b 9")
 		letters := l.wantLetters("permanent: a 0", "parked: a 9", "parked: a 9", "parked: a 9", "parked: a 9", "parked: a 9")
 		for i, letter := range letters {
-			if text, _ := lastHeader(letter.Headers, HeaderDLQParked); text != fmt.Sprintf("orders/0/%d/group", map[bool]int{true: 0, false: i + 1}[i == 0]) {
+			if text, _ := lastHeader(letter.Headers, kafka.HeaderDLQParked); text != fmt.Sprintf("orders/0/%d/group", map[bool]int{true: 0, false: i + 1}[i == 0]) {
 				t.Errorf("letter %d is parked as %q", i, text)
 			}
 		}

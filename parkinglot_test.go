@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
 )
 
 // parkingLot is a topic with parked keys: who handles it, and what is sent back.
@@ -34,22 +36,22 @@ func newParkingLot(b *bubble) *parkingLot {
 	return &parkingLot{bubble: b, raw: raw, refuses: map[string]bool{}}
 }
 
-func (l *parkingLot) config() ConsumerConfig {
+func (l *parkingLot) config() kafka.ConsumerConfig {
 	cfg := l.consumer()
 	cfg.ParkKeys = true
 	return cfg
 }
 
-func (l *parkingLot) handle(_ context.Context, msg Message[numbered]) error {
+func (l *parkingLot) handle(_ context.Context, msg kafka.Message[numbered]) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	what := fmt.Sprint(msg.Key, " ", msg.Value.N)
 	if l.refuses[what] {
-		return NewPermanentError("never", nil)
+		return kafka.NewPermanentError("never", nil)
 	}
 	l.handled = append(l.handled, what)
 	if l.rejects {
-		return NewBusinessError("no", nil)
+		return kafka.NewBusinessError("no", nil)
 	}
 	return nil
 }
@@ -110,7 +112,7 @@ func (l *parkingLot) stored() (letters, marks []*kgo.Record) {
 	for next := info.LogStartOffset; next < info.HighWatermark; {
 		for _, r := range reader.PollFetches(context.Background()).Records() {
 			next = r.Offset + 1
-			if _, mark := lastHeader(r.Headers, HeaderDLQUnparked); mark {
+			if _, mark := lastHeader(r.Headers, kafka.HeaderDLQUnparked); mark {
 				marks = append(marks, r)
 			} else {
 				letters = append(letters, r)
@@ -128,7 +130,7 @@ func (l *parkingLot) wantLetters(want ...string) []*kgo.Record {
 	for _, r := range letters {
 		info, _ := parseDeadLetter(r.Headers)
 		got = append(got, fmt.Sprintf("%s: %s", info.Class, whatOf(r)))
-		if wantAttempts := map[Class]int{ClassPermanent: 1}[info.Class]; info.Attempts != wantAttempts {
+		if wantAttempts := map[kafka.Class]int{kafka.ClassPermanent: 1}[info.Class]; info.Attempts != wantAttempts {
 			l.t.Errorf("letter %s says %d attempts, want %d", got[len(got)-1], info.Attempts, wantAttempts)
 		}
 	}
@@ -149,10 +151,10 @@ func (l *parkingLot) sendBack(letters ...*kgo.Record) {
 	for _, letter := range letters {
 		info, _ := parseDeadLetter(letter.Headers)
 		headers := slices.DeleteFunc(slices.Clone(letter.Headers), func(h kgo.RecordHeader) bool {
-			place := h.Key == HeaderDLQTopic || h.Key == HeaderDLQPartition || h.Key == HeaderDLQOffset
-			return strings.HasPrefix(h.Key, dlqPrefix) && !place
+			place := h.Key == kafka.HeaderDLQTopic || h.Key == kafka.HeaderDLQPartition || h.Key == kafka.HeaderDLQOffset
+			return strings.HasPrefix(h.Key, kafka.DLQPrefix) && !place
 		})
-		headers = append(headers, kgo.RecordHeader{Key: HeaderDLQRedriveCount, Value: []byte(strconv.Itoa(info.Redrives + 1))})
+		headers = append(headers, kgo.RecordHeader{Key: kafka.HeaderDLQRedriveCount, Value: []byte(strconv.Itoa(info.Redrives + 1))})
 		records = append(records, &kgo.Record{Topic: info.Topic, Partition: info.Partition, Key: letter.Key, Value: letter.Value, Headers: headers})
 	}
 	l.produce(records...)

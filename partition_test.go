@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
 )
 
 // produce puts records into orders, each into the partition it names.
@@ -47,14 +49,14 @@ func largeValue(bytesAtLeast int) []byte {
 // Handlers and middleware may do with a record what they like: its letter, its offset and its memory's account are those of
 // the record as it was fetched.
 func TestWhatIsDoneToARecordStaysWithTheAttempt(t *testing.T) {
-	for _, plugins := range [][]ConsumerPlugin{nil, {ConsumerMiddleware(defacing)}} {
+	for _, plugins := range [][]kafka.ConsumerPlugin{nil, {kafka.ConsumerMiddleware(defacing)}} {
 		testWhatIsDoneToARecord(t, plugins)
 	}
 }
 
 // defacing is middleware that does to records what it can.
-func defacing(next HandlerFunc) HandlerFunc {
-	return func(ctx context.Context, r *Record) error {
+func defacing(next kafka.HandlerFunc) kafka.HandlerFunc {
+	return func(ctx context.Context, r *kafka.Record) error {
 		r.Value, r.Key = bytes.TrimSpace(r.Value), nil // as decryption does
 		err := next(ctx, r)
 		r.Topic, r.Partition, r.Offset, r.Headers = "", 7, 1<<40, nil
@@ -62,7 +64,7 @@ func defacing(next HandlerFunc) HandlerFunc {
 	}
 }
 
-func testWhatIsDoneToARecord(t *testing.T, plugins []ConsumerPlugin) {
+func testWhatIsDoneToARecord(t *testing.T, plugins []kafka.ConsumerPlugin) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const records = 300
 		var all []*kgo.Record
@@ -73,13 +75,13 @@ func testWhatIsDoneToARecord(t *testing.T, plugins []ConsumerPlugin) {
 		cfg := b.consumer()
 		cfg.MaxQueuedBytes, cfg.MaxQueuedRecords, cfg.MaxRetries, cfg.RetryBackoff = 1<<20, 100, 1, time.Millisecond
 		var handled atomic.Int32
-		consumer, err := NewConsumer(cfg, func(_ context.Context, msg Message[numbered]) error {
+		consumer, err := kafka.NewConsumer(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 			handled.Add(1)
 			if len(msg.Headers) != 3 {
 				t.Errorf("attempt %d sees what another left behind: %v", msg.Attempt, msg.Headers)
 			}
 			msg.Headers = slices.DeleteFunc(msg.Headers, func(h kgo.RecordHeader) bool { return h.Key == "secret" })
-			return NewTransientError("never", nil)
+			return kafka.NewTransientError("never", nil)
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -97,7 +99,7 @@ func testWhatIsDoneToARecord(t *testing.T, plugins []ConsumerPlugin) {
 		if n := handled.Load(); n != 2*records || b.committed(0) != records || b.letters() != records {
 			t.Errorf("%d attempts, committed %d, %d letters; want %d, %d, %[4]d", n, b.committed(0), b.letters(), 2*records, records)
 		}
-		if held := consumer.core.queued.used.Load(); held != 0 {
+		if held := kafka.CoreOf(consumer).Held(); held != 0 {
 			t.Errorf("the budget holds %d bytes of nothing", held)
 		}
 		reader := b.raw(kgo.ConsumeTopics("dlq-orders"))
@@ -111,16 +113,17 @@ func testWhatIsDoneToARecord(t *testing.T, plugins []ConsumerPlugin) {
 
 // Middleware may keep what it gets: a cache, or a handler that it gave up on.
 func TestMiddlewareMayKeepItsRecord(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const records = 50
 		b.seed(0, records)
-		consumer, err := NewConsumer(b.consumer(), func(context.Context, Message[numbered]) error { return nil })
+		consumer, err := kafka.NewConsumer(b.consumer(), func(context.Context, kafka.Message[numbered]) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
-		var kept []*Record
-		consumer.Use(ConsumerMiddleware(func(next HandlerFunc) HandlerFunc {
-			return func(ctx context.Context, r *Record) error {
+		var kept []*kafka.Record
+		consumer.Use(kafka.ConsumerMiddleware(func(next kafka.HandlerFunc) kafka.HandlerFunc {
+			return func(ctx context.Context, r *kafka.Record) error {
 				kept = append(kept, r)
 				return next(ctx, r)
 			}
@@ -151,9 +154,10 @@ type evilError struct{}
 func (evilError) Error() string { panic(evilError{}) }
 
 func TestAnErrorWithoutATextCostsOneLetter(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 4)
-		_, stop := b.start(b.consumer(), func(_ context.Context, msg Message[numbered]) error {
+		_, stop := b.start(b.consumer(), func(_ context.Context, msg kafka.Message[numbered]) error {
 			switch msg.Offset {
 			case 1:
 				return evilError{}
@@ -172,6 +176,7 @@ func TestAnErrorWithoutATextCostsOneLetter(t *testing.T) {
 // Promise 5. A poll of records that are far larger than those before it may use up the memory of all; the partitions that
 // don't stand still go on.
 func TestLargeRecordsThatStandStillStopNobodyElse(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		var all []*kgo.Record
 		for range 40 {
@@ -181,7 +186,7 @@ func TestLargeRecordsThatStandStillStopNobodyElse(t *testing.T) {
 		cfg := b.consumer()
 		cfg.MaxQueuedBytes, cfg.MaxQueuedRecords = 1<<20, 100_000
 		var others atomic.Int32
-		consumer, stop := b.start(cfg, func(ctx context.Context, msg Message[numbered]) error {
+		consumer, stop := b.start(cfg, func(ctx context.Context, msg kafka.Message[numbered]) error {
 			if msg.Partition == 0 {
 				<-ctx.Done()
 				return ctx.Err()
@@ -190,7 +195,7 @@ func TestLargeRecordsThatStandStillStopNobodyElse(t *testing.T) {
 			return nil
 		})
 		time.Sleep(time.Minute)
-		if room := consumer.core.queued.room(); room > 0 {
+		if room := kafka.CoreOf(consumer).Room(); room > 0 {
 			t.Fatalf("the queues have room for %d bytes: nothing is tested", room)
 		}
 		b.seed(1, 100)
@@ -205,13 +210,14 @@ func TestLargeRecordsThatStandStillStopNobodyElse(t *testing.T) {
 
 // The brokers' refusal of one committed offset must not leave its partition out for good.
 func TestARefusedCommittedOffsetIsAskedForAgain(t *testing.T) {
+	t.Parallel()
 	for _, refusal := range []*kerr.Error{kerr.TopicAuthorizationFailed, kerr.UnknownServerError} {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			b.seed(0, 10)
 			b.seed(1, 10)
 			b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Topic: "orders", Partitions: []int32{0}, Err: refusal, Count: 1})
 			var handled atomic.Int32
-			_, stop := b.start(b.consumer(), func(context.Context, Message[numbered]) error {
+			_, stop := b.start(b.consumer(), func(context.Context, kafka.Message[numbered]) error {
 				handled.Add(1)
 				return nil
 			})
@@ -225,13 +231,14 @@ func TestARefusedCommittedOffsetIsAskedForAgain(t *testing.T) {
 
 // One that is refused for good, by whatever error, ends Start instead of joining for ever.
 func TestACommittedOffsetThatIsRefusedForGoodEndsStart(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{"classic", "consumer"} {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			b.seed(0, 10)
 			refused := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Topic: "orders", Partitions: []int32{0}, Err: kerr.UnknownServerError, Count: -1})
 			cfg := b.consumer()
 			cfg.GroupProtocol, cfg.CommitInterval = protocol, time.Hour
-			consumer, err := NewConsumer(cfg, func(context.Context, Message[numbered]) error { return nil })
+			consumer, err := kafka.NewConsumer(cfg, func(context.Context, kafka.Message[numbered]) error { return nil })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -239,7 +246,7 @@ func TestACommittedOffsetThatIsRefusedForGoodEndsStart(t *testing.T) {
 			err = consumer.Start(t.Context())
 			took := time.Since(began)
 			wantFault(t, err, "group group", "committed offset of orders-0", "UNKNOWN_SERVER_ERROR")
-			if took < defaultAuthFailureTimeout || took > 2*defaultAuthFailureTimeout || refused.Hits() > 100 {
+			if took < kafka.DefaultAuthFailureTimeout || took > 2*kafka.DefaultAuthFailureTimeout || refused.Hits() > 100 {
 				t.Errorf("%s: Start ended after %v and %d questions", protocol, took, refused.Hits())
 			}
 			_ = consumer.Close()
@@ -249,11 +256,12 @@ func TestACommittedOffsetThatIsRefusedForGoodEndsStart(t *testing.T) {
 
 // It is what brokers say of anything that they did not foresee.
 func TestUnknownServerErrorsAreNotTheEnd(t *testing.T) {
+	t.Parallel()
 	for _, key := range []kmsg.Key{kmsg.Fetch, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat, kmsg.OffsetFetch, kmsg.ListOffsets, kmsg.OffsetCommit} {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			b.seed(0, 3)
 			b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: kerr.UnknownServerError, Count: 1})
-			_, stop := b.start(b.consumer(), func(context.Context, Message[numbered]) error { return nil })
+			_, stop := b.start(b.consumer(), func(context.Context, kafka.Message[numbered]) error { return nil })
 			time.Sleep(aLongTime)
 			if err := stop(); err != nil || b.committed(0) != 3 {
 				t.Errorf("%s: Start returned %v, committed %d", key.Name(), err, b.committed(0))
@@ -264,13 +272,14 @@ func TestUnknownServerErrorsAreNotTheEnd(t *testing.T) {
 
 // These options would commit what is not handled, or consume the consumer's own dead letters, whatever else is set.
 func TestOptionsThatCantBeUndoneAreRefused(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		for name, option := range map[string]kgo.Opt{
 			"TransactionalID": kgo.TransactionalID("x"), "ConsumeRegex": kgo.ConsumeRegex(), "DisableIdempotentWrite": kgo.DisableIdempotentWrite(),
 		} {
 			cfg := b.consumer()
 			cfg.Options = append(cfg.Options, option)
-			_, err := NewConsumer(cfg, func(context.Context, Message[numbered]) error { return nil })
+			_, err := kafka.NewConsumer(cfg, func(context.Context, kafka.Message[numbered]) error { return nil })
 			wantFault(t, err, "Options", name)
 		}
 	})

@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -12,11 +12,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
 )
 
-func (b *bubble) newProducer(cfg ProducerConfig) *Producer[numbered] {
+func (b *bubble) newProducer(cfg kafka.ProducerConfig) *kafka.Producer[numbered] {
 	b.t.Helper()
-	producer, err := NewProducer[numbered](cfg)
+	producer, err := kafka.NewProducer[numbered](cfg)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -27,10 +29,11 @@ func (b *bubble) newProducer(cfg ProducerConfig) *Producer[numbered] {
 // stored returns how many records orders holds.
 // The first question for a producer id is our own; its answer is no franz-go's to keep.
 func TestAnAnswerThatPassesEndsNoConstructor(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.UnknownServerError, Count: 1})
 		producer := b.newProducer(b.producer())
-		if err := producer.Publish(t.Context(), NewMessage[numbered]().Build()); err != nil {
+		if err := producer.Publish(t.Context(), kafka.NewMessage[numbered]().Build()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -40,6 +43,7 @@ func (b *bubble) stored() int64 { return storedIn(b.cluster, "orders") }
 
 // One caller's cancelled context never fails another's message, and returns at once with an outcome that is unknown.
 func TestOneCallersContextNeverFailsAnothers(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		producer := b.newProducer(b.producer())
 		outage := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
@@ -48,11 +52,11 @@ func TestOneCallersContextNeverFailsAnothers(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			began := time.Now()
-			err := producer.Publish(short, Message[numbered]{Key: "k", Value: numbered{1}})
-			if !errors.Is(err, ErrOutcomeUnknown) || !errors.Is(err, context.DeadlineExceeded) {
+			err := producer.Publish(short, kafka.Message[numbered]{Key: "k", Value: numbered{1}})
+			if !errors.Is(err, kafka.ErrOutcomeUnknown) || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("the impatient Publish returned %v", err)
 			}
-			if failure, ok := errors.AsType[*PublishError](err); !ok || failure.MessageID == "" || failure.Topic != "orders" {
+			if failure, ok := errors.AsType[*kafka.PublishError](err); !ok || failure.MessageID == "" || failure.Topic != "orders" {
 				t.Errorf("its error is %#v, want a PublishError that names the message", err)
 			}
 			if waited := time.Since(began); waited != time.Second {
@@ -61,7 +65,7 @@ func TestOneCallersContextNeverFailsAnothers(t *testing.T) {
 		})
 		wg.Go(func() {
 			time.Sleep(time.Millisecond) // into the same batch, behind the other
-			if err := producer.Publish(context.Background(), Message[numbered]{Key: "k", Value: numbered{2}}); err != nil {
+			if err := producer.Publish(context.Background(), kafka.Message[numbered]{Key: "k", Value: numbered{2}}); err != nil {
 				t.Errorf("the patient Publish returned %v", err)
 			}
 		})
@@ -76,6 +80,7 @@ func TestOneCallersContextNeverFailsAnothers(t *testing.T) {
 
 // A full buffer is waited for, within the caller's context; what was refused there was not sent.
 func TestPublishWaitsForRoomInTheBuffer(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.producer()
 		cfg.MaxBufferedRecords, cfg.MaxBufferedBytes = 10, 10_000
@@ -85,7 +90,7 @@ func TestPublishWaitsForRoomInTheBuffer(t *testing.T) {
 		var refusal error
 		for refusal == nil {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			producer.PublishAsync(ctx, Message[numbered]{Key: "k"}, func(_ Message[numbered], err error) {
+			producer.PublishAsync(ctx, kafka.Message[numbered]{Key: "k"}, func(_ kafka.Message[numbered], err error) {
 				if ctx.Err() != nil && err != nil {
 					refusal = err
 				}
@@ -96,7 +101,7 @@ func TestPublishWaitsForRoomInTheBuffer(t *testing.T) {
 			cancel()
 		}
 		accepted--
-		if !errors.Is(refusal, context.DeadlineExceeded) || errors.Is(refusal, ErrOutcomeUnknown) {
+		if !errors.Is(refusal, context.DeadlineExceeded) || errors.Is(refusal, kafka.ErrOutcomeUnknown) {
 			t.Errorf("a full buffer refuses with %v, want the context's error alone", refusal)
 		}
 		outage.Remove()
@@ -112,12 +117,13 @@ func TestPublishWaitsForRoomInTheBuffer(t *testing.T) {
 // A message that is passed on may be older than DeliveryTimeout, or come from a clock that is ahead. Neither makes it, or
 // what shares its batch, fail sooner or later than other messages.
 func TestTheAgeOfAMessageIsNotItsDelivery(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.producer()
 		cfg.Linger = time.Second // one batch
 		producer := b.newProducer(cfg)
-		old := Message[numbered]{Key: "k", Value: numbered{1}, Timestamp: time.Now().Add(-24 * time.Hour)}
-		if err := producer.PublishBatch(t.Context(), old, Message[numbered]{Key: "k", Value: numbered{2}}); err != nil {
+		old := kafka.Message[numbered]{Key: "k", Value: numbered{1}, Timestamp: time.Now().Add(-24 * time.Hour)}
+		if err := producer.PublishBatch(t.Context(), old, kafka.Message[numbered]{Key: "k", Value: numbered{2}}); err != nil {
 			t.Error(err)
 		}
 		if n := b.stored(); n != 2 {
@@ -127,10 +133,10 @@ func TestTheAgeOfAMessageIsNotItsDelivery(t *testing.T) {
 		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
 		for what, timestamp := range map[string]time.Time{"old": old.Timestamp, "of now": {}, "of tomorrow": time.Now().Add(24 * time.Hour)} {
 			began := time.Now()
-			err := producer.Publish(t.Context(), Message[numbered]{Value: numbered{3}, Timestamp: timestamp})
+			err := producer.Publish(t.Context(), kafka.Message[numbered]{Value: numbered{3}, Timestamp: timestamp})
 			took := time.Since(began)
-			if !errors.Is(err, kgo.ErrRecordTimeout) || errors.Is(err, context.DeadlineExceeded) || took < defaultDeliveryTimeout || took > defaultDeliveryTimeout+10*time.Second {
-				t.Errorf("a message %s failed after %v with %v; want the delivery timeout of %v", what, took, err, defaultDeliveryTimeout)
+			if !errors.Is(err, kgo.ErrRecordTimeout) || errors.Is(err, context.DeadlineExceeded) || took < kafka.DefaultDeliveryTimeout || took > kafka.DefaultDeliveryTimeout+10*time.Second {
+				t.Errorf("a message %s failed after %v with %v; want the delivery timeout of %v", what, took, err, kafka.DefaultDeliveryTimeout)
 			}
 		}
 	})
@@ -138,10 +144,11 @@ func TestTheAgeOfAMessageIsNotItsDelivery(t *testing.T) {
 
 // What does not go away within DeliveryTimeout is an error that says so.
 func TestDeliveryTimeoutEndsRetries(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		producer := b.newProducer(b.producer())
 		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
-		err := producer.Publish(context.Background(), Message[numbered]{Key: "k"})
+		err := producer.Publish(context.Background(), kafka.Message[numbered]{Key: "k"})
 		if !errors.Is(err, kgo.ErrRecordTimeout) || !strings.Contains(err.Error(), "delivery timeout of 2m0s") {
 			t.Errorf("Publish returned %v, want the delivery timeout", err)
 		}
@@ -150,6 +157,7 @@ func TestDeliveryTimeoutEndsRetries(t *testing.T) {
 
 // Flush waits for the dead letter of a refused message, and the refusal is returned with or without it.
 func TestFlushWaitsForTheDeadLetter(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.producer()
 		cfg.DLQTopic = "dlq-orders"
@@ -159,7 +167,7 @@ func TestFlushWaitsForTheDeadLetter(t *testing.T) {
 			kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "dlq-orders", Err: kerr.NotEnoughReplicas, Count: 5},
 		)
 		var outcome error
-		producer.PublishAsync(context.Background(), Message[numbered]{Key: "k"}, func(_ Message[numbered], err error) { outcome = err })
+		producer.PublishAsync(context.Background(), kafka.Message[numbered]{Key: "k"}, func(_ kafka.Message[numbered], err error) { outcome = err })
 		if err := producer.Flush(context.Background()); err != nil {
 			t.Error(err)
 		}
@@ -174,12 +182,13 @@ func TestFlushWaitsForTheDeadLetter(t *testing.T) {
 
 // A retriable error leads to no dead letter, and a refused dead letter is told with the first error.
 func TestOnlyRefusedMessagesAreDeadLettered(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.producer()
 		cfg.DLQTopic, cfg.DeliveryTimeout = "dlq-orders", 5*time.Second
 		producer := b.newProducer(cfg)
 		outage := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "orders", Err: kerr.NotEnoughReplicas, Count: -1})
-		if err := producer.Publish(context.Background(), Message[numbered]{Key: "k"}); err == nil {
+		if err := producer.Publish(context.Background(), kafka.Message[numbered]{Key: "k"}); err == nil {
 			t.Error("Publish succeeded in an outage")
 		}
 		if n := b.letters(); n != 0 {
@@ -190,17 +199,18 @@ func TestOnlyRefusedMessagesAreDeadLettered(t *testing.T) {
 			kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "orders", Err: kerr.InvalidRecord},
 			kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "dlq-orders", Err: kerr.TopicAuthorizationFailed},
 		)
-		err := producer.Publish(context.Background(), Message[numbered]{Key: "k"})
-		if !errors.Is(err, kerr.InvalidRecord) || !errors.Is(err, ErrAuthorization) || !strings.Contains(err.Error(), "dlq-orders") {
+		err := producer.Publish(context.Background(), kafka.Message[numbered]{Key: "k"})
+		if !errors.Is(err, kerr.InvalidRecord) || !errors.Is(err, kafka.ErrAuthorization) || !strings.Contains(err.Error(), "dlq-orders") {
 			t.Errorf("Publish returned %v, want both refusals", err)
 		}
 	})
 }
 
 func TestProducerUseAfterPublishPanics(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		producer := b.newProducer(b.producer())
-		if err := producer.Publish(context.Background(), Message[numbered]{Key: "k"}); err != nil {
+		if err := producer.Publish(context.Background(), kafka.Message[numbered]{Key: "k"}); err != nil {
 			t.Fatal(err)
 		}
 		defer func() {
@@ -208,25 +218,26 @@ func TestProducerUseAfterPublishPanics(t *testing.T) {
 				t.Error("Use after Publish does not panic")
 			}
 		}()
-		producer.Use(ProducerMiddleware(func(next PublishFunc) PublishFunc { return next }))
+		producer.Use(kafka.ProducerMiddleware(func(next kafka.PublishFunc) kafka.PublishFunc { return next }))
 	})
 }
 
 func TestDisabledMiddlewareIsBypassed(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.producer()
 		cfg.DisableMiddleware = true
 		producer := b.newProducer(cfg)
-		producer.Use(ProducerMiddleware(func(PublishFunc) PublishFunc {
-			return func(_ context.Context, _ *Record, done func(error)) { done(errors.New("middleware ran")) }
+		producer.Use(kafka.ProducerMiddleware(func(kafka.PublishFunc) kafka.PublishFunc {
+			return func(_ context.Context, _ *kafka.Record, done func(error)) { done(errors.New("middleware ran")) }
 		}))
-		if err := producer.Publish(context.Background(), Message[numbered]{Key: "k"}); err != nil {
+		if err := producer.Publish(context.Background(), kafka.Message[numbered]{Key: "k"}); err != nil {
 			t.Error(err)
 		}
 		handled := make(chan struct{}, 1)
 		consumerCfg := b.consumer()
 		consumerCfg.DisableMiddleware = true
-		consumer, err := NewConsumer(consumerCfg, func(context.Context, Message[numbered]) error {
+		consumer, err := kafka.NewConsumer(consumerCfg, func(context.Context, kafka.Message[numbered]) error {
 			handled <- struct{}{}
 			return nil
 		})
@@ -234,8 +245,8 @@ func TestDisabledMiddlewareIsBypassed(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer consumer.Close()
-		consumer.Use(ConsumerMiddleware(func(HandlerFunc) HandlerFunc {
-			return func(context.Context, *Record) error { return NewPermanentError("middleware ran", nil) }
+		consumer.Use(kafka.ConsumerMiddleware(func(kafka.HandlerFunc) kafka.HandlerFunc {
+			return func(context.Context, *kafka.Record) error { return kafka.NewPermanentError("middleware ran", nil) }
 		}))
 		ctx, cancel := context.WithCancel(context.Background())
 		result := make(chan error, 1)

@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
+
+	"github.com/skeji/kafka"
 )
 
 // commit commits an offset for the group, as a tool does while no member is there.
@@ -32,14 +34,15 @@ func (b *bubble) commit(partition int32, offset int64, metadata *string) {
 
 // What is carried along to another offset, as MirrorMaker does with metadata, is not believed there.
 func TestProgressIsOfItsOffsetAlone(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const records, keys, stuck = 100, 10, 20
 		b.seedKeys(records, keys)
 		cfg := b.consumer()
 		cfg.Concurrency, cfg.CommitInterval = 4, time.Hour
-		_, stop := b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+		_, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 			if msg.Offset == stuck || msg.Offset >= 2*stuck {
-				return NewTransientError("busy", nil).WithRetryAfter(time.Hour)
+				return kafka.NewTransientError("busy", nil).WithRetryAfter(time.Hour)
 			}
 			return nil
 		})
@@ -54,7 +57,7 @@ func TestProgressIsOfItsOffsetAlone(t *testing.T) {
 		b.commit(0, 50, &told) // nothing from 40 on was ever done
 		var mu sync.Mutex
 		seen := map[int64]bool{}
-		_, stop = b.start(cfg, func(_ context.Context, msg Message[numbered]) error {
+		_, stop = b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 			mu.Lock()
 			defer mu.Unlock()
 			seen[msg.Offset] = true
@@ -65,25 +68,4 @@ func TestProgressIsOfItsOffsetAlone(t *testing.T) {
 			t.Errorf("Start returned %v; %d of 50 records were handled, committed %d", err, len(seen), b.committed(0))
 		}
 	})
-}
-
-// Brokers that lost the end of a log write other records at the same offsets. What was done of the old ones is forgotten with the
-// first record of a later leader.
-func TestProgressOfLostRecordsIsNotToldAgain(t *testing.T) {
-	p := &partition{c: &consumer{cfg: ConsumerConfig{Concurrency: 4}}, earlier: progress{[]offsetRange{{100, 200}}, 3}}
-	for offset := int64(50); offset < 60; offset++ {
-		epoch := int32(3)
-		if offset >= 52 {
-			epoch = 5
-		}
-		if p.doneEarlier(&kgo.Record{Offset: offset, LeaderEpoch: epoch}) {
-			t.Errorf("%d is taken for done", offset)
-		}
-		if place := p.tracker.add(offset, epoch); offset > 52 {
-			p.tracker.finish(place)
-		}
-	}
-	if told, ok := parseProgress(p.metadata(50), 50); !ok || !told.has(53, 5) || told.has(150, 5) {
-		t.Errorf("it tells %v, want 53 to 59 alone", told)
-	}
 }

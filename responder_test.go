@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -14,27 +14,29 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
 )
 
 // settledRequests notes what becomes of requests.
 type settledRequests struct {
 	mu  sync.Mutex
-	all []Settlement
+	all []kafka.Settlement
 }
 
-func (s *settledRequests) hooks() ConsumerHooks {
-	return ConsumerHooks{RecordSettled: func(_ context.Context, _ *kgo.Record, settled Settlement) {
+func (s *settledRequests) hooks() kafka.ConsumerHooks {
+	return kafka.ConsumerHooks{RecordSettled: func(_ context.Context, _ *kgo.Record, settled kafka.Settlement) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.all = append(s.all, settled)
 	}}
 }
 
-func (s *settledRequests) last() Settlement {
+func (s *settledRequests) last() kafka.Settlement {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.all) == 0 {
-		return Settlement{}
+		return kafka.Settlement{}
 	}
 	return s.all[len(s.all)-1]
 }
@@ -42,8 +44,8 @@ func (s *settledRequests) last() Settlement {
 // ask publishes a request by hand, with just these headers.
 func (b *bubble) ask(n int, headers map[string]string) {
 	b.t.Helper()
-	producer := b.newProducer(ProducerConfig{ClientConfig: b.client(), Topic: "requests"})
-	msg := NewMessage[numbered]().WithKey("k").WithValue(numbered{n})
+	producer := b.newProducer(kafka.ProducerConfig{ClientConfig: b.client(), Topic: "requests"})
+	msg := kafka.NewMessage[numbered]().WithKey("k").WithValue(numbered{n})
 	for name, value := range headers {
 		msg.WithHeader(name, value)
 	}
@@ -53,34 +55,35 @@ func (b *bubble) ask(n int, headers map[string]string) {
 }
 
 func TestErrorsReachTheRequester(t *testing.T) {
+	t.Parallel()
 	away := errors.New("the database is away")
 	for _, test := range []struct {
 		name     string
 		answer   answering
-		class    Class
+		class    kafka.Class
 		text     string
 		attempts int
-		outcome  Outcome
+		outcome  kafka.Outcome
 	}{
-		{"Business", func(context.Context, Message[numbered]) (numbered, error) {
-			return numbered{}, NewBusinessError("charge", errors.New("card declined"))
+		{"Business", func(context.Context, kafka.Message[numbered]) (numbered, error) {
+			return numbered{}, kafka.NewBusinessError("charge", errors.New("card declined"))
 		},
-			ClassBusiness, "charge: card declined", 1, OutcomeRejected},
-		{"Permanent", func(context.Context, Message[numbered]) (numbered, error) {
-			return numbered{}, NewPermanentError("no table", nil)
+			kafka.ClassBusiness, "charge: card declined", 1, kafka.OutcomeRejected},
+		{"Permanent", func(context.Context, kafka.Message[numbered]) (numbered, error) {
+			return numbered{}, kafka.NewPermanentError("no table", nil)
 		},
-			ClassPermanent, "no table", 1, OutcomeDeadLettered},
-		{"Transient", func(context.Context, Message[numbered]) (numbered, error) {
-			return numbered{}, NewTransientError("save", away)
+			kafka.ClassPermanent, "no table", 1, kafka.OutcomeDeadLettered},
+		{"Transient", func(context.Context, kafka.Message[numbered]) (numbered, error) {
+			return numbered{}, kafka.NewTransientError("save", away)
 		},
-			ClassTransient, "save: the database is away", 3, OutcomeDeadLettered},
-		{"Unclassified", func(context.Context, Message[numbered]) (numbered, error) { return numbered{}, away },
-			ClassTransient, "the database is away", 3, OutcomeDeadLettered},
-		{"Panic", func(context.Context, Message[numbered]) (numbered, error) { panic("oh") },
-			ClassPermanent, "handler panicked: oh", 1, OutcomeDeadLettered},
-		{"LongAndNoText", func(context.Context, Message[numbered]) (numbered, error) {
-			return numbered{}, NewBusinessError("\xff"+strings.Repeat("x", 5000), nil)
-		}, ClassBusiness, "\uFFFD" + strings.Repeat("x", 1018) + "…", 1, OutcomeRejected},
+			kafka.ClassTransient, "save: the database is away", 3, kafka.OutcomeDeadLettered},
+		{"Unclassified", func(context.Context, kafka.Message[numbered]) (numbered, error) { return numbered{}, away },
+			kafka.ClassTransient, "the database is away", 3, kafka.OutcomeDeadLettered},
+		{"Panic", func(context.Context, kafka.Message[numbered]) (numbered, error) { panic("oh") },
+			kafka.ClassPermanent, "handler panicked: oh", 1, kafka.OutcomeDeadLettered},
+		{"LongAndNoText", func(context.Context, kafka.Message[numbered]) (numbered, error) {
+			return numbered{}, kafka.NewBusinessError("\xff"+strings.Repeat("x", 5000), nil)
+		}, kafka.ClassBusiness, "\uFFFD" + strings.Repeat("x", 1018) + "…", 1, kafka.OutcomeRejected},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			withReplies(t, func(t *testing.T, b *bubble) {
@@ -88,15 +91,15 @@ func TestErrorsReachTheRequester(t *testing.T) {
 				b.respond(test.answer, settled.hooks())
 				requester := b.requester()
 				_, err := requester.Request(t.Context(), request(1, "id"))
-				remote, ok := errors.AsType[*RemoteError](err)
-				if !ok || remote.Class != test.class || remote.Message != test.text || ClassOf(err) != test.class {
-					t.Errorf("the requester got %#v of class %s: %v", remote, ClassOf(err), err)
+				remote, ok := errors.AsType[*kafka.RemoteError](err)
+				if !ok || remote.Class != test.class || remote.Message != test.text || kafka.ClassOf(err) != test.class {
+					t.Errorf("the requester got %#v of class %s: %v", remote, kafka.ClassOf(err), err)
 				}
 				time.Sleep(time.Minute)
 				if s := settled.last(); s.Outcome != test.outcome || s.Attempts != test.attempts {
 					t.Errorf("the request was settled with %+v", s)
 				}
-				wantStats(t, requester, RequesterStats{Replies: 1}) // told once
+				wantStats(t, requester, kafka.RequesterStats{Replies: 1}) // told once
 			})
 		})
 	}
@@ -104,31 +107,32 @@ func TestErrorsReachTheRequester(t *testing.T) {
 
 // What can't be encoded, and what the brokers will never store, is told as an error.
 func TestRepliesThatCantBeSentAreToldAsErrors(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
-		answer func(context.Context, Message[numbered]) (any, error)
+		answer func(context.Context, kafka.Message[numbered]) (any, error)
 		text   string
 	}{
-		"NotEncoded": {func(context.Context, Message[numbered]) (any, error) { return math.NaN(), nil }, "encode the reply"},
-		"TooLarge": {func(context.Context, Message[numbered]) (any, error) { return strings.Repeat("x", 2<<20), nil },
+		"NotEncoded": {func(context.Context, kafka.Message[numbered]) (any, error) { return math.NaN(), nil }, "encode the reply"},
+		"TooLarge": {func(context.Context, kafka.Message[numbered]) (any, error) { return strings.Repeat("x", 2<<20), nil },
 			kerr.MessageTooLarge.Message},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withReplies(t, func(t *testing.T, b *bubble) {
 				cfg := b.consumer()
 				cfg.Topic, cfg.DLQTopic = "requests", "dlq-requests"
-				replies, err := NewProducer[any](ProducerConfig{ClientConfig: b.client(), Topic: "replies"})
+				replies, err := kafka.NewProducer[any](kafka.ProducerConfig{ClientConfig: b.client(), Topic: "replies"})
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer replies.Close()
 				var settled settledRequests
-				b.start(cfg, Respond(replies, test.answer), settled.hooks())
+				b.start(cfg, kafka.Respond(replies, test.answer), settled.hooks())
 				_, err = b.requester().Request(t.Context(), request(1, "id"))
-				if remote, ok := errors.AsType[*RemoteError](err); !ok || remote.Class != ClassPermanent || !strings.Contains(remote.Message, test.text) {
+				if remote, ok := errors.AsType[*kafka.RemoteError](err); !ok || remote.Class != kafka.ClassPermanent || !strings.Contains(remote.Message, test.text) {
 					t.Errorf("the requester got %v", err)
 				}
 				time.Sleep(time.Minute)
-				if s := settled.last(); s.Outcome != OutcomeDeadLettered || s.Attempts != 1 {
+				if s := settled.last(); s.Outcome != kafka.OutcomeDeadLettered || s.Attempts != 1 {
 					t.Errorf("the request was settled with %+v", s)
 				}
 			})
@@ -137,13 +141,14 @@ func TestRepliesThatCantBeSentAreToldAsErrors(t *testing.T) {
 }
 
 func TestTheDeadlineTravels(t *testing.T) {
+	t.Parallel()
 	withReplies(t, func(t *testing.T, b *bubble) {
 		var got time.Time
-		b.respond(func(ctx context.Context, msg Message[numbered]) (numbered, error) {
+		b.respond(func(ctx context.Context, msg kafka.Message[numbered]) (numbered, error) {
 			got, _ = ctx.Deadline()
 			return doubled(ctx, msg)
 		})
-		requester := b.requester(func(cfg *RequesterConfig) { cfg.RequestTimeout = 7 * time.Second })
+		requester := b.requester(func(cfg *kafka.RequesterConfig) { cfg.RequestTimeout = 7 * time.Second })
 		want := time.Now().Add(7 * time.Second)
 		if _, err := requester.Request(t.Context(), request(1, "")); err != nil || !got.Equal(want) {
 			t.Errorf("without a deadline the handler had %v, want %v (error: %v)", got, want, err)
@@ -159,18 +164,19 @@ func TestTheDeadlineTravels(t *testing.T) {
 
 // A request that nobody waits for is done without being handled, however long ago its deadline was.
 func TestAnExpiredRequestIsNotHandled(t *testing.T) {
+	t.Parallel()
 	withReplies(t, func(t *testing.T, b *bubble) {
-		requester := b.requester(func(cfg *RequesterConfig) { cfg.RequestTimeout = time.Second })
-		if _, err := requester.Request(t.Context(), request(1, "")); !errors.Is(err, ErrNoReply) {
+		requester := b.requester(func(cfg *kafka.RequesterConfig) { cfg.RequestTimeout = time.Second })
+		if _, err := requester.Request(t.Context(), request(1, "")); !errors.Is(err, kafka.ErrNoReply) {
 			t.Error(err)
 		}
 		var settled settledRequests
-		b.respond(func(context.Context, Message[numbered]) (numbered, error) {
+		b.respond(func(context.Context, kafka.Message[numbered]) (numbered, error) {
 			t.Error("it was handled")
 			return numbered{}, nil
 		}, settled.hooks())
 		time.Sleep(time.Minute)
-		if s := settled.last(); s.Outcome != OutcomeRejected || s.Class != ClassBusiness || !errors.Is(s.Err, ErrExpired) {
+		if s := settled.last(); s.Outcome != kafka.OutcomeRejected || s.Class != kafka.ClassBusiness || !errors.Is(s.Err, kafka.ErrExpired) {
 			t.Errorf("it was settled with %+v", s)
 		}
 		if n := storedIn(b.cluster, "replies"); n != 0 {
@@ -181,18 +187,19 @@ func TestAnExpiredRequestIsNotHandled(t *testing.T) {
 
 // So is one whose retries would come when nobody waits any more.
 func TestNoRetryOutlivesTheDeadline(t *testing.T) {
+	t.Parallel()
 	withReplies(t, func(t *testing.T, b *bubble) {
 		var settled settledRequests
-		b.respond(func(ctx context.Context, _ Message[numbered]) (numbered, error) {
+		b.respond(func(ctx context.Context, _ kafka.Message[numbered]) (numbered, error) {
 			<-ctx.Done()
 			return numbered{}, ctx.Err()
 		}, settled.hooks())
-		requester := b.requester(func(cfg *RequesterConfig) { cfg.RequestTimeout = 5 * time.Second })
-		if _, err := requester.Request(t.Context(), request(1, "")); !errors.Is(err, ErrNoReply) {
+		requester := b.requester(func(cfg *kafka.RequesterConfig) { cfg.RequestTimeout = 5 * time.Second })
+		if _, err := requester.Request(t.Context(), request(1, "")); !errors.Is(err, kafka.ErrNoReply) {
 			t.Error(err)
 		}
 		time.Sleep(time.Minute)
-		if s := settled.last(); s.Outcome != OutcomeRejected || s.Attempts != 1 || !errors.Is(s.Err, ErrExpired) || !errors.Is(s.Err, context.DeadlineExceeded) {
+		if s := settled.last(); s.Outcome != kafka.OutcomeRejected || s.Attempts != 1 || !errors.Is(s.Err, kafka.ErrExpired) || !errors.Is(s.Err, context.DeadlineExceeded) {
 			t.Errorf("it was settled with %+v", s)
 		}
 	})
@@ -200,10 +207,11 @@ func TestNoRetryOutlivesTheDeadline(t *testing.T) {
 
 // A reply is stored before its request is done: while it can't be, the request is retried.
 func TestAReplyThatIsNotStoredIsRepeated(t *testing.T) {
+	t.Parallel()
 	withReplies(t, func(t *testing.T, b *bubble) {
 		var attempts []bool // LastAttempt of each
 		var settled settledRequests
-		b.respond(func(ctx context.Context, msg Message[numbered]) (numbered, error) {
+		b.respond(func(ctx context.Context, msg kafka.Message[numbered]) (numbered, error) {
 			attempts = append(attempts, msg.LastAttempt)
 			if len(attempts) == 1 {
 				b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed, Count: 1})
@@ -215,7 +223,7 @@ func TestAReplyThatIsNotStoredIsRepeated(t *testing.T) {
 			t.Errorf("got %+v, %v", reply.Value, err)
 		}
 		time.Sleep(time.Minute)
-		if s := settled.last(); s.Outcome != OutcomeHandled || s.Attempts != 2 || fmt.Sprint(attempts) != "[false false]" {
+		if s := settled.last(); s.Outcome != kafka.OutcomeHandled || s.Attempts != 2 || fmt.Sprint(attempts) != "[false false]" {
 			t.Errorf("settled with %+v, attempts %v", s, attempts)
 		}
 	})
@@ -223,47 +231,48 @@ func TestAReplyThatIsNotStoredIsRepeated(t *testing.T) {
 
 // Reply addresses come from outside. Nothing is handled, or written, that names a topic which Respond has no producer for.
 func TestRepliesGoWhereTheyMay(t *testing.T) {
+	t.Parallel()
 	const somewhere = "orders" // exists, and is nobody's business
 	for _, test := range []struct {
 		name           string
 		headers        map[string]string
 		handled        bool
 		replies, fixed int64
-		outcome        Outcome
+		outcome        kafka.Outcome
 		err            error
 		partition      int32 // of the reply; -1: any
 	}{
-		{name: "Named", headers: map[string]string{HeaderReplyTopic: "replies", HeaderReplyPartition: "2", HeaderCorrelationID: "c"},
-			handled: true, replies: 1, partition: 2, outcome: OutcomeHandled},
-		{name: "NamedByKey", headers: map[string]string{HeaderReplyTopic: "replies", HeaderCorrelationID: "c"},
-			handled: true, replies: 1, partition: -1, outcome: OutcomeHandled},
-		{name: "AnotherOfOurs", headers: map[string]string{HeaderReplyTopic: "fixed-replies", HeaderReplyPartition: "1"},
-			handled: true, fixed: 1, partition: -1, outcome: OutcomeHandled},
-		{name: "FixedTopic", headers: map[string]string{HeaderCorrelationID: "c"},
-			handled: true, replies: 1, partition: -1, outcome: OutcomeHandled},
-		{name: "FixedTopicIgnoresThePartition", headers: map[string]string{HeaderCorrelationID: "c", HeaderReplyPartition: "junk"},
-			handled: true, replies: 1, partition: -1, outcome: OutcomeHandled},
-		{name: "NoReplyWanted", headers: nil, handled: true, outcome: OutcomeHandled},
-		{name: "SomebodyElses", headers: map[string]string{HeaderReplyTopic: somewhere, HeaderCorrelationID: "c"},
-			outcome: OutcomeDeadLettered, err: ErrReplyAddress},
-		{name: "Itself", headers: map[string]string{HeaderReplyTopic: "requests", HeaderCorrelationID: "c"},
-			outcome: OutcomeDeadLettered, err: ErrReplyAddress},
-		{name: "NoPartition", headers: map[string]string{HeaderReplyTopic: "replies", HeaderReplyPartition: "-1"},
-			outcome: OutcomeDeadLettered, err: ErrReplyAddress},
-		{name: "NoNumber", headers: map[string]string{HeaderReplyTopic: "replies", HeaderReplyPartition: "4294967296"},
-			outcome: OutcomeDeadLettered, err: ErrReplyAddress},
-		{name: "NoSuchPartition", headers: map[string]string{HeaderReplyTopic: "replies", HeaderReplyPartition: "3"},
-			handled: true, outcome: OutcomeDeadLettered},
+		{name: "Named", headers: map[string]string{kafka.HeaderReplyTopic: "replies", kafka.HeaderReplyPartition: "2", kafka.HeaderCorrelationID: "c"},
+			handled: true, replies: 1, partition: 2, outcome: kafka.OutcomeHandled},
+		{name: "NamedByKey", headers: map[string]string{kafka.HeaderReplyTopic: "replies", kafka.HeaderCorrelationID: "c"},
+			handled: true, replies: 1, partition: -1, outcome: kafka.OutcomeHandled},
+		{name: "AnotherOfOurs", headers: map[string]string{kafka.HeaderReplyTopic: "fixed-replies", kafka.HeaderReplyPartition: "1"},
+			handled: true, fixed: 1, partition: -1, outcome: kafka.OutcomeHandled},
+		{name: "FixedTopic", headers: map[string]string{kafka.HeaderCorrelationID: "c"},
+			handled: true, replies: 1, partition: -1, outcome: kafka.OutcomeHandled},
+		{name: "FixedTopicIgnoresThePartition", headers: map[string]string{kafka.HeaderCorrelationID: "c", kafka.HeaderReplyPartition: "junk"},
+			handled: true, replies: 1, partition: -1, outcome: kafka.OutcomeHandled},
+		{name: "NoReplyWanted", headers: nil, handled: true, outcome: kafka.OutcomeHandled},
+		{name: "SomebodyElses", headers: map[string]string{kafka.HeaderReplyTopic: somewhere, kafka.HeaderCorrelationID: "c"},
+			outcome: kafka.OutcomeDeadLettered, err: kafka.ErrReplyAddress},
+		{name: "Itself", headers: map[string]string{kafka.HeaderReplyTopic: "requests", kafka.HeaderCorrelationID: "c"},
+			outcome: kafka.OutcomeDeadLettered, err: kafka.ErrReplyAddress},
+		{name: "NoPartition", headers: map[string]string{kafka.HeaderReplyTopic: "replies", kafka.HeaderReplyPartition: "-1"},
+			outcome: kafka.OutcomeDeadLettered, err: kafka.ErrReplyAddress},
+		{name: "NoNumber", headers: map[string]string{kafka.HeaderReplyTopic: "replies", kafka.HeaderReplyPartition: "4294967296"},
+			outcome: kafka.OutcomeDeadLettered, err: kafka.ErrReplyAddress},
+		{name: "NoSuchPartition", headers: map[string]string{kafka.HeaderReplyTopic: "replies", kafka.HeaderReplyPartition: "3"},
+			handled: true, outcome: kafka.OutcomeDeadLettered},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			withReplies(t, func(t *testing.T, b *bubble) {
 				cfg := b.consumer()
 				cfg.Topic, cfg.DLQTopic, cfg.CommitInterval = "requests", "dlq-requests", time.Hour
-				replies := b.newProducer(ProducerConfig{ClientConfig: b.client(), Topic: "replies"})
-				fixed := b.newProducer(ProducerConfig{ClientConfig: b.client(), Topic: "fixed-replies"})
+				replies := b.newProducer(kafka.ProducerConfig{ClientConfig: b.client(), Topic: "replies"})
+				fixed := b.newProducer(kafka.ProducerConfig{ClientConfig: b.client(), Topic: "fixed-replies"})
 				handled := false
 				var settled settledRequests
-				b.start(cfg, Respond(replies, func(ctx context.Context, msg Message[numbered]) (numbered, error) {
+				b.start(cfg, kafka.Respond(replies, func(ctx context.Context, msg kafka.Message[numbered]) (numbered, error) {
 					handled = true
 					return doubled(ctx, msg)
 				}, fixed), settled.hooks())
@@ -285,63 +294,24 @@ func TestRepliesGoWhereTheyMay(t *testing.T) {
 
 // Who names no reply topic knows nothing of replies that are errors.
 func TestOnlyRequestersAreToldErrors(t *testing.T) {
+	t.Parallel()
 	withReplies(t, func(t *testing.T, b *bubble) {
 		var settled settledRequests
-		b.respond(func(context.Context, Message[numbered]) (numbered, error) {
-			return numbered{}, NewBusinessError("no", nil)
+		b.respond(func(context.Context, kafka.Message[numbered]) (numbered, error) {
+			return numbered{}, kafka.NewBusinessError("no", nil)
 		}, settled.hooks())
-		b.ask(1, map[string]string{HeaderCorrelationID: "c"})
+		b.ask(1, map[string]string{kafka.HeaderCorrelationID: "c"})
 		time.Sleep(time.Minute)
-		if s := settled.last(); s.Outcome != OutcomeRejected || storedIn(b.cluster, "replies") != 0 {
+		if s := settled.last(); s.Outcome != kafka.OutcomeRejected || storedIn(b.cluster, "replies") != 0 {
 			t.Errorf("settled with %+v, and %d replies", s, storedIn(b.cluster, "replies"))
 		}
 	})
 }
 
-// Deadlines come from outside.
-func TestDeadlinesAreBelievedWithinLimits(t *testing.T) {
-	now := time.Now()
-	at := func(d time.Duration) string { return now.Add(d).Format(time.RFC3339Nano) }
-	topics := replyTopics{}
-	for text, want := range map[string]string{
-		at(time.Minute): "ahead", at(23 * time.Hour): "ahead", at(-time.Minute): "over", at(-1000 * time.Hour): "over",
-		at(25 * time.Hour): "none", "9999-12-31T23:59:59Z": "none", "tomorrow": "none", "": "none", "1764086400000": "none",
-	} {
-		r, err := topics.request("", []kgo.RecordHeader{{Key: HeaderDeadline, Value: []byte(text)}}, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := "ahead"
-		if r.expired() {
-			got = "over"
-		} else if r.deadline.IsZero() {
-			got = "none"
-		}
-		if got != want {
-			t.Errorf("the deadline %q is %s, want %s", text, got, want)
-		}
-	}
-}
-
-func TestRepliedErrorsAreReadWithinLimits(t *testing.T) {
-	if err := remoteError([]kgo.RecordHeader{{Key: HeaderReplyErrorMessage, Value: []byte("text alone")}}); err != nil {
-		t.Errorf("a reply without a class is the error %v", err)
-	}
-	for class, want := range map[string]Class{
-		"transient": ClassTransient, "permanent": ClassPermanent, "business": ClassBusiness, "": ClassTransient, "fatal": ClassTransient,
-	} {
-		err := remoteError([]kgo.RecordHeader{
-			{Key: HeaderReplyErrorClass, Value: []byte(class)}, {Key: HeaderReplyErrorMessage, Value: []byte(strings.Repeat("\xff", 5000))},
-		})
-		if remote, ok := errors.AsType[*RemoteError](err); !ok || remote.Class != want || ClassOf(err) != want || len(remote.Message) > 1024 {
-			t.Errorf("class %q is read as %#v", class, err)
-		}
-	}
-}
-
 func TestRespondPanicsAtOnce(t *testing.T) {
+	t.Parallel()
 	withReplies(t, func(t *testing.T, b *bubble) {
-		cfg := ProducerConfig{ClientConfig: b.client(), Topic: "replies"}
+		cfg := kafka.ProducerConfig{ClientConfig: b.client(), Topic: "replies"}
 		replies := b.newProducer(cfg)
 		cfg.Options = append(cfg.Options, kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
 		placing := b.newProducer(cfg)
@@ -349,11 +319,11 @@ func TestRespondPanicsAtOnce(t *testing.T) {
 			respond func()
 			want    string
 		}{
-			"no producer":      {func() { Respond[numbered](nil, doubled) }, "nil"},
-			"no function":      {func() { Respond[numbered](replies, nil) }, "nil"},
-			"twice":            {func() { Respond(replies, doubled, replies) }, "two producers have the topic replies"},
-			"own partitioner":  {func() { Respond(placing, doubled) }, "kgo.RecordPartitioner"},
-			"another producer": {func() { Respond(replies, doubled, nil) }, "nil"},
+			"no producer":      {func() { kafka.Respond[numbered](nil, doubled) }, "nil"},
+			"no function":      {func() { kafka.Respond[numbered](replies, nil) }, "nil"},
+			"twice":            {func() { kafka.Respond(replies, doubled, replies) }, "two producers have the topic replies"},
+			"own partitioner":  {func() { kafka.Respond(placing, doubled) }, "kgo.RecordPartitioner"},
+			"another producer": {func() { kafka.Respond(replies, doubled, nil) }, "nil"},
 		} {
 			func() {
 				defer func() {

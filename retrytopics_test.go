@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -12,10 +12,12 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
 )
 
 // putOff is a config with retry topics of a minute and of ten, which exist.
-func (b *bubble) putOff() ConsumerConfig {
+func (b *bubble) putOff() kafka.ConsumerConfig {
 	b.t.Helper()
 	cfg := b.consumer()
 	cfg.MaxRetries, cfg.RetryBackoff, cfg.RetryBackoffMax = 1, time.Second, time.Second
@@ -36,7 +38,7 @@ type attempts struct {
 	order []int // of what went well
 }
 
-func (a *attempts) handle(_ context.Context, msg Message[numbered]) error {
+func (a *attempts) handle(_ context.Context, msg kafka.Message[numbered]) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n := msg.Value.N
@@ -73,6 +75,7 @@ func (a *attempts) of(n int) (calls []string) {
 var errAway = errors.New("the database is away")
 
 func TestARecordThatIsPutOffBlocksNothing(t *testing.T) {
+	t.Parallel()
 	for _, concurrency := range []int{1, 8} {
 		t.Run(fmt.Sprintf("Concurrency%d", concurrency), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
@@ -86,16 +89,16 @@ func TestARecordThatIsPutOffBlocksNothing(t *testing.T) {
 					case n == 5 && attempt < 3:
 						return errAway
 					case n == 5:
-						return NewPermanentError("broken", errAway)
+						return kafka.NewPermanentError("broken", errAway)
 					case n == 6 && attempt < 4:
 						return errAway
 					case n == 6:
-						return NewBusinessError("too late", errAway)
+						return kafka.NewBusinessError("too late", errAway)
 					}
 					return nil
 				}}
-				ends := map[Outcome]int{}
-				consumer, stop := b.start(cfg, a.handle, ConsumerHooks{RecordSettled: func(_ context.Context, _ *kgo.Record, s Settlement) {
+				ends := map[kafka.Outcome]int{}
+				consumer, stop := b.start(cfg, a.handle, kafka.ConsumerHooks{RecordSettled: func(_ context.Context, _ *kgo.Record, s kafka.Settlement) {
 					a.mu.Lock()
 					defer a.mu.Unlock()
 					ends[s.Outcome]++
@@ -127,9 +130,9 @@ func TestARecordThatIsPutOffBlocksNothing(t *testing.T) {
 					t.Errorf("%v went well, want 17", a.order)
 				}
 				letters := b.readLetters(2)
-				for i, want := range []DeadLetter{
-					{Offset: 5, Attempts: 3, Class: ClassPermanent, Message: "broken: the database is away"},
-					{Offset: 4, Attempts: 4, Class: ClassTransient, Message: "the database is away"},
+				for i, want := range []kafka.DeadLetter{
+					{Offset: 5, Attempts: 3, Class: kafka.ClassPermanent, Message: "broken: the database is away"},
+					{Offset: 4, Attempts: 4, Class: kafka.ClassTransient, Message: "the database is away"},
 				} {
 					got, ok := parseDeadLetter(letters[i].Headers)
 					if !ok || got.Topic != "orders" || got.Partition != 0 || got.Offset != want.Offset || got.Attempts != want.Attempts ||
@@ -144,7 +147,7 @@ func TestARecordThatIsPutOffBlocksNothing(t *testing.T) {
 					t.Error(err)
 				}
 				// Put off are four from orders, and two of these once more.
-				want := map[Outcome]int{OutcomeHandled: 17, OutcomePutOff: 6, OutcomeDeadLettered: 2, OutcomeRejected: 1}
+				want := map[kafka.Outcome]int{kafka.OutcomeHandled: 17, kafka.OutcomePutOff: 6, kafka.OutcomeDeadLettered: 2, kafka.OutcomeRejected: 1}
 				if !maps.Equal(ends, want) {
 					t.Errorf("outcomes %v, want %v", ends, want)
 				}
@@ -155,6 +158,7 @@ func TestARecordThatIsPutOffBlocksNothing(t *testing.T) {
 
 // A pause that is hours long holds neither the end nor a handover up, and outlives both.
 func TestARecordThatIsPutOffOutlivesRestarts(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{"classic", "consumer"} {
 		t.Run(protocol, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
@@ -210,11 +214,12 @@ func TestARecordThatIsPutOffOutlivesRestarts(t *testing.T) {
 
 // What a header or a timestamp claims makes no attempt and no wait of its own.
 func TestForgedRetriesDoNoHarm(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.putOff()
 		cfg.RetryDelays = cfg.RetryDelays[:1]
 		forged := func(count string) []kgo.RecordHeader {
-			return headers(HeaderDLQTopic, "orders", HeaderDLQPartition, "0", HeaderDLQOffset, "7", HeaderDLQGroup, "group", HeaderDLQDeliveryCount, count)
+			return headers(kafka.HeaderDLQTopic, "orders", kafka.HeaderDLQPartition, "0", kafka.HeaderDLQOffset, "7", kafka.HeaderDLQGroup, "group", kafka.HeaderDLQDeliveryCount, count)
 		}
 		client := b.raw()
 		defer client.Close()
@@ -223,14 +228,14 @@ func TestForgedRetriesDoNoHarm(t *testing.T) {
 			{Topic: cfg.RetryTopics()[0], Headers: forged("2147483647"), Timestamp: time.Now().Add(1000 * time.Hour)},
 			{Topic: cfg.RetryTopics()[0], Headers: forged("-5")},
 			{Topic: cfg.RetryTopics()[0]}, // no header at all: the letter had no room
-			{Topic: cfg.RetryTopics()[0], Headers: headers(HeaderDLQTopic, "orders", HeaderDLQPartition, "0", HeaderDLQOffset, "7", HeaderDLQGroup, "another")},
+			{Topic: cfg.RetryTopics()[0], Headers: headers(kafka.HeaderDLQTopic, "orders", kafka.HeaderDLQPartition, "0", kafka.HeaderDLQOffset, "7", kafka.HeaderDLQGroup, "another")},
 		} {
 			r.Key, r.Value = []byte("k"), fmt.Appendf(nil, `{"n":%d}`, i)
 			if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		a := &attempts{began: time.Now(), fails: func(int, int) error { return NewPermanentError("never", nil) }}
+		a := &attempts{began: time.Now(), fails: func(int, int) error { return kafka.NewPermanentError("never", nil) }}
 		_, stop := b.start(cfg, a.handle)
 		time.Sleep(5 * time.Minute)
 		if err := stop(); err != nil {
@@ -256,26 +261,27 @@ func TestForgedRetriesDoNoHarm(t *testing.T) {
 }
 
 func TestRetryTopicsAreChecked(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name    string
-		prepare func(b *bubble, cfg *ConsumerConfig)
+		prepare func(b *bubble, cfg *kafka.ConsumerConfig)
 		want    error
 		text    string
 	}{
-		{"missing", func(b *bubble, cfg *ConsumerConfig) { cfg.RetryDelays = append(cfg.RetryDelays, time.Hour) }, ErrTopicMissing, "leave its delay out of RetryDelays"},
-		{"compacted", func(b *bubble, cfg *ConsumerConfig) {
+		{"missing", func(b *bubble, cfg *kafka.ConsumerConfig) { cfg.RetryDelays = append(cfg.RetryDelays, time.Hour) }, kafka.ErrTopicMissing, "leave its delay out of RetryDelays"},
+		{"compacted", func(b *bubble, cfg *kafka.ConsumerConfig) {
 			cfg.RetryDelays = []time.Duration{2 * time.Minute}
 			_ = b.cluster.CreateTopic("retry-2m-group-orders", 1, map[string]string{"cleanup.policy": "compact"})
 		}, nil, "retry topic retry-2m-group-orders is compacted"},
-		{"short retention", func(b *bubble, cfg *ConsumerConfig) {
+		{"short retention", func(b *bubble, cfg *kafka.ConsumerConfig) {
 			cfg.RetryDelays = []time.Duration{3 * time.Minute}
 			_ = b.cluster.CreateTopic("retry-3m-group-orders", 1, map[string]string{"retention.ms": "180000"})
 		}, nil, "raise retention.ms to at least 360000"},
-		{"small", func(b *bubble, cfg *ConsumerConfig) {
+		{"small", func(b *bubble, cfg *kafka.ConsumerConfig) {
 			cfg.RetryDelays = []time.Duration{4 * time.Minute}
 			_ = b.cluster.CreateTopic("retry-4m-group-orders", 1, map[string]string{"max.message.bytes": "5000"})
 		}, nil, "retry topic retry-4m-group-orders takes records of 5000 bytes"},
-		{"large", func(b *bubble, cfg *ConsumerConfig) { // beside a dead letter topic that takes what the source does
+		{"large", func(b *bubble, cfg *kafka.ConsumerConfig) { // beside a dead letter topic that takes what the source does
 			cfg.RetryDelays = []time.Duration{5 * time.Minute}
 			_ = b.cluster.CreateTopic("retry-5m-group-orders", 1, map[string]string{"max.message.bytes": "5000000"})
 		}, nil, ""},
@@ -284,7 +290,7 @@ func TestRetryTopicsAreChecked(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
 				cfg := b.putOff()
 				test.prepare(b, &cfg)
-				_, stop := b.start(cfg, func(context.Context, Message[numbered]) error { return nil })
+				_, stop := b.start(cfg, func(context.Context, kafka.Message[numbered]) error { return nil })
 				time.Sleep(time.Minute)
 				err := stop()
 				if test.text == "" {
@@ -302,7 +308,7 @@ func TestRetryTopicsAreChecked(t *testing.T) {
 }
 
 func TestRetryTopicsHaveNames(t *testing.T) {
-	cfg := NewConsumerConfig("orders", "billing", "localhost:9092")
+	cfg := kafka.NewConsumerConfig("orders", "billing", "localhost:9092")
 	cfg.RetryDelays = []time.Duration{1500 * time.Millisecond, time.Minute, 90 * time.Second, time.Hour, 24 * time.Hour, 70 * time.Minute}
 	want := []string{"retry-1.5s-billing-orders", "retry-1m-billing-orders", "retry-1m30s-billing-orders", "retry-1h-billing-orders", "retry-24h-billing-orders", "retry-1h10m-billing-orders"}
 	if got := cfg.RetryTopics(); !slices.Equal(got, want) {
@@ -320,13 +326,14 @@ func TestRetryTopicsHaveNames(t *testing.T) {
 		}
 	}
 	cfg.ParkKeys = false
-	if _, err := NewBatchConsumer(cfg, func(context.Context, []Message[numbered]) error { return nil }); err == nil || !strings.Contains(err.Error(), "RetryDelays") {
+	if _, err := kafka.NewBatchConsumer(cfg, func(context.Context, []kafka.Message[numbered]) error { return nil }); err == nil || !strings.Contains(err.Error(), "RetryDelays") {
 		t.Errorf("a batch consumer: %v", err)
 	}
 }
 
 // What was put off before a member first came to the retry topic is not passed over, wherever new groups begin.
 func TestRetryTopicsAreReadFromTheirBeginning(t *testing.T) {
+	t.Parallel()
 	for _, reset := range []string{"latest", "none"} {
 		t.Run(reset, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
@@ -355,9 +362,10 @@ func TestRetryTopicsAreReadFromTheirBeginning(t *testing.T) {
 
 // Whatever ends one of its topics' consumers ends the whole.
 func TestTheEndOfARetryTopicEndsStart(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.putOff()
-		consumer, err := NewConsumer(cfg, func(context.Context, Message[numbered]) error { return nil })
+		consumer, err := kafka.NewConsumer(cfg, func(context.Context, kafka.Message[numbered]) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -367,7 +375,7 @@ func TestTheEndOfARetryTopicEndsStart(t *testing.T) {
 		b.deleteTopic(cfg.RetryTopics()[1])
 		select {
 		case err := <-ended:
-			if !errors.Is(err, ErrTopicMissing) || !strings.Contains(err.Error(), cfg.RetryTopics()[1]) {
+			if !errors.Is(err, kafka.ErrTopicMissing) || !strings.Contains(err.Error(), cfg.RetryTopics()[1]) {
 				t.Errorf("Start returned %v, want ErrTopicMissing of the retry topic", err)
 			}
 		case <-time.After(time.Hour):

@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
 )
 
 type created struct {
@@ -25,12 +27,13 @@ type cancelled struct {
 func ofType(eventType, value string) *kgo.Record {
 	r := &kgo.Record{Partition: 0, Key: []byte("b-1"), Value: []byte(value)}
 	if eventType != "" {
-		r.Headers = []kgo.RecordHeader{{Key: HeaderEventType, Value: []byte(eventType)}}
+		r.Headers = []kgo.RecordHeader{{Key: kafka.HeaderEventType, Value: []byte(eventType)}}
 	}
 	return r
 }
 
 func TestARouterHandsEachEventTypeToItsHandler(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		var mu sync.Mutex
 		var got []string
@@ -39,8 +42,8 @@ func TestARouterHandsEachEventTypeToItsHandler(t *testing.T) {
 			defer mu.Unlock()
 			got = append(got, fmt.Sprintf(format, args...))
 		}
-		router := NewRouter()
-		On(router, "booking.created", func(_ context.Context, msg Message[created]) error {
+		router := kafka.NewRouter()
+		kafka.On(router, "booking.created", func(_ context.Context, msg kafka.Message[created]) error {
 			note("created %s %d of %s at %d, attempt %d", msg.Value.ID, msg.Value.Seats, msg.Key, msg.Offset, msg.Attempt)
 			var again created
 			if err := msg.DecodeValue(&again); err != nil || again != msg.Value {
@@ -51,11 +54,11 @@ func TestARouterHandsEachEventTypeToItsHandler(t *testing.T) {
 			}
 			return nil
 		})
-		On(router, "booking.cancelled", func(_ context.Context, msg Message[cancelled]) error {
+		kafka.On(router, "booking.cancelled", func(_ context.Context, msg kafka.Message[cancelled]) error {
 			note("cancelled: %s, tombstone %v", msg.Value.Reason, msg.Tombstone)
 			return nil
 		})
-		OnWithCodec(router, "booking.photo", Bytes(), func(_ context.Context, msg Message[[]byte]) error {
+		kafka.OnWithCodec(router, "booking.photo", kafka.Bytes(), func(_ context.Context, msg kafka.Message[[]byte]) error {
 			note("photo %s", msg.Value)
 			return nil
 		})
@@ -66,7 +69,7 @@ func TestARouterHandsEachEventTypeToItsHandler(t *testing.T) {
 		b.produce(tombstone)
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.HandleTombstones = time.Hour, true
-		consumer, err := NewConsumerWithCodec(cfg, Bytes(), router.Handle)
+		consumer, err := kafka.NewConsumerWithCodec(cfg, kafka.Bytes(), router.Handle)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,31 +88,33 @@ func TestARouterHandsEachEventTypeToItsHandler(t *testing.T) {
 }
 
 func TestWhatARouterSaysOfUnknownTypes(t *testing.T) {
-	router := NewRouter()
-	err := router.Handle(t.Context(), NewMessage[[]byte]().WithEventType(strings.Repeat("x", 1000)).Build())
-	if !errors.Is(err, ErrUnknownEventType) || ClassOf(err) != ClassPermanent || len(err.Error()) > 200 {
-		t.Errorf("got %v (%s)", err, ClassOf(err))
+	router := kafka.NewRouter()
+	err := router.Handle(t.Context(), kafka.NewMessage[[]byte]().WithEventType(strings.Repeat("x", 1000)).Build())
+	if !errors.Is(err, kafka.ErrUnknownEventType) || kafka.ClassOf(err) != kafka.ClassPermanent || len(err.Error()) > 200 {
+		t.Errorf("got %v (%s)", err, kafka.ClassOf(err))
 	}
-	router = NewRouter()
-	router.Otherwise(func(_ context.Context, msg Message[[]byte]) error {
-		return NewBusinessError("not for us: "+msg.GetEventType(), nil)
+	router = kafka.NewRouter()
+	router.Otherwise(func(_ context.Context, msg kafka.Message[[]byte]) error {
+		return kafka.NewBusinessError("not for us: "+msg.GetEventType(), nil)
 	})
-	err = router.Handle(t.Context(), NewMessage[[]byte]().WithEventType("booking.moved").Build())
-	if ClassOf(err) != ClassBusiness || !strings.Contains(err.Error(), "booking.moved") {
+	err = router.Handle(t.Context(), kafka.NewMessage[[]byte]().WithEventType("booking.moved").Build())
+	if kafka.ClassOf(err) != kafka.ClassBusiness || !strings.Contains(err.Error(), "booking.moved") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestARouterRefusesWhatCantBeMeant(t *testing.T) {
-	handle := func(context.Context, Message[created]) error { return nil }
-	for name, add := range map[string]func(r *Router){
-		"two handlers":       func(r *Router) { On(r, "a", handle); On(r, "a", handle) },
-		"a nil handler":      func(r *Router) { On[created](r, "a", nil) },
-		"a nil codec":        func(r *Router) { OnWithCodec(r, "a", nil, handle) },
-		"bytes as JSON":      func(r *Router) { On(r, "a", func(context.Context, Message[[]byte]) error { return nil }) },
-		"a nil Otherwise":    func(r *Router) { r.Otherwise(nil) },
-		"after the first":    func(r *Router) { _ = r.Handle(t.Context(), Message[[]byte]{}); On(r, "a", handle) },
-		"Otherwise after it": func(r *Router) { _ = r.Handle(t.Context(), Message[[]byte]{}); r.Otherwise(r.Handle) },
+	handle := func(context.Context, kafka.Message[created]) error { return nil }
+	for name, add := range map[string]func(r *kafka.Router){
+		"two handlers":  func(r *kafka.Router) { kafka.On(r, "a", handle); kafka.On(r, "a", handle) },
+		"a nil handler": func(r *kafka.Router) { kafka.On[created](r, "a", nil) },
+		"a nil codec":   func(r *kafka.Router) { kafka.OnWithCodec(r, "a", nil, handle) },
+		"bytes as JSON": func(r *kafka.Router) {
+			kafka.On(r, "a", func(context.Context, kafka.Message[[]byte]) error { return nil })
+		},
+		"a nil Otherwise":    func(r *kafka.Router) { r.Otherwise(nil) },
+		"after the first":    func(r *kafka.Router) { _ = r.Handle(t.Context(), kafka.Message[[]byte]{}); kafka.On(r, "a", handle) },
+		"Otherwise after it": func(r *kafka.Router) { _ = r.Handle(t.Context(), kafka.Message[[]byte]{}); r.Otherwise(r.Handle) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
@@ -117,24 +122,25 @@ func TestARouterRefusesWhatCantBeMeant(t *testing.T) {
 					t.Error("it is taken")
 				}
 			}()
-			add(NewRouter())
+			add(kafka.NewRouter())
 		})
 	}
 }
 
 // Whether a retry is left is told to handlers, a router's too.
 func TestTheLastAttemptIsNamed(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		var last []bool
-		router := NewRouter()
-		On(router, "", func(_ context.Context, msg Message[numbered]) error {
+		router := kafka.NewRouter()
+		kafka.On(router, "", func(_ context.Context, msg kafka.Message[numbered]) error {
 			last = append(last, msg.LastAttempt)
 			return errors.New("away")
 		})
 		b.seed(0, 1)
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.MaxRetries = time.Hour, 2
-		consumer, err := NewConsumerWithCodec(cfg, Bytes(), router.Handle)
+		consumer, err := kafka.NewConsumerWithCodec(cfg, kafka.Bytes(), router.Handle)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -15,9 +16,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
 )
 
 // marked stands for what must not be printed: a password, or a record's value.
+// redacted is how secrets print.
+const redacted = "[redacted]"
+
 const marked = "s3cr3t-MARK"
 
 // wantUnmarked fails if a text holds the mark in any form that fmt or an encoding gives it.
@@ -39,42 +45,38 @@ func wantUnmarked(t *testing.T, what string, texts ...string) {
 
 // hiding holds configs where fmt may not call their methods.
 type hiding struct {
-	secret   Secret
-	sasl     SASLConfig
-	client   ClientConfig
-	producer ProducerConfig
-	consumer ConsumerConfig
-	pointer  *ConsumerConfig
-	list     []Secret
-	table    map[string]SASLConfig
+	secret   kafka.Secret
+	sasl     kafka.SASLConfig
+	client   kafka.ClientConfig
+	producer kafka.ProducerConfig
+	consumer kafka.ConsumerConfig
+	pointer  *kafka.ConsumerConfig
+	list     []kafka.Secret
+	table    map[string]kafka.SASLConfig
 	any      any
 }
 
 // secretive returns every value through which a password can reach a printer.
 func secretive() map[string]any {
-	secret := NewSecret(marked)
-	sasl := SASLConfig{Mechanism: "PLAIN", Username: "svc", Password: secret}
-	client := ClientConfig{Brokers: []string{"kafka-1:9092"}, SASL: sasl}
-	producing := ProducerConfig{ClientConfig: client, Topic: "orders", Client: &Client{cfg: client}}
-	consuming := ConsumerConfig{ClientConfig: client, Topic: "orders", Group: "bookings"}
+	secret := kafka.NewSecret(marked)
+	sasl := kafka.SASLConfig{Mechanism: "PLAIN", Username: "svc", Password: secret}
+	client := kafka.ClientConfig{Brokers: []string{"kafka-1:9092"}, SASL: sasl}
+	producing := kafka.ProducerConfig{ClientConfig: client, Topic: "orders", Client: kafka.ClientWith(client)}
+	consuming := kafka.ConsumerConfig{ClientConfig: client, Topic: "orders", Group: "bookings"}
 	hidden := hiding{
-		secret, sasl, client, producing, consuming, &consuming, []Secret{secret}, map[string]SASLConfig{"a": sasl}, consuming,
+		secret, sasl, client, producing, consuming, &consuming, []kafka.Secret{secret}, map[string]kafka.SASLConfig{"a": sasl}, consuming,
 	}
-	return map[string]any{
-		"Secret": secret, "*Secret": &secret, "[]Secret": []Secret{secret}, "map of Secret": map[string]Secret{"a": secret},
+	values := kafka.HoldersOf(client, producing, consuming)
+	maps.Copy(values, map[string]any{
+		"Secret": secret, "*Secret": &secret, "[]Secret": []kafka.Secret{secret}, "map of Secret": map[string]kafka.Secret{"a": secret},
 		"SASLConfig": sasl, "*SASLConfig": &sasl, "ClientConfig": client, "*ClientConfig": &client,
 		"ProducerConfig": producing, "*ProducerConfig": &producing, "ConsumerConfig": consuming, "*ConsumerConfig": &consuming,
 		"unexported fields": hidden, "a pointer to unexported fields": &hidden, "a list of them": []any{hidden, &hidden},
-		"RequesterConfig": RequesterConfig{ClientConfig: client}, "*RequesterConfig": &RequesterConfig{ClientConfig: client},
-		"*Requester":        &Requester[int, int]{cfg: RequesterConfig{ClientConfig: client}, replies: &replyReader{access: &accessWatch{cfg: client}}},
-		"*Client":           &Client{cfg: client, access: &accessWatch{cfg: client}},
-		"*Producer":         &Producer[int]{core: &publisher{cfg: producing}},
-		"*Consumer":         &Consumer[int]{core: &consumer{cfg: consuming}},
-		"a publisher":       &publisher{cfg: producing},
-		"a consumer's core": &consumer{cfg: consuming},
-		"reflect.Value":     reflect.ValueOf(consuming),
-		"an error":          fmt.Errorf("config %v: %w", consuming, errors.New("bad")),
-	}
+		"RequesterConfig": kafka.RequesterConfig{ClientConfig: client}, "*RequesterConfig": &kafka.RequesterConfig{ClientConfig: client},
+		"reflect.Value": reflect.ValueOf(consuming),
+		"an error":      fmt.Errorf("config %v: %w", consuming, errors.New("bad")),
+	})
+	return values
 }
 
 func TestSecretsPrintWithNoVerb(t *testing.T) {
@@ -90,25 +92,25 @@ func TestSecretsPrintWithNoVerb(t *testing.T) {
 }
 
 func TestSecretsSayThatTheyAreRedacted(t *testing.T) {
-	secret := NewSecret(marked)
+	secret := kafka.NewSecret(marked)
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		if got := fmt.Sprintf(format, secret); got != redacted {
 			t.Errorf("%s prints %q, want %q", format, got, redacted)
 		}
-		if got := fmt.Sprintf(format, Secret{}); got != "" {
+		if got := fmt.Sprintf(format, kafka.Secret{}); got != "" {
 			t.Errorf("%s prints an empty secret as %q", format, got)
 		}
 	}
 	if got := secret.Reveal(); got != marked {
 		t.Errorf("Reveal returns %q", got)
 	}
-	if NewSecret("") != (Secret{}) || (Secret{}).Reveal() != "" || (Secret{}).LogValue().String() != "" {
+	if kafka.NewSecret("") != (kafka.Secret{}) || (kafka.Secret{}).Reveal() != "" || (kafka.Secret{}).LogValue().String() != "" {
 		t.Error("an empty secret is not the zero Secret")
 	}
-	cfg := ClientConfig{Brokers: []string{"a:1", "b:2"}, ClientID: "me", SASL: SASLConfig{Mechanism: "PLAIN", Username: "svc", Password: secret}}
+	cfg := kafka.ClientConfig{Brokers: []string{"a:1", "b:2"}, ClientID: "me", SASL: kafka.SASLConfig{Mechanism: "PLAIN", Username: "svc", Password: secret}}
 	for what, text := range map[string]string{
-		"a client's": cfg.String(), "a producer's": ProducerConfig{ClientConfig: cfg}.String(), "a consumer's": ConsumerConfig{ClientConfig: cfg}.String(),
-		"a requester's": RequesterConfig{ClientConfig: cfg}.String(),
+		"a client's": cfg.String(), "a producer's": kafka.ProducerConfig{ClientConfig: cfg}.String(), "a consumer's": kafka.ConsumerConfig{ClientConfig: cfg}.String(),
+		"a requester's": kafka.RequesterConfig{ClientConfig: cfg}.String(),
 	} {
 		for _, part := range []string{`brokers="a:1,b:2"`, `client_id="me"`, `sasl_username="svc"`, redacted} {
 			if !strings.Contains(text, part) {
@@ -126,7 +128,7 @@ func TestSecretsAreNotInJSON(t *testing.T) {
 		}
 		wantUnmarked(t, name+" as JSON", string(data))
 	}
-	cfg := SASLConfig{Username: "svc", Password: NewSecret(marked)}
+	cfg := kafka.SASLConfig{Username: "svc", Password: kafka.NewSecret(marked)}
 	data, err := json.Marshal(map[string]any{"sasl": cfg, "pointer": &cfg, "secret": cfg.Password})
 	if err != nil || strings.Count(string(data), redacted) != 3 {
 		t.Errorf("JSON is %s, want three times %s (error: %v)", data, redacted, err)
@@ -145,7 +147,7 @@ func TestSecretsAreNotInLogs(t *testing.T) {
 			wantUnmarked(t, what+" in a log line as "+name, out.String())
 		}
 		out.Reset()
-		logger.Info("line", "config", ConsumerConfig{Topic: "orders", ClientConfig: ClientConfig{SASL: SASLConfig{Password: NewSecret(marked)}}})
+		logger.Info("line", "config", kafka.ConsumerConfig{Topic: "orders", ClientConfig: kafka.ClientConfig{SASL: kafka.SASLConfig{Password: kafka.NewSecret(marked)}}})
 		if text := out.String(); !strings.Contains(text, "orders") || !strings.Contains(text, redacted) {
 			t.Errorf("a config logs as %s", text)
 		}
@@ -153,15 +155,15 @@ func TestSecretsAreNotInLogs(t *testing.T) {
 }
 
 func TestSecretsAreNotInErrors(t *testing.T) {
-	for name, sasl := range map[string]SASLConfig{
-		"no mechanism":      {Username: "svc", Password: NewSecret(marked)},
-		"no user":           {Mechanism: "PLAIN", Password: NewSecret(marked)},
-		"unknown mechanism": {Mechanism: "X", Username: "svc", Password: NewSecret(marked)},
-		"unencrypted":       {Mechanism: "PLAIN", Username: "svc", Password: NewSecret(marked)},
+	for name, sasl := range map[string]kafka.SASLConfig{
+		"no mechanism":      {Username: "svc", Password: kafka.NewSecret(marked)},
+		"no user":           {Mechanism: "PLAIN", Password: kafka.NewSecret(marked)},
+		"unknown mechanism": {Mechanism: "X", Username: "svc", Password: kafka.NewSecret(marked)},
+		"unencrypted":       {Mechanism: "PLAIN", Username: "svc", Password: kafka.NewSecret(marked)},
 	} {
-		cfg := ClientConfig{Brokers: []string{"kafka-1:9092", "b d"}, SASL: sasl, Compression: "?"}
+		cfg := kafka.ClientConfig{Brokers: []string{"kafka-1:9092", "b d"}, SASL: sasl, Compression: "?"}
 		for what, err := range map[string]error{
-			"client": cfg.Validate(), "producer": ProducerConfig{ClientConfig: cfg}.Validate(), "consumer": ConsumerConfig{ClientConfig: cfg}.Validate(),
+			"client": cfg.Validate(), "producer": kafka.ProducerConfig{ClientConfig: cfg}.Validate(), "consumer": kafka.ConsumerConfig{ClientConfig: cfg}.Validate(),
 		} {
 			if err == nil {
 				t.Errorf("%s: a %s's config is accepted", name, what)
@@ -189,17 +191,17 @@ func TestRefusedPasswordsAreNotInErrorsOrLogs(t *testing.T) {
 				return response, nil, true
 			})
 			var out bytes.Buffer
-			client := ClientConfig{
-				Brokers: cluster.ListenAddrs(), SASL: SASLConfig{Mechanism: mechanism, Username: "svc", Password: NewSecret(marked)},
+			client := kafka.ClientConfig{
+				Brokers: cluster.ListenAddrs(), SASL: kafka.SASLConfig{Mechanism: mechanism, Username: "svc", Password: kafka.NewSecret(marked)},
 				Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			}
-			_, clientErr := NewClient(client)
-			_, producerErr := NewProducer[int](ProducerConfig{ClientConfig: client, Topic: "orders"})
-			consumer := NewConsumerConfig("orders", "bookings")
+			_, clientErr := kafka.NewClient(client)
+			_, producerErr := kafka.NewProducer[int](kafka.ProducerConfig{ClientConfig: client, Topic: "orders"})
+			consumer := kafka.NewConsumerConfig("orders", "bookings")
 			consumer.ClientConfig = client
-			_, consumerErr := NewConsumer(consumer, ignore)
+			_, consumerErr := kafka.NewConsumer(consumer, ignore)
 			for what, err := range map[string]error{"client": clientErr, "producer": producerErr, "consumer": consumerErr} {
-				if !errors.Is(err, ErrAuthentication) || !strings.Contains(err.Error(), `user "svc" with `+mechanism) {
+				if !errors.Is(err, kafka.ErrAuthentication) || !strings.Contains(err.Error(), `user "svc" with `+mechanism) {
 					t.Fatalf("%s: %v, want ErrAuthentication that names user and mechanism", what, err)
 				}
 				wantUnmarked(t, what, err.Error(), fmt.Sprintf("%+v", err))

@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -9,11 +9,14 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
 )
 
 // Twelve partitions with 5,000 records each and a handler of 1 ms take 5 s when all partitions run side by side. A fetch brings
 // thousands of records of one partition: they must not fill the queues while the other partitions have nothing to do.
 func TestASlowBacklogKeepsEveryPartitionBusy(t *testing.T) {
+	t.Parallel()
 	const partitions, each = 12, 5000
 	inBubble(t, func(t *testing.T, b *bubble) {
 		client := b.raw()
@@ -29,7 +32,7 @@ func TestASlowBacklogKeepsEveryPartitionBusy(t *testing.T) {
 		var busy, n atomic.Int64
 		done := make(chan struct{})
 		began := time.Now()
-		b.start(cfg, func(context.Context, Message[numbered]) error {
+		b.start(cfg, func(context.Context, kafka.Message[numbered]) error {
 			busy.Add(1)
 			time.Sleep(time.Millisecond)
 			busy.Add(-1)

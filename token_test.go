@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -17,6 +17,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
 )
 
 // issuer makes the brokers of a bubble take OAUTHBEARER, and makes the tokens. They refuse as RFC 7628 says, with what
@@ -70,12 +72,12 @@ func (i *issuer) judge(request *kmsg.SASLAuthenticateRequest) kmsg.Response {
 }
 
 // issue returns a token that no call before has returned, and takes only that one from now on.
-func (i *issuer) issue(context.Context) (Secret, error) {
+func (i *issuer) issue(context.Context) (kafka.Secret, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	token := fmt.Sprintf("token-%d", i.tokens.Add(1))
 	i.good[token] = true
-	return NewSecret(token), nil
+	return kafka.NewSecret(token), nil
 }
 
 func (i *issuer) shown() []string {
@@ -84,11 +86,11 @@ func (i *issuer) shown() []string {
 	return slices.Clone(i.seen)
 }
 
-func (i *issuer) client(token func(context.Context) (Secret, error)) ClientConfig {
+func (i *issuer) client(token func(context.Context) (kafka.Secret, error)) kafka.ClientConfig {
 	cfg := i.bubble.client()
-	cfg.Logger = slog.New(slog.NewTextHandler(&i.log, &slog.HandlerOptions{Level: slog.Level(-100)}))
+	cfg.Logger = i.log.logger(slog.Level(-100))
 	cfg.Options = []kgo.Opt{kgo.Dialer(i.dial)}
-	cfg.SASL = SASLConfig{Mechanism: "OAUTHBEARER", Token: token}
+	cfg.SASL = kafka.SASLConfig{Mechanism: "OAUTHBEARER", Token: token}
 	return cfg
 }
 
@@ -101,11 +103,11 @@ func (i *issuer) dial(ctx context.Context, network, address string) (net.Conn, e
 }
 
 // run starts a consumer that notes what it handles.
-func (i *issuer) run(cfg ConsumerConfig) (handled func() []int, ended <-chan error) {
+func (i *issuer) run(cfg kafka.ConsumerConfig) (handled func() []int, ended <-chan error) {
 	i.t.Helper()
 	var mu sync.Mutex
 	var got []int
-	consumer, err := NewConsumer(cfg, func(_ context.Context, msg Message[numbered]) error {
+	consumer, err := kafka.NewConsumer(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 		mu.Lock()
 		defer mu.Unlock()
 		got = append(got, msg.Value.N)
@@ -124,7 +126,7 @@ func (i *issuer) run(cfg ConsumerConfig) (handled func() []int, ended <-chan err
 	}, result
 }
 
-func (i *issuer) consumer(token func(context.Context) (Secret, error)) ConsumerConfig {
+func (i *issuer) consumer(token func(context.Context) (kafka.Secret, error)) kafka.ConsumerConfig {
 	cfg := i.bubble.consumer()
 	cfg.CommitInterval = time.Hour // see bubble
 	cfg.ClientConfig = i.client(token)
@@ -133,9 +135,10 @@ func (i *issuer) consumer(token func(context.Context) (Secret, error)) ConsumerC
 
 // Sessions end many times while messages are under way: none is lost, handled twice, out of order or failed.
 func TestSessionsAreRenewedWithNewTokens(t *testing.T) {
+	t.Parallel()
 	withIssuer(t, func(t *testing.T, i *issuer) {
 		handled, ended := i.run(i.consumer(i.issue))
-		producer, err := NewProducer[numbered](ProducerConfig{ClientConfig: i.client(i.issue), Topic: "orders"})
+		producer, err := kafka.NewProducer[numbered](kafka.ProducerConfig{ClientConfig: i.client(i.issue), Topic: "orders"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +148,7 @@ func TestSessionsAreRenewedWithNewTokens(t *testing.T) {
 		const n = 300
 		var want []int
 		for k := range n { // a minute and a half
-			if err := producer.Publish(t.Context(), Message[numbered]{Key: "one", Value: numbered{k}}); err != nil {
+			if err := producer.Publish(t.Context(), kafka.Message[numbered]{Key: "one", Value: numbered{k}}); err != nil {
 				t.Errorf("message %d: %v", k, err)
 			}
 			want = append(want, k)
@@ -170,7 +173,7 @@ func TestSessionsAreRenewedWithNewTokens(t *testing.T) {
 		if n := len(seen); len(slices.Compact(seen)) != n {
 			t.Error("a token was shown twice: it was not asked for again")
 		}
-		if i.log.count("token-") > 0 {
+		if i.log.contains("token-") {
 			t.Error("the log has tokens")
 		}
 	})
@@ -178,30 +181,31 @@ func TestSessionsAreRenewedWithNewTokens(t *testing.T) {
 
 // Promise 8: a refused token, or none, is an error at once, that says which of the two and what to look at.
 func TestTokensAreRefusedAtTheDoor(t *testing.T) {
+	t.Parallel()
 	missing := errors.New("the token endpoint is away")
 	for _, test := range []struct {
 		name  string
-		token func(context.Context) (Secret, error)
+		token func(context.Context) (kafka.Secret, error)
 		want  []string
 	}{
-		{"refused", func(context.Context) (Secret, error) { return NewSecret(marked), nil }, []string{"the broker refused the token", "expired", "invalid_token"}},
-		{"none", func(context.Context) (Secret, error) { return Secret{}, nil }, []string{"there is no token", "the token is empty"}},
-		{"an error", func(context.Context) (Secret, error) { return Secret{}, missing }, []string{"there is no token", missing.Error()}},
-		{"a panic", func(context.Context) (Secret, error) { panic("out of luck") }, []string{"there is no token", "out of luck"}},
-		{"a field of its own", func(context.Context) (Secret, error) { return NewSecret(marked + "\x01admin=true"), nil }, []string{"there is no token", "a character at byte 11"}},
-		{"a line", func(context.Context) (Secret, error) { return NewSecret(marked + "\n" + marked), nil }, []string{"a character at byte 11, of 23"}},
-		{"too slow", func(ctx context.Context) (Secret, error) {
+		{"refused", func(context.Context) (kafka.Secret, error) { return kafka.NewSecret(marked), nil }, []string{"the broker refused the token", "expired", "invalid_token"}},
+		{"none", func(context.Context) (kafka.Secret, error) { return kafka.Secret{}, nil }, []string{"there is no token", "the token is empty"}},
+		{"an error", func(context.Context) (kafka.Secret, error) { return kafka.Secret{}, missing }, []string{"there is no token", missing.Error()}},
+		{"a panic", func(context.Context) (kafka.Secret, error) { panic("out of luck") }, []string{"there is no token", "out of luck"}},
+		{"a field of its own", func(context.Context) (kafka.Secret, error) { return kafka.NewSecret(marked + "\x01admin=true"), nil }, []string{"there is no token", "a character at byte 11"}},
+		{"a line", func(context.Context) (kafka.Secret, error) { return kafka.NewSecret(marked + "\n" + marked), nil }, []string{"a character at byte 11, of 23"}},
+		{"too slow", func(ctx context.Context) (kafka.Secret, error) {
 			<-ctx.Done()
-			return Secret{}, ctx.Err()
+			return kafka.Secret{}, ctx.Err()
 		}, []string{"does SASL.Token take so long?"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			withIssuer(t, func(t *testing.T, i *issuer) {
 				began := time.Now()
 				cfg := i.client(test.token)
-				_, err := NewClient(cfg)
+				_, err := kafka.NewClient(cfg)
 				wantFault(t, err, test.want...)
-				if kind := errors.Is(err, ErrAuthentication); kind == (test.name == "too slow") {
+				if kind := errors.Is(err, kafka.ErrAuthentication); kind == (test.name == "too slow") {
 					t.Errorf("ErrAuthentication is %v: %v", kind, err)
 				}
 				if took := time.Since(began); took > 2*time.Second {
@@ -211,8 +215,8 @@ func TestTokensAreRefusedAtTheDoor(t *testing.T) {
 					t.Errorf("the cause is not in %v", err)
 				}
 				wantUnmarked(t, "the error", fmt.Sprintf("%v %+v", err, err))
-				time.Sleep(tokenTimeout) // what is slow ends
-				if i.log.count(marked) > 0 {
+				time.Sleep(kafka.TokenTimeout) // what is slow ends
+				if i.log.contains(marked) {
 					t.Error("the log has the token")
 				}
 			})
@@ -222,18 +226,19 @@ func TestTokensAreRefusedAtTheDoor(t *testing.T) {
 
 // The same in mid-run ends Start, after AuthFailureTimeout.
 func TestTokensThatTurnBadEndStart(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"refused", "none"} {
 		t.Run(how, func(t *testing.T) {
 			withIssuer(t, func(t *testing.T, i *issuer) {
 				var bad atomic.Bool
-				handled, ended := i.run(i.consumer(func(ctx context.Context) (Secret, error) {
+				handled, ended := i.run(i.consumer(func(ctx context.Context) (kafka.Secret, error) {
 					switch {
 					case !bad.Load():
 						return i.issue(ctx)
 					case how == "none":
-						return Secret{}, errors.New("the token endpoint is away")
+						return kafka.Secret{}, errors.New("the token endpoint is away")
 					}
-					return NewSecret("expired"), nil
+					return kafka.NewSecret("expired"), nil
 				}))
 				i.seed(0, 1)
 				time.Sleep(10 * time.Second)
@@ -244,10 +249,10 @@ func TestTokensThatTurnBadEndStart(t *testing.T) {
 				began := time.Now()
 				select {
 				case err := <-ended:
-					if !errors.Is(err, ErrAuthentication) || !strings.Contains(err.Error(), "token") {
+					if !errors.Is(err, kafka.ErrAuthentication) || !strings.Contains(err.Error(), "token") {
 						t.Errorf("Start returned %v", err)
 					}
-					if took := time.Since(began); took < defaultAuthFailureTimeout || took > defaultAuthFailureTimeout+sessionLifetime+refusalGap {
+					if took := time.Since(began); took < kafka.DefaultAuthFailureTimeout || took > kafka.DefaultAuthFailureTimeout+sessionLifetime+kafka.RefusalGap {
 						t.Errorf("after %v", took)
 					}
 				case <-time.After(aLongTime):
@@ -260,21 +265,22 @@ func TestTokensThatTurnBadEndStart(t *testing.T) {
 
 // An outage of the token's source, or of the broker's trust in it, that is over in time costs no message.
 func TestTokensThatComeBackEndNothing(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"refused", "none"} {
 		t.Run(how, func(t *testing.T) {
 			withIssuer(t, func(t *testing.T, i *issuer) {
 				var away atomic.Bool
-				token := func(ctx context.Context) (Secret, error) {
+				token := func(ctx context.Context) (kafka.Secret, error) {
 					switch {
 					case !away.Load():
 						return i.issue(ctx)
 					case how == "none":
-						return Secret{}, errors.New("the token endpoint is away")
+						return kafka.Secret{}, errors.New("the token endpoint is away")
 					}
-					return NewSecret("expired"), nil
+					return kafka.NewSecret("expired"), nil
 				}
 				handled, ended := i.run(i.consumer(token))
-				producer, err := NewProducer[numbered](ProducerConfig{ClientConfig: i.client(token), Topic: "orders"})
+				producer, err := kafka.NewProducer[numbered](kafka.ProducerConfig{ClientConfig: i.client(token), Topic: "orders"})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -283,12 +289,12 @@ func TestTokensThatComeBackEndNothing(t *testing.T) {
 				for k := range 5 {
 					time.Sleep(sessionLifetime * 6 / 5)
 					away.Store(true)
-					time.AfterFunc(defaultAuthFailureTimeout*2/3, func() { away.Store(false) })
-					if err := producer.Publish(t.Context(), Message[numbered]{Key: "one", Value: numbered{k}}); err != nil {
+					time.AfterFunc(kafka.DefaultAuthFailureTimeout*2/3, func() { away.Store(false) })
+					if err := producer.Publish(t.Context(), kafka.Message[numbered]{Key: "one", Value: numbered{k}}); err != nil {
 						t.Errorf("message %d: %v", k, err)
 					}
 					want = append(want, k)
-					time.Sleep(defaultAuthFailureTimeout)
+					time.Sleep(kafka.DefaultAuthFailureTimeout)
 				}
 				time.Sleep(2 * sessionLifetime)
 				if got := handled(); !slices.Equal(got, want) {
@@ -306,12 +312,13 @@ func TestTokensThatComeBackEndNothing(t *testing.T) {
 
 // A token that is renewed on disk needs no restart.
 func TestTokenFilesAreReadAgain(t *testing.T) {
+	t.Parallel()
 	withIssuer(t, func(t *testing.T, i *issuer) {
 		path := secretFile(t, "first\n")
 		i.good["first"], i.good["second"] = true, true
 		cfg := i.client(nil)
 		cfg.SASL.TokenFile = path
-		client, err := NewClient(cfg)
+		client, err := kafka.NewClient(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,9 +334,9 @@ func TestTokenFilesAreReadAgain(t *testing.T) {
 			t.Errorf("the tokens shown are %q", seen)
 		}
 		cfg.SASL.TokenFile = path + ".missing"
-		_, err = NewClient(cfg)
+		_, err = kafka.NewClient(cfg)
 		wantFault(t, err, "KAFKA_SASL_TOKEN_FILE", path+".missing", "no such file")
-		if !errors.Is(err, ErrAuthentication) {
+		if !errors.Is(err, kafka.ErrAuthentication) {
 			t.Errorf("%v, want ErrAuthentication", err)
 		}
 	})

@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka"
 )
 
 // loose is a value whose parts a decoder could fill again.
@@ -21,13 +23,14 @@ type loose struct {
 
 // A value is decoded where the one before it was. That may not show in either of them.
 func TestValuesHaveNothingInCommon(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const first = `{"name":"a","tags":{"x":1},"items":["1","2"],"any":{"y":2}}`
 		for _, value := range []string{first, `{"name":"b","tags":{"z":3},"items":["3", 4]}`, `{"tags":{"z":4},"any":{"v":5}}`, `{"items":["6"]}`} {
 			b.produce(&kgo.Record{Topic: "orders", Key: []byte("k"), Value: []byte(value)})
 		}
 		var got []loose
-		consumer, err := NewConsumer(b.consumer(), func(_ context.Context, msg Message[loose]) error {
+		consumer, err := kafka.NewConsumer(b.consumer(), func(_ context.Context, msg kafka.Message[loose]) error {
 			got = append(got, msg.Value)
 			return nil
 		})
@@ -52,12 +55,13 @@ func TestValuesHaveNothingInCommon(t *testing.T) {
 
 // Middleware may call the handler twice at once, to have the faster answer.
 func TestMiddlewareMayCallTheHandlerTwiceAtOnce(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const records = 50
 		b.seed(0, records)
 		var mu sync.Mutex
 		handled := map[int]int{}
-		consumer, err := NewConsumer(b.consumer(), func(_ context.Context, msg Message[numbered]) error {
+		consumer, err := kafka.NewConsumer(b.consumer(), func(_ context.Context, msg kafka.Message[numbered]) error {
 			mu.Lock()
 			defer mu.Unlock()
 			handled[msg.Value.N]++
@@ -66,8 +70,8 @@ func TestMiddlewareMayCallTheHandlerTwiceAtOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		consumer.Use(ConsumerMiddleware(func(next HandlerFunc) HandlerFunc {
-			return func(ctx context.Context, r *Record) error {
+		consumer.Use(kafka.ConsumerMiddleware(func(next kafka.HandlerFunc) kafka.HandlerFunc {
+			return func(ctx context.Context, r *kafka.Record) error {
 				var both sync.WaitGroup
 				var errs [2]error
 				for i := range errs {
