@@ -1,0 +1,168 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"time"
+)
+
+// The shares of what is too large to run whole for each change.
+const (
+	wholeSeeds  = 1000 // of the simulation, which make prove runs
+	firstSeeds  = 24   // run for every change
+	moreSeeds   = 60   // run when there is time
+	coreSeeds   = 200  // the same, when the root package changed
+	codeParts   = 8
+	coreParts   = 3 // of the error codes, when the root package changed
+	fuzzParts   = 4
+	ciFuzzTime  = 10 * time.Second
+	allFuzzTime = 2 * time.Minute
+)
+
+// Estimates were measured on two cores; see stage.estimate.
+const (
+	perSeed      = 400 * time.Millisecond
+	allCodes     = 6 * time.Minute  // each code for one length of time
+	perFuzz      = 15 * time.Second // to compile and start a target, besides its time
+	exampleLimit = 10 * time.Minute // a hang must not eat the whole run
+)
+
+// table returns the stages of a mode in their order: from cheap to dear, and what must run before what may be skipped.
+func table(p plan) []stage {
+	stages := []stage{
+		{name: "compile", estimate: 2 * time.Minute, once: true, commands: []command{run("go build work")}},
+		{name: "format", estimate: 2 * time.Second, commands: []command{run("make fmt")}},
+		{name: "vet", estimate: 30 * time.Second, once: true, commands: []command{run("make vet")}},
+		{name: "fix", estimate: 25 * time.Second, once: true, commands: []command{run("make fix")}},
+		{name: "staticcheck", estimate: time.Minute, once: true, commands: []command{run("make staticcheck")}},
+		{name: "modules", estimate: 15 * time.Second, once: true, commands: []command{run("make tidy deps")}},
+		{name: "alert rules", estimate: 2 * time.Second, needs: needPromtool, commands: []command{run("make alerts")}},
+		{name: "tests", estimate: 3 * time.Minute, key: closing, commands: []command{run("make test")}},
+		{name: "quick start", estimate: 15 * time.Second, commands: []command{quickStart()}},
+		{name: "three services", estimate: 30 * time.Second, commands: []command{
+			run("go run ./examples/all").limited(exampleLimit),
+		}},
+	}
+	if p.mode == modeProve {
+		return append(stages, whole(p)...)
+	}
+	stages = append(stages, required(p)...)
+	for _, s := range sampled(p) {
+		s.optional = true
+		stages = append(stages, s)
+	}
+	return stages
+}
+
+// required are the stages with brokers that every change must pass, and the first seeds.
+//
+// They run without the race detector: make test has had it, and it slows down what competes with the brokers.
+func required(p plan) []stage {
+	return []stage{
+		seeds("first seeds", p, firstSeeds),
+		{name: "integration", estimate: 4 * time.Minute, needs: needBroker, key: closing, commands: []command{
+			run("make integration RACE= PACKAGES=./integration"),
+		}},
+		{name: "quick start on a broker", estimate: 5 * time.Second, needs: needClusters, commands: []command{quickStart()}},
+		{name: "faults", estimate: 3 * time.Minute, needs: needClusters, key: closing, commands: []command{breaking("./integration/faults")}},
+		{name: "container", estimate: time.Minute, needs: needDocker, key: closing, commands: []command{
+			run("make integration RACE= PACKAGES=./kafkatest/container"),
+		}},
+	}
+}
+
+// sampled are the optional stages for a change. They take a part of what is large, and a larger one when the root package changed.
+func sampled(p plan) []stage {
+	seedsMore, parts := moreSeeds, codeParts
+	if p.core() {
+		seedsMore, parts = coreSeeds, coreParts
+	}
+	stages := []stage{
+		{name: "codes", estimate: allCodes / time.Duration(parts), key: closing, commands: []command{
+			run(fmt.Sprintf("make codes PART=%d/%d", p.part(parts)+1, parts)),
+		}},
+		plantsOf(p),
+	}
+	touched, others := p.fuzzing(fuzzParts)
+	if len(touched) > 0 {
+		stages = append(stages, fuzzing("fuzzing what changed", touched, ciFuzzTime))
+	}
+	return append(stages,
+		fuzzing("fuzzing", others, ciFuzzTime),
+		stage{name: "chaos", estimate: 4 * time.Minute, needs: needClusters, key: chaosVerdict, commands: []command{breaking("./integration/chaos")}},
+		seeds("more seeds", p, seedsMore),
+	)
+}
+
+// whole are the same stages for make prove, and those that it alone has.
+func whole(p plan) []stage {
+	return []stage{
+		{name: "integration", estimate: 8 * time.Minute, needs: needBroker, key: closing, commands: []command{
+			run("make integration PACKAGES=./integration"),
+		}},
+		{name: "quick start on a broker", estimate: 5 * time.Second, needs: needClusters, commands: []command{quickStart()}},
+		{name: "faults", estimate: 3 * time.Minute, needs: needClusters, key: closing, commands: []command{breaking("./integration/faults")}},
+		{name: "container", estimate: time.Minute, needs: needDocker, key: closing, commands: []command{
+			run("make integration PACKAGES=./kafkatest/container"),
+		}},
+		{name: "chaos", estimate: time.Hour, needs: needClusters, key: chaosVerdict, commands: []command{run("make chaos")}},
+		{name: "simulation", estimate: wholeSeeds * perSeed, key: simulated, commands: []command{
+			run(fmt.Sprintf("make simulate SEEDS=%d", wholeSeeds)),
+		}},
+		{name: "codes", estimate: 4 * allCodes, key: closing, commands: []command{run("make codes ALL=1")}},
+		plantsOf(p),
+		mutations(),
+		fuzzing("fuzzing", p.fuzz, allFuzzTime),
+		{name: "vulnerabilities", estimate: 90 * time.Second, key: vulnerable, unavailable: noNetwork, commands: []command{run("make vulncheck")}},
+	}
+}
+
+func quickStart() command { return run("go run ./examples/quickstart").limited(exampleLimit) }
+
+// breaking runs the tests of a package that breaks brokers. Each test says what it went through.
+func breaking(pkg string) command {
+	return run("make integration RACE= FORMAT=standard-verbose PACKAGES="+pkg, "FLAGS=-parallel 8")
+}
+
+// seeds runs n seeds of the simulation, which are the commit's part of those that make prove runs.
+func seeds(name string, p plan, n int) stage {
+	from := 1 + n*p.part(wholeSeeds/n)
+	return stage{name: name, estimate: time.Duration(n) * perSeed, key: simulated, commands: []command{
+		run(fmt.Sprintf("make simulate FROM=%d SEEDS=%d", from, n)),
+	}}
+}
+
+// plantsOf plants bugs into the library and sees each caught.
+//
+// WIRE HERE: a runner of its own with a rotation and the plants whose file changed. Until then a change gets a few that are
+// named here.
+func plantsOf(p plan) stage {
+	if p.mode == modeProve {
+		return stage{name: "plants", estimate: 90 * time.Minute, key: closing, commands: []command{run("make plants")}}
+	}
+	return stage{name: "plants", estimate: 2 * time.Minute, key: closing, commands: []command{
+		run("make plants", "ONLY=gives_up_one_retry_early|marks_what_it_drops|puts_a_retry_behind_the_queue"),
+	}}
+}
+
+// mutations is the mutation tester.
+//
+// WIRE HERE: its command. A stage without one is skipped.
+func mutations() stage { return stage{name: "mutations", estimate: 0} }
+
+func fuzzing(name string, targets []fuzzTarget, d time.Duration) stage {
+	s := stage{name: name, estimate: time.Duration(len(targets)) * (d + perFuzz)}
+	for _, target := range targets {
+		s.commands = append(s.commands, target.command(d))
+	}
+	return s
+}
+
+// What the summary quotes.
+var (
+	closing      = regexp.MustCompile(`^DONE \d+ tests|^ok  \t`)
+	simulated    = regexp.MustCompile(`\d+ seeds, \d+ simulated hours`)
+	chaosVerdict = regexp.MustCompile(`: calm: members|brokers killed \d+, frozen|records? .*(lost|redelivered|reordered)|ended within`)
+	vulnerable   = regexp.MustCompile(`^(No vulnerabilities|Your code is affected)`)
+	noNetwork    = regexp.MustCompile(`dial tcp[^\n]*|no such host|TLS handshake timeout|fetching vulnerabilities[^\n]*`)
+)
