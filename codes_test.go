@@ -22,7 +22,10 @@ import (
 // whatever brokers say. Nothing is lost, passed over, or committed before it is done; nothing comes again without a reason;
 // Start ends in time; what stands still says why; and when the error is over, all is done.
 
-var allCodes = flag.Bool("codes", false, "try each error code for each length of time, not for one of them in turn")
+var (
+	allCodes = flag.Bool("codes", false, "try each error code for each length of time, not for one of them in turn")
+	codePart = flag.String("part", "1/1", "try the third of eight parts of the error codes: 3/8")
+)
 
 // point is where in a consumer's life the brokers begin to refuse.
 type point string
@@ -109,11 +112,55 @@ func errorCodes() []*kerr.Error {
 	return codes
 }
 
-// TestEveryErrorCode is the table. -codes tries all lengths of time, which takes some minutes.
+// inPart reports whether the code with this index belongs to a part such as 3/8. A part takes every eighth group of
+// consecutive codes, one for each length of time, so that each part has all lengths.
+func inPart(index int, part string) (bool, error) {
+	var nth, parts int
+	if n, err := fmt.Sscanf(part, "%d/%d", &nth, &parts); err != nil || n != 2 || nth < 1 || nth > parts {
+		return false, fmt.Errorf("part %q: want one such as 3/8", part)
+	}
+	return index/len(lastings)%parts == nth-1, nil
+}
+
+// TestAPartOfTheCodes holds parts to taking each code once, and for each length of time.
+func TestAPartOfTheCodes(t *testing.T) {
+	for _, wrong := range []string{"", "3", "0/8", "9/8", "-1/8", "a/b"} {
+		if _, err := inPart(0, wrong); err == nil {
+			t.Errorf("part %q is no error", wrong)
+		}
+	}
+	for index := range errorCodes() {
+		taken := 0
+		for nth := range 8 {
+			if in, err := inPart(index, fmt.Sprintf("%d/8", nth+1)); err != nil {
+				t.Fatal(err)
+			} else if in {
+				taken++
+			}
+		}
+		if taken != 1 {
+			t.Errorf("code %d is in %d parts", index, taken)
+		}
+	}
+	lengths := map[int]bool{}
+	for index := range errorCodes() {
+		if in, _ := inPart(index, "3/8"); in {
+			lengths[index%len(lastings)] = true
+		}
+	}
+	if len(lengths) != len(lastings) {
+		t.Errorf("a part has %d lengths of time, want %d", len(lengths), len(lastings))
+	}
+}
+
+// TestEveryErrorCode is the table. -codes tries all lengths of time, which takes some minutes; -part tries some of the codes.
 func TestEveryErrorCode(t *testing.T) {
 	codes := errorCodes()
 	if len(codes) < 130 {
 		t.Fatalf("%d codes: the enumeration is broken", len(codes))
+	}
+	if _, err := inPart(0, *codePart); err != nil {
+		t.Fatal(err)
 	}
 	for i, refusal := range refusals() {
 		for j, point := range refusal.points {
@@ -121,6 +168,9 @@ func TestEveryErrorCode(t *testing.T) {
 				t.Parallel()
 				cases, met := 0, 0
 				for k, code := range codes {
+					if in, _ := inPart(k, *codePart); !in {
+						continue
+					}
 					for l, lasting := range lastings {
 						if !*allCodes && l != (i+j+k)%len(lastings) {
 							continue
