@@ -1,74 +1,62 @@
-FUZZTIME ?= 20s
+# All modules but tools/, which pins versions and has no code. go.work names them.
+MODULES = $(shell go list -m -f '{{.Dir}}')
+# A program that tools/ pins, compiled if need be.
+tool = $$(GOWORK=off go -C tools tool -n $(1))
 
-# Modules with code: the root, and each folder that has a go.mod. tools/ has none: it pins versions.
-MODULES := . $(filter-out tools/,$(dir $(wildcard */go.mod */*/go.mod)))
-STATICCHECK := go tool -modfile=$(CURDIR)/tools/go.mod staticcheck
+# The race detector needs a C compiler.
+COMPILER := $(shell command -v $$(go env CC))
+RACE ?= $(if $(COMPILER),-race)
+
+# The build tag is franz-go's: its locks don't stop virtual time then.
+VIRTUAL := -tags synctests
 
 .NOTPARALLEL:
-.PHONY: help test unit integration chaos simulate codes plants check fmt vet fix staticcheck tidy deps alerts bench compare fuzz
+.PHONY: help test check integration prove chaos simulate codes plants alerts bench compare fuzz vulncheck \
+	fmt vet fix staticcheck tidy deps needs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: unit integration ## all tests, with the race detector
+# -short: integration/ runs the tests that take seconds; make integration runs them all.
+test: needs ## all tests, a line for each package: five minutes or so
+	@env -u KAFKA_TEST_CLUSTER_CONTROL $(call tool,gotestsum) --format standard-quiet -- $(RACE) -short -timeout 60m work
 
-unit: ## the tests that need nothing but Go
-	go test -race ./...
-	cd middleware/tracing && go test -race ./...
-	cd codec/jsonv2 && go test -race ./...
-	cd codec/protobuf && go test -race ./...
-	cd codec/avro && go test -race ./...
-	cd codec/schemaregistry && go test -race ./...
-	cd cmd/deadletter && go test -race ./...
-	cd bench && go test ./...
-
-# -count=1: a result from the cache says nothing about the broker that is there now.
-# No package list: only then does go test show which broker served, or that none did.
-integration: ## the tests that need a broker: from Docker, or else KAFKA_BROKERS
-	cd integration && go test -race -count=1 -timeout 20m
-	cd kafkatest/container && go test -race -count=1
-
-# It needs three brokers that it may break: integration/doc.go says how to name them. SEED=n replays a schedule.
-chaos: ## a million records while brokers and consumers are killed and frozen: an hour or so
-	cd integration && go test -count=1 -v -timeout 3h ./chaos -long $(if $(SEED),-seed $(SEED))
-
-# The build tag is franz-go's: its locks don't stop virtual time then.
-SEEDS ?= 1000
-
-simulate: ## SEEDS (1000) seeds of members, brokers and answers that go wrong, in virtual time
-	go test -count=1 -tags synctests ./internal/simulation -run '^TestSimulation$$' -v -timeout 60m -seeds $(SEEDS) $(if $(SEED),-seed $(SEED))
-
-codes: ## every error code of Kafka on every kind of request, at every point of a consumer's life, in virtual time
-	go test -count=1 -tags synctests . -run '^(TestEveryErrorCode|TestAHandover.*|TestASession.*|TestNoPeriodic.*|TestARemoved.*|TestPeriodicCommits.*)$$' -v -timeout 20m
-
-plants: ## plant bugs into the library, one at a time, and see each caught
-	go test -count=1 ./internal/simulation -run '^TestPlantedBugsAreCaught$$' -v -timeout 60m -plants
+needs:
+	@go version
+	$(if $(COMPILER),,@echo 'NO RACE DETECTOR: it needs a C compiler, and there is no $(shell go env CC); install gcc to run as CI does')
+	@[ -n "$$KAFKA_BROKERS" ] || { [ "$$KAFKA_TEST_CONTAINERS" != off ] && docker info >/dev/null 2>&1; } || \
+		echo 'NO BROKER: without Docker or KAFKA_BROKERS, the tests of integration/ and kafkatest/container are skipped'
 
 check: fmt vet fix staticcheck tidy deps test ## everything a change must pass
 
-fmt:
-	@out=$$(gofmt -l .) && if [ -n "$$out" ]; then echo "not gofmt'ed:"; echo "$$out"; exit 1; fi
+# -count=1: a result from the cache says nothing about the broker that is there now.
+PACKAGES ?= ./integration ./kafkatest/container
+FORMAT ?= testname
 
-vet:
-	@set -e; for m in $(MODULES); do (cd $$m && echo "go vet in $$m" && go vet ./...); done
-	@go vet -tags synctests . ./internal/simulation
+integration: needs ## the tests that need a broker, all of them: from Docker, or else KAFKA_BROKERS
+	@$(call tool,gotestsum) --format $(FORMAT) -- $(RACE) -count=1 -timeout 60m $(FLAGS) $(PACKAGES)
 
-fix:
-	@set -e; for m in $(MODULES); do (cd $$m && echo "go fix in $$m" && go fix -diff ./...); done
+prove: ## everything, whole: hours. Ctrl-C stops it, and make prove continues; FRESH=1 starts over
+	@.ci/run $(if $(FRESH),-fresh) $(if $(CONTINUE),-continue) prove
 
-staticcheck:
-	@set -e; for m in $(MODULES); do (cd $$m && echo "staticcheck in $$m" && $(STATICCHECK) ./...); done
-	@$(STATICCHECK) -tags synctests . ./internal/simulation
+# It needs three brokers that it may break: integration/doc.go says how to name them. SEED=n replays a schedule.
+chaos: ## a million records while brokers and consumers are killed and frozen: an hour or so
+	go test -count=1 -v -timeout 3h ./integration/chaos -long $(if $(SEED),-seed $(SEED))
 
-tidy:
-	@set -e; for m in $(MODULES) tools; do (cd $$m && echo "go mod tidy in $$m" && go mod tidy -diff); done
+SEEDS ?= 1000
+FROM ?= 1
 
-# Who uses the library must not inherit what its tests, or what others use of it, need.
-deps:
-	@graph=$$(go mod graph) && if echo "$$graph" | grep -e testcontainers -e opentelemetry -e go-json-experiment -e twmb/avro -e franz-go/pkg/sr -e protocompile; then \
-		echo "that is in the root module's graph"; exit 1; fi
-	@deps=$$(go list -deps . ./topics ./deadletter) && if echo "$$deps" | grep -e prometheus -e yaml -e protobuf; then \
-		echo "that is linked into services that don't ask for it"; exit 1; fi
+simulate: ## SEEDS (1000) seeds FROM (1) of members, brokers and faults, in virtual time; SEED=n runs one
+	go test -count=1 $(VIRTUAL) ./internal/simulation -run '^TestSimulation$$' -v -timeout 120m \
+		$(if $(SEED),-seed $(SEED),-from $(FROM) -seeds $(SEEDS))
+
+codes: ## every error code of Kafka on every kind of request, in virtual time; PART=3/8 takes a part, ALL=1 more cases
+	go test -count=1 $(VIRTUAL) . -timeout 120m -v \
+		-run '^(TestEveryErrorCode|TestAPartOfTheCodes|TestAHandover.*|TestASession.*|TestNoPeriodic.*|TestARemoved.*|TestPeriodicCommits.*)$$' \
+		$(if $(PART),-part $(PART)) $(if $(ALL),-codes)
+
+plants: ## plant bugs into the library, one at a time, and see each caught
+	go test -count=1 ./internal/simulation -run '^TestPlantedBugsAreCaught$$$(if $(ONLY),/^($(ONLY))$$)' -v -timeout 180m -plants
 
 alerts: ## the alert rules and their tests, with Prometheus' promtool
 	cd deploy/prometheus && promtool check rules alerts.yaml && promtool test rules alerts_test.yaml
@@ -79,11 +67,38 @@ bench: ## the root module's benchmarks
 compare: ## this library and other clients, side by side on the broker of KAFKA_BROKERS: an hour or less
 	cd bench && go run .
 
-fuzz: ## each fuzz target of the root module, for FUZZTIME (20s)
-	@set -e; pkgs=$$(go list ./...); for pkg in $$pkgs; do \
-		list=$$(go test -list '^Fuzz' $$pkg); \
-		for target in $$(echo "$$list" | grep '^Fuzz'); do \
-			echo "$$target in $$pkg"; \
-			.ci/fuzz "$$target" $(FUZZTIME) $$pkg; \
-		done; \
-	done
+FUZZTIME ?= 20s
+
+fuzz: ## each fuzz target of each module, for FUZZTIME (20s)
+	@go run ./internal/stages fuzz $(FUZZTIME)
+
+vulncheck: ## known vulnerabilities in what the modules call
+	@set -e; scan=$(call tool,govulncheck); for m in $(MODULES); do echo "govulncheck in $$m"; GOWORK=off $$scan -C $$m ./...; done
+
+fmt:
+	@out=$$(gofmt -l .) && if [ -n "$$out" ]; then echo "not gofmt'ed:"; echo "$$out"; exit 1; fi
+
+vet:
+	go vet work
+	go vet $(VIRTUAL) . ./internal/simulation
+
+fix:
+	go fix -diff work
+
+staticcheck:
+	@echo staticcheck work
+	@$(call tool,staticcheck) work
+	@$(call tool,staticcheck) $(VIRTUAL) . ./internal/simulation
+
+# Each module by itself: the workspace would hide a requirement that is missing or too old.
+tidy:
+	@set -e; for m in $(MODULES) tools; do echo "go mod tidy and go build in $$m"; \
+		GOWORK=off go -C $$m mod tidy -diff; GOWORK=off go -C $$m build ./...; done
+
+# Who uses the library must not inherit what its tests, or what others use of it, need.
+deps: export GOWORK = off
+deps:
+	@graph=$$(go mod graph) && if echo "$$graph" | grep -e testcontainers -e opentelemetry -e go-json-experiment -e twmb/avro -e franz-go/pkg/sr -e protocompile; then \
+		echo "that is in the root module's graph"; exit 1; fi
+	@deps=$$(go list -deps . ./topics ./deadletter) && if echo "$$deps" | grep -e prometheus -e yaml -e protobuf; then \
+		echo "that is linked into services that don't ask for it"; exit 1; fi
