@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -30,11 +32,28 @@ type place struct {
 	broker  *kafkatest.Broker
 	client  *kafka.Client
 	raw     *kgo.Client
+	dialer  []kgo.Opt // how clients reach the cluster, unless over the network
 }
 
 func newPlace(t *testing.T, topics ...string) *place {
 	t.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(3))
+	return start(t, &place{t: t}, topics)
+}
+
+// inBubble runs a test of a place in a synctest bubble, where waits take no time.
+func inBubble(t *testing.T, test func(t *testing.T, p *place)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		network := &kfake.VirtualNetwork{}
+		listen := kfake.ListenFn(func(kind, address string) (net.Listener, error) { return network.Listen(kind, address) })
+		p := &place{t: t, dialer: []kgo.Opt{kgo.Dialer(network.DialContext)}}
+		test(t, start(t, p, nil, kfake.Ports(9092, 9093, 9094), listen))
+	})
+}
+
+func start(t *testing.T, p *place, topics []string, opts ...kfake.Opt) *place {
+	t.Helper()
+	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(3)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,8 +61,9 @@ func newPlace(t *testing.T, topics ...string) *place {
 	if len(topics) == 0 {
 		topics = []string{source}
 	}
-	p := &place{t: t, cluster: cluster}
-	p.broker = kafkatest.Connect(t, kafka.ClientConfig{Brokers: cluster.ListenAddrs()}, topics...)
+	p.cluster = cluster
+	// A test in a bubble must not be asked for its deadline.
+	p.broker = kafkatest.Connect(struct{ testing.TB }{t}, kafka.ClientConfig{Brokers: cluster.ListenAddrs(), Options: p.dialer}, topics...)
 	if p.client, err = kafka.NewClient(p.broker.ClientConfig()); err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +85,8 @@ func (p *place) join(group string) {
 
 func (p *place) dial(opts ...kgo.Opt) *kgo.Client {
 	p.t.Helper()
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(p.broker.Brokers()...), kgo.RecordPartitioner(kgo.ManualPartitioner())}, opts...)...)
+	opts = append([]kgo.Opt{kgo.SeedBrokers(p.broker.Brokers()...), kgo.RecordPartitioner(kgo.ManualPartitioner())}, opts...)
+	client, err := kgo.NewClient(append(opts, p.dialer...)...)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -93,50 +93,52 @@ func TestAnEmptyAnswerIsNoEnd(t *testing.T) {
 // Wait is for another run. The coordinator may take longer to let the only one in.
 func TestAShortWaitIsForOthersNotForTheGroup(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t)
-	p.write(letter(0, 0))
-	p.cluster.ControlKey(int16(kmsg.JoinGroup), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		p.cluster.SleepControl(func() { time.Sleep(time.Second) })
-		return nil, nil, false
+	inBubble(t, func(t *testing.T, p *place) {
+		p.write(letter(0, 0))
+		p.cluster.ControlKey(int16(kmsg.JoinGroup), func(request kmsg.Request) (kmsg.Response, error, bool) {
+			p.cluster.SleepControl(func() { time.Sleep(time.Second) })
+			return nil, nil, false
+		})
+		if result, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{Wait: 200 * time.Millisecond}); err != nil {
+			t.Errorf("%+v %v", result, err)
+		}
 	})
-	if result, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{Wait: 200 * time.Millisecond}); err != nil {
-		t.Errorf("%+v %v", result, err)
-	}
 }
 
 // Brokers that die before they answer leave open what they have stored. A run that is asked to end does so all the same.
 func TestACancelledRunEndsThoughBrokersDoNotAnswer(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t)
-	p.write(letter(0, 0), letter(0, 1))
-	ctx, cancel := context.WithCancel(p.context())
-	var cut atomic.Bool
-	cut.Store(true)
-	p.cluster.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		p.cluster.KeepControl()
-		if !cut.Load() {
-			return nil, nil, false
+	inBubble(t, func(t *testing.T, p *place) {
+		p.write(letter(0, 0), letter(0, 1))
+		ctx, cancel := context.WithCancel(p.context())
+		var cut atomic.Bool
+		cut.Store(true)
+		p.cluster.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
+			p.cluster.KeepControl()
+			if !cut.Load() {
+				return nil, nil, false
+			}
+			cancel()
+			return nil, errors.New("cut"), true
+		})
+		failed := make(chan error, 1)
+		go func() {
+			_, err := deadletter.Redrive(ctx, p.client, dlq, deadletter.RedriveOptions{})
+			failed <- err
+		}()
+		select {
+		case err := <-failed:
+			if !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		case <-p.context().Done():
+			t.Fatal("it doesn't end")
 		}
-		cancel()
-		return nil, errors.New("cut"), true
+		cut.Store(false)
+		if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != 2 || result.Repeated != 2 {
+			t.Errorf("%+v", result)
+		}
 	})
-	failed := make(chan error, 1)
-	go func() {
-		_, err := deadletter.Redrive(ctx, p.client, dlq, deadletter.RedriveOptions{})
-		failed <- err
-	}()
-	select {
-	case err := <-failed:
-		if !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
-	case <-p.context().Done():
-		t.Fatal("it doesn't end")
-	}
-	cut.Store(false)
-	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != 2 || result.Repeated != 2 {
-		t.Errorf("%+v", result)
-	}
 }
 
 // The letters of a topic that was made again are others: what is known of the old ones says nothing of them.

@@ -1,6 +1,7 @@
 package topics_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -110,52 +111,54 @@ func TestSourcesThatCantBeSeenAreAWarning(t *testing.T) {
 
 // A topic that has to wait holds up only what derives from it.
 func TestATopicThatWaitsHoldsUpNoOther(t *testing.T) {
-	cluster, client, _ := start(t)
-	cluster.ControlKey(int16(kmsg.CreateTopics), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		cluster.KeepControl()
-		response := request.ResponseKind().(*kmsg.CreateTopicsResponse)
-		for _, topic := range request.(*kmsg.CreateTopicsRequest).Topics {
-			answer := kmsg.NewCreateTopicsResponseTopic()
-			answer.Topic, answer.NumPartitions, answer.ReplicationFactor = topic.Topic, 1, 1
-			if topic.Topic == "bad" {
-				answer.ErrorCode = kerr.ThrottlingQuotaExceeded.Code
+	inBubble(t, func(t *testing.T, cluster *kfake.Cluster, client *kafka.Client, _ *bytes.Buffer) {
+		cluster.ControlKey(int16(kmsg.CreateTopics), func(request kmsg.Request) (kmsg.Response, error, bool) {
+			cluster.KeepControl()
+			response := request.ResponseKind().(*kmsg.CreateTopicsResponse)
+			for _, topic := range request.(*kmsg.CreateTopicsRequest).Topics {
+				answer := kmsg.NewCreateTopicsResponseTopic()
+				answer.Topic, answer.NumPartitions, answer.ReplicationFactor = topic.Topic, 1, 1
+				if topic.Topic == "bad" {
+					answer.ErrorCode = kerr.ThrottlingQuotaExceeded.Code
+				}
+				response.Topics = append(response.Topics, answer)
 			}
-			response.Topics = append(response.Topics, answer)
+			return response, nil, true
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		list := topics.List{topics.New("bad", 1), topics.New("good", 1)}.WithDeadLetters(kafka.NewConsumerConfig("bad", "group"), kafka.NewConsumerConfig("good", "group"))
+		plan, err := list.Plan(ctx, client, topics.Create)
+		if err != nil || actions(plan) != "bad none, good create, dlq-bad none, dlq-good create" {
+			t.Errorf("%v\n%s", err, plan)
 		}
-		return response, nil, true
+		for _, want := range []string{"topics: bad: ", "THROTTLING_QUOTA_EXCEEDED", "topics: dlq-bad: ", "waits for [bad]"} {
+			if err := plan.Err(); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("the error lacks %q: %v", want, err)
+			}
+		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	list := topics.List{topics.New("bad", 1), topics.New("good", 1)}.WithDeadLetters(kafka.NewConsumerConfig("bad", "group"), kafka.NewConsumerConfig("good", "group"))
-	plan, err := list.Plan(ctx, client, topics.Create)
-	if err != nil || actions(plan) != "bad none, good create, dlq-bad none, dlq-good create" {
-		t.Errorf("%v\n%s", err, plan)
-	}
-	for _, want := range []string{"topics: bad: ", "THROTTLING_QUOTA_EXCEEDED", "topics: dlq-bad: ", "waits for [bad]"} {
-		if err := plan.Err(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("the error lacks %q: %v", want, err)
-		}
-	}
 }
 
 // What was not answered was not done, says the plan, and so does the log.
 func TestARequestThatFailsIsNotReportedAsDone(t *testing.T) {
-	cluster, client, log := start(t)
-	cluster.ControlKey(int16(kmsg.CreateTopics), func(kmsg.Request) (kmsg.Response, error, bool) {
-		cluster.KeepControl()
-		return nil, errors.New("the connection is cut"), true
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-	defer cancel()
-	plan, err := topics.List{topics.New("a", 1), topics.New("b", 1)}.WithDeadLetters(kafka.NewConsumerConfig("a", "group")).Apply(ctx, client, topics.Create)
-	for _, want := range []string{"topics: a: create: ", "topics: b: create: ", "topics: dlq-a: "} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("the error lacks %q: %v", want, err)
+	inBubble(t, func(t *testing.T, cluster *kfake.Cluster, client *kafka.Client, log *bytes.Buffer) {
+		cluster.ControlKey(int16(kmsg.CreateTopics), func(kmsg.Request) (kmsg.Response, error, bool) {
+			cluster.KeepControl()
+			return nil, errors.New("the connection is cut"), true
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		plan, err := topics.List{topics.New("a", 1), topics.New("b", 1)}.WithDeadLetters(kafka.NewConsumerConfig("a", "group")).Apply(ctx, client, topics.Create)
+		for _, want := range []string{"topics: a: create: ", "topics: b: create: ", "topics: dlq-a: "} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("the error lacks %q: %v", want, err)
+			}
 		}
-	}
-	if actions(plan) != "a none, b none, dlq-a none" || strings.Contains(log.String(), "created") {
-		t.Errorf("plan\n%slog %s", plan, log)
-	}
+		if actions(plan) != "a none, b none, dlq-a none" || strings.Contains(log.String(), "replication_factor=") {
+			t.Errorf("plan\n%slog %s", plan, log)
+		}
+	})
 }
 
 // Settings that were set stay in the plan when the topic has to be looked at again for its growth.
@@ -181,66 +184,68 @@ func TestWhatWasDoneBeforeAnotherLookIsReported(t *testing.T) {
 
 // Every broker has what was set when Apply returns, not only the one that was asked.
 func TestApplyReturnsWhenEveryBrokerHasWhatWasSet(t *testing.T) {
-	cluster, client, _ := start(t, kfake.NumBrokers(3), kfake.SeedTopics(1, "orders"))
-	var altered atomic.Bool
-	var old atomic.Int32
-	cluster.ControlKey(int16(kmsg.IncrementalAlterConfigs), func(kmsg.Request) (kmsg.Response, error, bool) {
-		altered.Store(true)
-		return nil, nil, false
-	})
-	cluster.ControlKey(int16(kmsg.DescribeConfigs), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		cluster.KeepControl()
-		if cluster.CurrentNode() != 2 || !altered.Load() || old.Add(1) > 5 {
+	inBubble(t, func(t *testing.T, cluster *kfake.Cluster, client *kafka.Client, _ *bytes.Buffer) {
+		var altered atomic.Bool
+		var old atomic.Int32
+		cluster.ControlKey(int16(kmsg.IncrementalAlterConfigs), func(kmsg.Request) (kmsg.Response, error, bool) {
+			altered.Store(true)
 			return nil, nil, false
+		})
+		cluster.ControlKey(int16(kmsg.DescribeConfigs), func(request kmsg.Request) (kmsg.Response, error, bool) {
+			cluster.KeepControl()
+			if cluster.CurrentNode() != 2 || !altered.Load() || old.Add(1) > 5 {
+				return nil, nil, false
+			}
+			response := request.ResponseKind().(*kmsg.DescribeConfigsResponse)
+			resource := kmsg.NewDescribeConfigsResponseResource()
+			resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeTopic, "orders"
+			setting := kmsg.NewDescribeConfigsResponseResourceConfig()
+			setting.Name, setting.Value = "retention.ms", new("604800000")
+			resource.Configs = append(resource.Configs, setting)
+			response.Resources = append(response.Resources, resource)
+			return response, nil, true
+		})
+		if _, err := (topics.List{topics.New("orders", 1).WithRetention(time.Minute)}).Apply(t.Context(), client, topics.Reconcile); err != nil {
+			t.Fatal(err)
 		}
-		response := request.ResponseKind().(*kmsg.DescribeConfigsResponse)
-		resource := kmsg.NewDescribeConfigsResponseResource()
-		resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeTopic, "orders"
-		setting := kmsg.NewDescribeConfigsResponseResourceConfig()
-		setting.Name, setting.Value = "retention.ms", new("604800000")
-		resource.Configs = append(resource.Configs, setting)
-		response.Resources = append(response.Resources, resource)
-		return response, nil, true
-	})
-	if _, err := (topics.List{topics.New("orders", 1).WithRetention(time.Minute)}).Apply(t.Context(), client, topics.Reconcile); err != nil {
-		t.Fatal(err)
-	}
-	if n := old.Load(); n < 5 {
-		t.Errorf("Apply returned after broker 2 had told %d times what was before, want 5", n)
-	}
+		if n := old.Load(); n < 5 {
+			t.Errorf("Apply returned after broker 2 had told %d times what was before, want 5", n)
+		}
+	}, kfake.SeedTopics(1, "orders"))
 }
 
 // A leader that nobody has is an error of its topic, in the plan too, once for all brokers.
 func TestTopicsWithoutLeadersAreErrorsOfTheirOwn(t *testing.T) {
-	cluster, client, _ := start(t, kfake.NumBrokers(3), kfake.SeedTopics(1, "fine", "leaderless"))
-	cluster.ControlKey(int16(kmsg.Metadata), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		cluster.KeepControl()
-		response := request.ResponseKind().(*kmsg.MetadataResponse)
-		if len(request.(*kmsg.MetadataRequest).Topics) != 2 {
-			return nil, nil, false
-		}
-		for _, name := range []string{"fine", "leaderless"} {
-			topic := kmsg.NewMetadataResponseTopic()
-			topic.Topic = new(name)
-			partition := kmsg.NewMetadataResponseTopicPartition()
-			partition.Replicas = []int32{0}
-			if name == "leaderless" {
-				partition.Leader, partition.ErrorCode = -1, kerr.LeaderNotAvailable.Code
+	inBubble(t, func(t *testing.T, cluster *kfake.Cluster, client *kafka.Client, _ *bytes.Buffer) {
+		cluster.ControlKey(int16(kmsg.Metadata), func(request kmsg.Request) (kmsg.Response, error, bool) {
+			cluster.KeepControl()
+			response := request.ResponseKind().(*kmsg.MetadataResponse)
+			if len(request.(*kmsg.MetadataRequest).Topics) != 2 {
+				return nil, nil, false
 			}
-			topic.Partitions = append(topic.Partitions, partition)
-			response.Topics = append(response.Topics, topic)
+			for _, name := range []string{"fine", "leaderless"} {
+				topic := kmsg.NewMetadataResponseTopic()
+				topic.Topic = new(name)
+				partition := kmsg.NewMetadataResponseTopicPartition()
+				partition.Replicas = []int32{0}
+				if name == "leaderless" {
+					partition.Leader, partition.ErrorCode = -1, kerr.LeaderNotAvailable.Code
+				}
+				topic.Partitions = append(topic.Partitions, partition)
+				response.Topics = append(response.Topics, topic)
+			}
+			return response, nil, true
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		plan, err := topics.List{topics.New("fine", 1), topics.New("leaderless", 1)}.Apply(ctx, client, topics.Create)
+		if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "topics: leaderless: ") || !strings.Contains(err.Error(), "no leader of partitions [0]") {
+			t.Errorf("error %v", err)
 		}
-		return response, nil, true
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	plan, err := topics.List{topics.New("fine", 1), topics.New("leaderless", 1)}.Apply(ctx, client, topics.Create)
-	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "topics: leaderless: ") || !strings.Contains(err.Error(), "no leader of partitions [0]") {
-		t.Errorf("error %v", err)
-	}
-	if plan.Topics[0].Err != nil || plan.Topics[1].Err == nil {
-		t.Errorf("the plan does not say so:\n%s", plan)
-	}
+		if plan.Topics[0].Err != nil || plan.Topics[1].Err == nil {
+			t.Errorf("the plan does not say so:\n%s", plan)
+		}
+	}, kfake.SeedTopics(1, "fine", "leaderless"))
 }
 
 func TestEmptyPlansAreJSONLists(t *testing.T) {
