@@ -50,7 +50,7 @@ func AwaitDone(t testing.TB, b *Broker, topic, group string) {
 		if t.Failed() {
 			t.Fatalf("kafkatest: group %s is not done with %s, and the test has failed already: %s", group, topic, missing)
 		}
-		if !pause(ctx) {
+		if !b.pause(ctx) {
 			t.Fatalf("kafkatest: group %s is not done with %s in %v: %s", group, topic, time.Since(begun).Round(time.Millisecond), missing)
 		}
 	}

@@ -57,7 +57,7 @@ func (b *Broker) awaitTopic(t testing.TB, ctx context.Context, topic string) {
 		if ctx.Err() == nil {
 			why = err
 		}
-		if !pause(ctx) {
+		if !b.pause(ctx) {
 			t.Fatalf("kafkatest: topic %s can't be had: %v", topic, why)
 		}
 	}
@@ -85,9 +85,13 @@ func (b *Broker) lookUp(ctx context.Context, topic string) error {
 	return nil
 }
 
-// pause is between two looks at what nobody tells of. It returns false once ctx has ended.
-func pause(ctx context.Context) bool {
-	const between = 20 * time.Millisecond
+// pause waits between two requests for what no broker reports by itself. It returns false once ctx has ended. In a bubble, a
+// wait costs no time and a request does.
+func (b *Broker) pause(ctx context.Context) bool {
+	between := 20 * time.Millisecond
+	if b.inBubble {
+		between = 200 * time.Millisecond
+	}
 	select {
 	case <-time.After(between):
 		return true

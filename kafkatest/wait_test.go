@@ -24,29 +24,25 @@ func TestWhatDoesNotComeIsTold(t *testing.T) {
 	}{
 		"fewer": {
 			func(t testing.TB, b *kafkatest.Broker) { kafkatest.AwaitPublished[suite.Booking](t, b, "bookings", 5) },
-			[]string{"bookings has not got 5 messages in 30s", "it holds 2:", `offset 0 booking.create key "k": {"seats":1}`, `offset 0 key "other": not JSON`},
+			[]string{"bookings", "5 messages", "30s", "booking.create", `"k"`, `{"seats":1}`, `"other"`, "not JSON"},
 		},
 		"nothing": {
 			func(t testing.TB, b *kafkatest.Broker) {
 				kafkatest.AwaitPublished[suite.Booking](t, b, "dlq-bookings", 1)
 			},
-			[]string{"dlq-bookings has not got 1 messages in 30s; it holds nothing"},
+			[]string{"dlq-bookings", "1 messages", "30s"},
 		},
 		"none that matches": {
 			func(t testing.TB, b *kafkatest.Broker) { kafkatest.AwaitMessage(t, b, "bookings", never) },
-			[]string{"bookings has not got a message that matches in 30s", "not JSON (decode value: invalid JSON at byte"},
+			[]string{"bookings", "30s", "not JSON", "invalid JSON at byte"},
 		},
-		"no topic to read": {
+		"no topic": {
 			func(t testing.TB, b *kafkatest.Broker) { kafkatest.AwaitPublished[suite.Booking](t, b, "absent", 1) },
-			[]string{"topic absent can't be had: topic does not exist"},
-		},
-		"no topic to publish to": {
-			func(t testing.TB, b *kafkatest.Broker) { kafkatest.Publish(t, b, "absent", suite.BookingOf(1)) },
-			[]string{"topic absent can't be had: topic does not exist"},
+			[]string{"absent", kafka.ErrTopicMissing.Error()},
 		},
 		"a group that commits nothing": {
 			func(t testing.TB, b *kafkatest.Broker) { kafkatest.AwaitDone(t, b, "bookings", "nobody") },
-			[]string{"group nobody is not done with bookings in 30s: bookings-", "nothing of 1 committed"},
+			[]string{"nobody", "30s", "bookings-"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -87,7 +83,7 @@ func TestDoneIsToTheLastMessage(t *testing.T) {
 			}
 		}
 		commit(1)
-		mustFail(t, func(t testing.TB) { kafkatest.AwaitDone(t, b, "bookings", "group") }, "bookings-0: 1 of 2 committed")
+		mustFail(t, func(t testing.TB) { kafkatest.AwaitDone(t, b, "bookings", "group") }, "bookings-0", "1 of 2")
 		commit(2)
 		kafkatest.AwaitDone(t, b, "bookings", "group")
 	})
@@ -109,7 +105,7 @@ func TestAFailedTestWaitsForNothing(t *testing.T) {
 					t.Errorf("the consumer has ended")
 					kafkatest.AwaitPublished[suite.Booking](t, b, "bookings", 1) // what is there is had all the same
 					wait(t, b)
-				}, "the consumer has ended", "the test has failed already")
+				}, "the consumer has ended", "bookings")
 				if took := time.Since(begun); took > time.Second {
 					t.Errorf("it waited for %v", took)
 				}
@@ -123,8 +119,8 @@ func TestPublishedTellsWhatItCantRead(t *testing.T) {
 	b := kafkatest.Start(t, "bookings")
 	kafkatest.Publish(t, b, "bookings", notJSON())
 	mustFail(t, func(t testing.TB) { kafkatest.Published[suite.Booking](t, b, "bookings") },
-		"this is no suite.Booking: decode value: invalid JSON", `offset 0 key "other": not JSON`)
-	mustFail(t, func(t testing.TB) { kafkatest.Published[suite.Booking](t, b, "absent") }, "read absent", "UNKNOWN_TOPIC_OR_PARTITION")
+		"suite.Booking", "invalid JSON", `"other"`, "not JSON")
+	mustFail(t, func(t testing.TB) { kafkatest.Published[suite.Booking](t, b, "absent") }, "absent", "UNKNOWN_TOPIC_OR_PARTITION")
 	if got := kafkatest.Published[[]byte](t, b, "bookings"); len(got) != 1 || string(got[0].Value) != "not JSON" {
 		t.Errorf("as bytes it is %v", got)
 	}
@@ -142,13 +138,13 @@ func TestWhatIsThereIsToldInShort(t *testing.T) {
 		kafkatest.Publish(t, b, "blobs", kafka.NewMessage[[]byte]().WithKey("gone").WithTombstone().Build())
 		f := &fakeTest{TB: t}
 		f.run(func(t testing.TB) { kafkatest.AwaitPublished[[]byte](t, b, "blobs", 15) })
-		for _, part := range []string{"it holds 14:\n\t… 4 more\n\tblobs-0 offset 4: xxx", "x… (1000 bytes)", `offset 12: "\x00\xff"`, `offset 13 key "gone": tombstone`} {
+		for _, part := range []string{"14", "4 more", "offset 4", "1000 bytes", `"\x00\xff"`, `"gone"`, "tombstone"} {
 			if !strings.Contains(f.text(), part) {
 				t.Errorf("no %q in:\n%s", part, f.text())
 			}
 		}
-		if len(f.text()) > 4000 {
-			t.Errorf("%d bytes", len(f.text()))
+		if strings.Contains(f.text(), "offset 3:") || len(f.text()) > 4000 {
+			t.Errorf("it is not short:\n%s", f.text())
 		}
 	})
 }
@@ -165,7 +161,7 @@ func TestLettersTellWhereTheyAreFrom(t *testing.T) {
 		kafkatest.Run(t, consumer)
 		kafkatest.Publish(t, b, "bookings", suite.BookingOf(1))
 		mustFail(t, func(t testing.TB) { kafkatest.AwaitPublished[suite.Booking](t, b, "dlq-bookings", 2) },
-			`from bookings-2 offset 0 after 1 attempts: permanent: "there is no table": {"seats":1}`)
+			"from bookings-2 offset 0", "permanent", "there is no table", `{"seats":1}`)
 	})
 }
 

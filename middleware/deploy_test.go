@@ -15,6 +15,7 @@ var elsewhere = map[string]bool{"kafka_exporter": true, "kafka_consumergroup_lag
 
 // A dashboard that asks for a name that is not there shows nothing, and an alert never fires.
 func TestDashboardAndAlertsAskForWhatIsThere(t *testing.T) {
+	t.Parallel()
 	all := newService(t).everything(t)
 	values := map[string]map[string]bool{ // what these labels can be
 		"outcome": set("ok", "retried", "business", "dead_lettered", "left"), "event": set("assigned", "revoked", "lost"),

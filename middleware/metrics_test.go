@@ -144,6 +144,7 @@ func (s *service) everything(t *testing.T) map[string]*dto.MetricFamily {
 var kpromNames = map[string]bool{"kafka_client_buffered_fetch_records_total": true, "kafka_client_buffered_produce_records_total": true}
 
 func TestMetricsPassTheLinter(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	families := slices.Collect(maps.Values(s.everything(t)))
 	problems, err := promlint.NewWithMetricFamilies(families).Lint()
@@ -162,6 +163,7 @@ func TestMetricsPassTheLinter(t *testing.T) {
 
 // A key or an offset as a label would make a series for each record.
 func TestLabelsAreFewAndHoldNoPayload(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	allowed := map[string]bool{
 		"messaging_system": true, "messaging_operation_name": true, "messaging_operation_type": true,
@@ -192,6 +194,7 @@ var onlyInTrouble = map[string]bool{
 
 // docs/metrics.md is what operators read: it has every name, each with its labels, and no other.
 func TestEveryMetricIsDocumented(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("../docs/metrics.md")
 	if err != nil {
 		t.Fatal(err)
@@ -226,6 +229,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 }
 
 func TestMetricsCanBeUsedTwiceAndByMany(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	s.publish(t, 10)
 	var stops []func()
@@ -266,6 +270,7 @@ func TestMetricsCanBeUsedTwiceAndByMany(t *testing.T) {
 
 // Producers on one client would count its bytes twice.
 func TestASharedClientIsMeasuredOnce(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	client, err := kafka.NewClient(kafka.ClientConfig{Brokers: []string{s.broker}, Logger: silent()})
 	if err != nil {
@@ -292,6 +297,7 @@ func TestASharedClientIsMeasuredOnce(t *testing.T) {
 }
 
 func TestClientMetricsCanBeLeftOut(t *testing.T) {
+	t.Parallel()
 	s := newService(t, middleware.WithoutClientMetrics())
 	for name := range s.everything(t) {
 		if strings.HasPrefix(name, "kafka_client_") {
@@ -301,6 +307,7 @@ func TestClientMetricsCanBeLeftOut(t *testing.T) {
 }
 
 func TestDisabledMiddlewareRegistersNothing(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	s.registry = prometheus.NewPedanticRegistry()
 	s.options = []middleware.MetricsOption{middleware.WithRegisterer(s.registry)}
@@ -349,6 +356,7 @@ func TestWrappedRegisterersWork(t *testing.T) {
 
 // A consumer that failed stays visible as not live until another takes its place.
 func TestAFailedConsumerIsNotLive(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	s.publish(t, 1)
 	fail := func(context.Context, kafka.Message[int]) error { return errors.New("no") }
@@ -481,6 +489,7 @@ func TestGaugesOfSeveralConsumers(t *testing.T) {
 }
 
 func TestUseThatComesTooLateMeasuresNothing(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	cfg := kafka.NewProducerConfig("orders", s.broker)
 	cfg.Logger = silent()

@@ -162,7 +162,7 @@ func TestEventsGoThroughABroker(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	ctx, done := context.WithTimeout(t.Context(), time.Minute) // for a test that fails
+	ctx, done := context.WithTimeout(t.Context(), 2*time.Minute) // for a test that fails
 	defer done()
 	var got []kafka.Message[booking]
 	keep := func(_ context.Context, msg kafka.Message[booking]) error {

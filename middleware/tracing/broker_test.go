@@ -75,7 +75,7 @@ func (b *broker) only(topic string) *kgo.Record {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.client.Brokers...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	check(b.T, err)
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(b.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
 	fetches := client.PollFetches(ctx)
 	if fetches.Empty() {
@@ -90,6 +90,7 @@ func marked() kafka.Message[booking] {
 }
 
 func TestOneTraceFromTheProducerThroughRetriesToTheDeadLetter(t *testing.T) {
+	t.Parallel()
 	recorded := newSpans()
 	b := newBroker(t, "bookings", "invoices", "dlq-bookings", "dlq-again")
 	bookings, invoices := b.producer("bookings", recorded.option()), b.producer("invoices", recorded.option())
@@ -268,6 +269,7 @@ func TestUndecodableRecordsAndPanicsAreErrorsOfTheirOwnType(t *testing.T) {
 		"panic":  {"{}", []string{"status Error handler panicked: out of seats", "exception.type = *kafka.PanicError"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			recorded := newSpans()
 			b := newBroker(t, "bookings", "dlq-bookings")
 			raw, err := kgo.NewClient(kgo.SeedBrokers(b.client.Brokers...))
@@ -305,6 +307,7 @@ func hasStack(recorded spans) bool {
 
 // MaxRetries is for the record: a letter that is refused is sent again, each time as a span of its own.
 func TestEachTryToStoreADeadLetterIsASpan(t *testing.T) {
+	t.Parallel()
 	recorded := newSpans()
 	b := newBroker(t, "bookings", "dlq-bookings")
 	check(t, b.producer("bookings", recorded.option()).Publish(t.Context(), marked()))
@@ -322,6 +325,7 @@ func TestEachTryToStoreADeadLetterIsASpan(t *testing.T) {
 
 // Promise 3: a record of the size that its topic allows still gets into the dead letter topic.
 func TestARecordAtTheSizeLimitBecomesALetter(t *testing.T) {
+	t.Parallel()
 	recorded := newSpans()
 	b := newBroker(t, "unused")
 	for _, topic := range []string{"large", "dlq-large"} {
@@ -346,6 +350,7 @@ func TestARecordAtTheSizeLimitBecomesALetter(t *testing.T) {
 }
 
 func TestAPublishThatFailsIsAnError(t *testing.T) {
+	t.Parallel()
 	recorded := newSpans()
 	b := newBroker(t, "bookings", "other")
 	deleted, closed := b.producer("bookings", recorded.option()), b.producer("other", recorded.option())
@@ -384,6 +389,7 @@ func (unencodable) MarshalJSON() ([]byte, error) { return nil, errors.New("can't
 
 // The text of a codec's error may repeat the value, and the nil value of what was never encoded is no tombstone.
 func TestAValueThatCannotBeEncodedIsNotRecorded(t *testing.T) {
+	t.Parallel()
 	recorded := newSpans()
 	b := newBroker(t, "bookings")
 	producer, err := kafka.NewProducer[unencodable](kafka.ProducerConfig{ClientConfig: b.client, Topic: "bookings"})
@@ -399,6 +405,7 @@ func TestAValueThatCannotBeEncodedIsNotRecorded(t *testing.T) {
 }
 
 func TestATombstoneIsMarkedAsOne(t *testing.T) {
+	t.Parallel()
 	recorded := newSpans()
 	b := newBroker(t, "bookings")
 	check(t, b.producer("bookings", recorded.option()).Publish(t.Context(), kafka.NewMessage[booking]().WithKey("MARK").WithTombstone().Build()))
@@ -415,6 +422,7 @@ func TestATombstoneIsMarkedAsOne(t *testing.T) {
 }
 
 func TestDisabledMiddlewareLeavesNoTrace(t *testing.T) {
+	t.Parallel()
 	recorded := newSpans()
 	b := newBroker(t, "bookings", "dlq-bookings")
 	b.bypass = true

@@ -60,14 +60,14 @@ func (s spans) within(t *testing.T) (context.Context, trace.SpanContext) {
 // await returns once a span of that name has ended.
 func (s spans) await(t *testing.T, name string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		for _, span := range s.exporter.GetSpans() {
 			if span.Name == name {
 				return
 			}
 		}
 	}
-	t.Fatalf("no span %q within 20 s: %s", name, s)
+	t.Fatalf("no span %q within a minute: %s", name, s)
 }
 
 // String is all that was recorded, but for times and random ids: spans are called by their names and, from the second of a
