@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -24,6 +25,8 @@ const (
 )
 
 var (
+	long = flag.Bool("long", false, "large backlogs, and every variant of a test; the default is a selection that takes minutes")
+
 	errNoBroker = errors.New("no Kafka to test against: start Docker, or set KAFKA_BROKERS to one")
 
 	// findBroker runs once, since starting a container takes seconds.
@@ -45,6 +48,9 @@ var (
 func TestMain(m *testing.M) {
 	tclog.SetDefault(tclog.NewNoopLogger()) // twenty lines a run; its errors reach us as errors
 	code := m.Run()
+	if n := len(leftOut.names); n > 0 {
+		fmt.Fprintf(os.Stderr, "integration: -short LEFT OUT %d TESTS; \"cd integration && go test -count=1\" runs them: %s\n", n, strings.Join(leftOut.names, ", "))
+	}
 	// No grace: the container's first process is a shell that ignores SIGTERM, and Docker would wait 10 s for it.
 	if err := testcontainers.TerminateContainer(container, testcontainers.StopTimeout(0)); err != nil {
 		fmt.Fprintln(os.Stderr, "integration: stop the broker's container:", err)
@@ -64,6 +70,22 @@ func brokers(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return seeds
+}
+
+// notShort skips t with -short. TestMain lists such tests at the end.
+func notShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		leftOut.Lock()
+		defer leftOut.Unlock()
+		leftOut.names = append(leftOut.names, t.Name())
+		t.Skip("SKIPPED: -short")
+	}
+}
+
+var leftOut struct {
+	sync.Mutex
+	names []string
 }
 
 // chooseBroker returns the bootstrap list of the broker to use, and where it is from.

@@ -13,40 +13,53 @@ import (
 	"github.com/skeji/kafka/middleware/tracing"
 )
 
-// TestPromises runs the conformance suite on real Kafka.
-func TestPromises(t *testing.T) {
-	conformance.Suite{
-		Brokers: brokers(t), Backlog: 100_000, Protocols: []string{"classic", "consumer"},
-	}.Run(t)
+// promises is the conformance suite on real Kafka. A variant joins with the protocols that it is given; with -long, each variant joins
+// with all protocols and repeats every test, with a large backlog.
+func promises(t *testing.T, protocols ...string) conformance.Suite {
+	t.Helper()
+	s := conformance.Suite{Brokers: brokers(t), Sizes: conformance.RealKafka, Protocols: protocols}
+	switch {
+	case testing.Short():
+		s.Sizes = conformance.Short
+	case *long:
+		s.Sizes, s.Protocols, s.Full = conformance.Long, []string{"classic", "consumer"}, true
+	}
+	return s
 }
 
-// TestPromisesWithConcurrency runs it with many keys of each partition in hand at once.
+// TestPromises runs the conformance suite.
+func TestPromises(t *testing.T) { promises(t, "classic", "consumer").Run(t) }
+
+// TestPromisesWithConcurrency runs it with many keys of each partition in flight at once.
 func TestPromisesWithConcurrency(t *testing.T) {
-	conformance.Suite{
-		Brokers: brokers(t), Backlog: 100_000, Protocols: []string{"classic", "consumer"}, Concurrency: 8,
-	}.Run(t)
+	notShort(t)
+	s := promises(t, "consumer")
+	s.Concurrency = 8
+	s.Run(t)
 }
 
+// TestPromisesWithBatches runs it with BatchConsumers.
 func TestPromisesWithBatches(t *testing.T) {
-	conformance.Suite{
-		Brokers: brokers(t), Backlog: 100_000, Protocols: []string{"classic", "consumer"}, Batches: true,
-	}.Run(t)
+	notShort(t)
+	s := promises(t, "classic")
+	s.Batches = true
+	s.Run(t)
 }
 
 // TestMetricsTellWhatHappened runs it with all middleware on, tracing too, and compares every counter with other witnesses. The
-// backlog is smaller: what is to be proved here is the counting.
+// backlog is never large: what is to be proved here is the counting.
 func TestMetricsTellWhatHappened(t *testing.T) {
-	const backlog = 20_000
+	notShort(t)
 	spans := &spanCounter{}
 	provider := tracing.WithTracerProvider(trace.NewTracerProvider(trace.WithSpanProcessor(spans)))
-	conformance.Suite{
-		Brokers: brokers(t), Backlog: backlog, Protocols: []string{"classic", "consumer"},
-		Consuming: []kafka.ConsumerPlugin{tracing.ConsumerMiddleware(provider)},
-		Producing: []kafka.ProducerPlugin{tracing.ProducerMiddleware(provider)},
-	}.RunWithAllMiddleware(t)
+	s := promises(t, "consumer")
+	s.Sizes = conformance.RealKafka
+	s.Consuming = []kafka.ConsumerPlugin{tracing.ConsumerMiddleware(provider)}
+	s.Producing = []kafka.ProducerPlugin{tracing.ProducerMiddleware(provider)}
+	s.RunWithAllMiddleware(t)
 	begun, ended, processed := spans.begun.Load(), spans.ended.Load(), spans.processed.Load()
 	t.Logf("%d spans, %d of them of attempts", ended, processed)
-	if begun != ended || processed < 2*backlog || ended == processed {
+	if begun != ended || processed < int64(s.Sizes.Rebalance*len(s.Protocols)) || ended == processed {
 		t.Errorf("%d spans began, %d ended, %d of them of attempts", begun, ended, processed)
 	}
 }

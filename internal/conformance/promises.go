@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -59,7 +61,8 @@ func (s Suite) atLeastOnce(t *testing.T) {
 
 // Promise 2: records with one key are handled one after another, in offset order, retries included.
 func (s Suite) order(t *testing.T) {
-	const records, keys = 2000, 40
+	const keys = 40
+	records := s.Sizes.Order
 	topic := s.topic(t, 4, nil)
 	s.seed(t, topic, records, keys)
 	handled := newLedger()
@@ -95,124 +98,126 @@ func (s Suite) order(t *testing.T) {
 		t.Errorf("%d handlers had a key in hand that another had", overlaps)
 	}
 	if retries == 0 {
-		t.Error("the test retried nothing")
+		t.Error("nothing was retried: the test proves nothing")
 	}
 	if n := s.count(t, "dlq-"+topic); n != 0 {
 		t.Errorf("%d dead letters, want none", n)
 	}
 }
 
-// Promise 3: what can't be handled is in the dead letter topic, byte for byte, or Start ends with an error; never skipped.
-func (s Suite) nothingVanishes(t *testing.T) {
-	t.Run("ExhaustedAndPermanentAreDeadLettered", func(t *testing.T) {
-		const records = 60
-		topic := s.topic(t, 3, nil)
-		var seeds []*kgo.Record
-		for i := range records { // in partitions that are not those of their keys
-			key := fmt.Sprintf("key-%d", i%12)
-			seeds = append(seeds, &kgo.Record{Topic: topic, Partition: int32(i % 3), Key: []byte(key), Value: fmt.Appendf(nil, `{"key":%q,"seq":%d}`, key, i/12)})
+// Promise 3: a record that can't be handled is in the dead letter topic, byte for byte; it is never skipped.
+func (s Suite) deadLetters(t *testing.T) {
+	const records = 60
+	topic := s.topic(t, 3, nil)
+	var seeds []*kgo.Record
+	for i := range records { // in partitions that are not those of their keys
+		key := fmt.Sprintf("key-%d", i%12)
+		seeds = append(seeds, &kgo.Record{Topic: topic, Partition: int32(i % 3), Key: []byte(key), Value: fmt.Appendf(nil, `{"key":%q,"seq":%d}`, key, i/12)})
+	}
+	s.place(t, seeds...)
+	cfg := s.config(topic, topic)
+	cfg.MaxRetries = 2
+	var attempts atomic.Int32
+	m := start(s, t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
+		switch msg.Value.Seq {
+		case 1:
+			attempts.Add(1)
+			return kafka.NewTransientError("save", errors.New("down"))
+		case 2:
+			return fmt.Errorf("wrapped: %w", kafka.NewPermanentError("save", errors.New("never")))
+		case 3:
+			return kafka.NewBusinessError("declined", nil)
 		}
-		s.place(t, seeds...)
-		cfg := s.config(topic, topic)
-		cfg.MaxRetries = 2
-		var attempts atomic.Int32
-		m := start(s, t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
-			switch msg.Value.Seq {
-			case 1:
-				attempts.Add(1)
-				return kafka.NewTransientError("save", errors.New("down"))
-			case 2:
-				return fmt.Errorf("wrapped: %w", kafka.NewPermanentError("save", errors.New("never")))
-			case 3:
-				return kafka.NewBusinessError("declined", nil)
-			}
-			return nil
-		})
-		letters := s.read(t, "dlq-"+topic, 24)
-		eventually(t, "everything is committed", func() bool { return sum(s.committed(t, topic, topic)) == records })
-		m.mustStop()
-		if n := s.count(t, "dlq-"+topic); n != 24 {
-			t.Errorf("%d dead letters, want 24: 12 exhausted, 12 permanent", n)
-		}
-		if n := attempts.Load(); n != 12*3 {
-			t.Errorf("%d attempts at transient failures, want 36: one and two retries for each of 12", n)
-		}
-		source := map[place]*kgo.Record{}
-		for _, r := range s.read(t, topic, records) {
-			source[place{r.Partition, r.Offset}] = r
-		}
-		for _, letter := range letters {
-			info, ok := kafka.Message[event]{Headers: letter.Headers}.DeadLetter()
-			if !ok {
-				t.Fatalf("letter without its place: %v", letter.Headers)
-			}
-			origin := source[place{info.Partition, info.Offset}]
-			if origin == nil || !bytes.Equal(origin.Value, letter.Value) || !bytes.Equal(origin.Key, letter.Key) {
-				t.Errorf("letter of %s-%d offset %d is not its record", info.Topic, info.Partition, info.Offset)
-			}
-			if letter.Partition != info.Partition {
-				t.Errorf("letter from partition %d is in partition %d", info.Partition, letter.Partition)
-			}
-			wantAttempts := map[kafka.Class]int{kafka.ClassTransient: 3, kafka.ClassPermanent: 1}[info.Class]
-			if info.Group != topic || info.Attempts != wantAttempts || info.Message == "" || info.FailedAt.IsZero() || !info.Timestamp.Equal(origin.Timestamp) {
-				t.Errorf("letter says %+v", info)
-			}
-		}
+		return nil
 	})
+	letters := s.read(t, "dlq-"+topic, 24)
+	eventually(t, "everything is committed", func() bool { return sum(s.committed(t, topic, topic)) == records })
+	m.mustStop()
+	if n := s.count(t, "dlq-"+topic); n != 24 {
+		t.Errorf("%d dead letters, want 24: 12 exhausted, 12 permanent", n)
+	}
+	if n := attempts.Load(); n != 12*3 {
+		t.Errorf("%d attempts at transient failures, want 36: one and two retries for each of 12", n)
+	}
+	source := map[place]*kgo.Record{}
+	for _, r := range s.read(t, topic, records) {
+		source[place{r.Partition, r.Offset}] = r
+	}
+	for _, letter := range letters {
+		info, ok := kafka.Message[event]{Headers: letter.Headers}.DeadLetter()
+		if !ok {
+			t.Fatalf("letter without its place: %v", letter.Headers)
+		}
+		origin := source[place{info.Partition, info.Offset}]
+		if origin == nil || !bytes.Equal(origin.Value, letter.Value) || !bytes.Equal(origin.Key, letter.Key) {
+			t.Errorf("letter of %s-%d offset %d is not its record", info.Topic, info.Partition, info.Offset)
+		}
+		if letter.Partition != info.Partition {
+			t.Errorf("letter from partition %d is in partition %d", info.Partition, letter.Partition)
+		}
+		wantAttempts := map[kafka.Class]int{kafka.ClassTransient: 3, kafka.ClassPermanent: 1}[info.Class]
+		if info.Group != topic || info.Attempts != wantAttempts || info.Message == "" || info.FailedAt.IsZero() || !info.Timestamp.Equal(origin.Timestamp) {
+			t.Errorf("letter says %+v", info)
+		}
+	}
+}
 
-	t.Run("WithoutDLQStartEndsAndTheRecordStays", func(t *testing.T) {
-		const records, bad = 10, 4
-		topic := s.topic(t, 1, nil)
-		s.seed(t, topic, records, 1)
-		cfg := s.config(topic, topic)
-		cfg.DLQTopic, cfg.MaxRetries = "", 1
-		cause := errors.New("card declined")
-		m := start(s, t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
-			if msg.Offset == bad {
-				return cause
-			}
-			return nil
-		})
-		err := m.wait()
-		want := fmt.Sprintf("kafka: handle %s-0 offset %d: gave up after 2 attempts: card declined (no dead letter topic takes it: DLQTopic is empty)", topic, bad)
-		if err == nil || err.Error() != want || !errors.Is(err, cause) {
-			t.Errorf("Start returned %v, want %s", err, want)
+// Promise 3 without a dead letter topic: Start ends with an error.
+func (s Suite) noDeadLetters(t *testing.T) {
+	const records, bad = 10, 4
+	topic := s.topic(t, 1, nil)
+	s.seed(t, topic, records, 1)
+	cfg := s.config(topic, topic)
+	cfg.DLQTopic, cfg.MaxRetries = "", 1
+	cause := errors.New("card declined")
+	m := start(s, t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
+		if msg.Offset == bad {
+			return cause
 		}
-		if at := s.committed(t, topic, topic)[0]; at != bad {
-			t.Errorf("committed %d, want %d", at, bad)
-		}
+		return nil
 	})
+	err := m.wait()
+	want := fmt.Sprintf("kafka: handle %s-0 offset %d: gave up after 2 attempts: card declined (no dead letter topic takes it: DLQTopic is empty)", topic, bad)
+	if err == nil || err.Error() != want || !errors.Is(err, cause) {
+		t.Errorf("Start returned %v, want %s", err, want)
+	}
+	if at := s.committed(t, topic, topic)[0]; at != bad {
+		t.Errorf("committed %d, want %d", at, bad)
+	}
+}
 
-	t.Run("ARecordAtTheSizeLimitIsDeadLettered", func(t *testing.T) {
-		const limit = 100_000
-		config := map[string]string{"max.message.bytes": fmt.Sprint(limit)}
-		topic := fmt.Sprintf("conformance-%08x", rand.Uint32())
-		s.makeTopics(t, topics.Topic{Name: topic, Partitions: 1, Config: config},
-			topics.Topic{Name: "dlq-" + topic, Partitions: 1, Config: config})
-		random := rand.NewChaCha8([32]byte{}) // does not compress
-		size := limit
-		for { // the largest record that the broker takes
-			value := make([]byte, size)
-			_, _ = random.Read(value)
-			client := s.client(t, kgo.ProducerBatchMaxBytes(1<<20), kgo.ProducerBatchCompression(kgo.NoCompression()))
-			err := client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: value}).FirstErr()
-			if err == nil {
-				break
-			}
-			if size -= 1; size < limit-1000 {
-				t.Fatal(err)
-			}
-		}
-		m := start(s, t, s.config(topic, topic), func(context.Context, kafka.Message[event]) error { return nil })
-		letter := s.read(t, "dlq-"+topic, 1)[0]
-		m.mustStop()
-		if len(letter.Value) != size {
-			t.Errorf("letter of %d bytes, want %d", len(letter.Value), size)
-		}
-		if at := s.committed(t, topic, topic)[0]; at != 1 {
-			t.Errorf("committed %d, want 1", at)
-		}
-	})
+// Promise 3 for a record that leaves no room for a letter's headers.
+func (s Suite) largestRecord(t *testing.T) {
+	const limit = 100_000
+	config := map[string]string{"max.message.bytes": fmt.Sprint(limit)}
+	topic := fmt.Sprintf("conformance-%08x", rand.Uint32())
+	s.makeTopics(t, topics.Topic{Name: topic, Partitions: 1, Config: config},
+		topics.Topic{Name: "dlq-" + topic, Partitions: 1, Config: config})
+	// The largest record that the broker takes, found in a topic of its own.
+	scratch := s.topic(t, 1, config)
+	client := s.client(t, kgo.ProducerBatchMaxBytes(1<<20), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	random := rand.NewChaCha8([32]byte{}) // does not compress
+	publish := func(topic string, size int) error {
+		value := make([]byte, size)
+		_, _ = random.Read(value)
+		return client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: value}).FirstErr()
+	}
+	size := limit - 1000 + sort.Search(1000, func(i int) bool { return publish(scratch, limit-1000+i+1) != nil })
+	if err := publish(topic, size); err != nil {
+		t.Fatal(err)
+	}
+	if err := publish(topic, size+1); !errors.Is(err, kerr.MessageTooLarge) {
+		t.Fatalf("a record of one byte more: %v, want MESSAGE_TOO_LARGE", err)
+	}
+	m := start(s, t, s.config(topic, topic), func(context.Context, kafka.Message[event]) error { return nil })
+	letter := s.read(t, "dlq-"+topic, 1)[0]
+	m.mustStop()
+	if len(letter.Value) != size {
+		t.Errorf("letter of %d bytes, want %d", len(letter.Value), size)
+	}
+	if at := s.committed(t, topic, topic)[0]; at != 1 {
+		t.Errorf("committed %d, want 1", at)
+	}
 }
 
 // Promise 4: a value that can't be decoded, and a panic, are permanent; a tombstone is told apart.
@@ -272,7 +277,8 @@ func (s Suite) poison(t *testing.T) {
 
 // Promise 5: the queues are bounded, and partitions that stand still don't stop the others.
 func (s Suite) boundedMemory(t *testing.T) {
-	const partitions, perPartition, limit = 6, 3000, 1000
+	const partitions = 6
+	perPartition := s.Sizes.Stuck
 	topic := s.topic(t, partitions, nil)
 	var records []*kgo.Record
 	for i := range partitions * perPartition {
@@ -282,7 +288,7 @@ func (s Suite) boundedMemory(t *testing.T) {
 	}
 	s.place(t, records...)
 	cfg := s.config(topic, topic)
-	cfg.MaxQueuedRecords = limit
+	cfg.MaxQueuedRecords = perPartition / 3
 	release := make(chan struct{})
 	handled := newLedger()
 	var early atomic.Int64
@@ -314,101 +320,95 @@ func (s Suite) boundedMemory(t *testing.T) {
 }
 
 // Promise 6: members join and leave; a clean handover redelivers nothing.
-func (s Suite) rebalance(t *testing.T) {
-	for _, protocol := range s.Protocols {
-		t.Run(protocol, func(t *testing.T) {
-			if protocol == "consumer" && !s.speaks(t, kmsg.ConsumerGroupHeartbeat) {
-				t.Skip("this broker does not speak KIP-848: it is older than Kafka 4.0")
-			}
-			t.Cleanup(func() {
-				if t.Failed() {
-					s.log.tell(t)
-				}
-			})
-			const changes = 8
-			topic := s.topic(t, 6, nil)
-			s.seed(t, topic, s.Backlog, 300)
-			handled := newLedger()
-			var letters, pace atomic.Int64
-			ends := s.ends(t, topic)
-			pace.Store(1)
-			cfg := s.config(topic, topic)
-			cfg.GroupProtocol = protocol
-			cfg.MaxQueuedRecords = 2000
-			cfg.Options = []kgo.Opt{kgo.HeartbeatInterval(200 * time.Millisecond)} // how soon a member hears of a rebalance
-			join := func() *member {
-				worked := make(chan struct{}, 1)
-				m := start(s, t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
-					if msg.Value.Seq%10 == 3 && msg.Attempt == 1 { // some are in backoff when partitions move
-						return errors.New("not yet")
-					}
-					select {
-					case worked <- struct{}{}:
-					default:
-					}
-					// Each partition is worked off no faster than members come and go, so that a new one finds work.
-					end := ends[msg.Partition]
-					if ahead := msg.Offset - end*pace.Load()/(changes+1); ahead > 0 {
-						time.Sleep(min(time.Second, 2*time.Millisecond<<min(10, 100*ahead/end)))
-					}
-					handled.add(msg)
-					if msg.Value.Seq%50 == 7 { // and some are on their way to the dead letter topic
-						letters.Add(1)
-						return kafka.NewPermanentError("bad", nil)
-					}
-					return nil
-				})
-				within(t, "the new member gets records", worked)
-				return m
-			}
-			members := []*member{join()}
-			for change := range changes {
-				if left := s.Backlog - handled.len(); left < s.Backlog/20 {
-					t.Fatalf("only %d records left at change %d: the test proves nothing", left, change)
-				}
-				if len(members) < 3 {
-					members = append(members, join())
-				} else {
-					members[0].mustStop()
-					members = members[1:]
-				}
-				pace.Store(int64(change + 2))
-				handled.await(t, handled.len()+s.Backlog/50)
-			}
-			handled.await(t, s.Backlog)
-			for _, m := range members {
-				m.mustStop()
-			}
-			handled.judge(t, s.Backlog)
-			if at := sum(s.committed(t, topic, topic)); at != int64(s.Backlog) {
-				t.Errorf("committed %d of %d", at, s.Backlog)
-			}
-			if n := s.count(t, "dlq-"+topic); n != letters.Load() {
-				t.Errorf("%d dead letters, want %d", n, letters.Load())
-			}
-		})
+func (s Suite) rebalance(t *testing.T, protocol string) {
+	if protocol == "consumer" && !s.speaks(t, kmsg.ConsumerGroupHeartbeat) {
+		t.Skip("this broker does not speak KIP-848: it is older than Kafka 4.0")
 	}
-
-	t.Run("StaticMemberKeepsItsPartitions", func(t *testing.T) {
-		const records = 200
-		topic := s.topic(t, 2, nil)
-		s.seed(t, topic, records, 10)
-		handled := newLedger()
-		cfg := s.config(topic, topic)
-		cfg.InstanceID = "instance-1"
-		cfg.SessionTimeout, cfg.DrainTimeout = 6*time.Second, 2*time.Second
-		handle := func(_ context.Context, msg kafka.Message[event]) error {
-			handled.add(msg)
-			return nil
+	const changes = 8
+	backlog := s.Sizes.Rebalance
+	topic := s.topic(t, 6, nil)
+	t.Cleanup(func() {
+		if t.Failed() {
+			s.log.print(t, topic)
 		}
-		first := start(s, t, cfg, handle)
-		handled.await(t, records/2)
-		first.mustStop()
-		second := start(s, t, cfg, handle)
-		handled.await(t, records)
-		second.mustStop()
-		handled.judge(t, records)
 	})
+	s.seed(t, topic, backlog, 300)
+	handled := newLedger()
+	var letters atomic.Int64
+	ends := s.ends(t, topic)
+	done := newGate(1) // how much of each partition may be handled: so many of changes+1 parts
+	cfg := s.config(topic, topic)
+	cfg.GroupProtocol = protocol
+	cfg.MaxQueuedRecords = 2000
+	cfg.Options = []kgo.Opt{kgo.HeartbeatInterval(200 * time.Millisecond)} // how soon a member hears of a rebalance
+	join := func() *member {
+		worked := make(chan struct{}, 1)
+		m := startHeld(s, t, cfg, done, func(ctx context.Context, msg kafka.Message[event], p *pass) error {
+			if msg.Value.Seq%10 == 3 && msg.Attempt == 1 { // some are in backoff when partitions move
+				return errors.New("not yet")
+			}
+			select {
+			case worked <- struct{}{}:
+			default:
+			}
+			p.wait(ctx, msg.Partition, func(parts int64) bool { return msg.Offset > ends[msg.Partition]*parts/(changes+1) })
+			handled.add(msg)
+			if msg.Value.Seq%50 == 7 { // and some are on their way to the dead letter topic
+				letters.Add(1)
+				return kafka.NewPermanentError("bad", nil)
+			}
+			return nil
+		})
+		within(t, "the new member gets records", worked)
+		return m
+	}
+	members := []*member{join()}
+	for change := range changes {
+		if left := backlog - handled.len(); left < backlog/20 {
+			t.Fatalf("only %d records left at change %d: the test proves nothing", left, change)
+		}
+		if len(members) < 3 {
+			members = append(members, join())
+		} else {
+			members[0].mustStop()
+			members = members[1:]
+		}
+		done.set(int64(change + 2))
+		handled.await(t, handled.len()+backlog/50)
+	}
+	handled.await(t, backlog)
+	for _, m := range members {
+		m.mustStop()
+	}
+	handled.judge(t, backlog)
+	if at := sum(s.committed(t, topic, topic)); at != int64(backlog) {
+		t.Errorf("committed %d of %d", at, backlog)
+	}
+	if n := s.count(t, "dlq-"+topic); n != letters.Load() || n == 0 {
+		t.Errorf("%d dead letters, want %d", n, letters.Load())
+	}
+}
+
+// Promise 6 with an instance ID: a member that starts again gets its partitions back.
+func (s Suite) staticMember(t *testing.T) {
+	const records = 200
+	topic := s.topic(t, 2, nil)
+	s.seed(t, topic, records, 10)
+	handled := newLedger()
+	cfg := s.config(topic, topic)
+	cfg.InstanceID = "instance-1"
+	cfg.SessionTimeout, cfg.DrainTimeout = 6*time.Second, 2*time.Second
+	handle := func(_ context.Context, msg kafka.Message[event]) error {
+		handled.add(msg)
+		return nil
+	}
+	first := start(s, t, cfg, handle)
+	handled.await(t, records/2)
+	first.mustStop()
+	second := start(s, t, cfg, handle)
+	handled.await(t, records)
+	second.mustStop()
+	handled.judge(t, records)
 }
 
 // Promise 7: shutdown finishes what is in hand, commits it, and leaves the group.
@@ -423,7 +423,6 @@ func (s Suite) shutdown(t *testing.T) {
 		consumer := newConsumer(s, t, s.config(topic, topic), func(ctx context.Context, msg kafka.Message[event]) error {
 			busy <- struct{}{}
 			<-release
-			time.Sleep(2 * time.Millisecond) // the work, so that the shutdown meets a backlog
 			if ctx.Err() != nil {
 				t.Errorf("the handler's context ended with Start's: %v", context.Cause(ctx))
 			}
@@ -439,6 +438,7 @@ func (s Suite) shutdown(t *testing.T) {
 		within(t, "a handler is busy", busy)
 		within(t, "another handler is busy", busy)
 		cancel()
+		eventually(t, "it shuts down", func() bool { return consumer.Health().State == kafka.StateEnding })
 		close(release)
 		if err := within(t, "Start returns", result); err != nil {
 			t.Errorf("Start returned %v", err)

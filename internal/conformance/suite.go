@@ -25,67 +25,52 @@ import (
 	"github.com/skeji/kafka/topics"
 )
 
-// Suite is the promises against one broker.
+// Suite is the promises against one broker. Concurrency, Batches and RunWithAllMiddleware make variants of it. A variant repeats the
+// tests whose code path it changes; the others run in the plain suite only.
 type Suite struct {
 	Brokers []string
-	// Backlog is how many records the rebalance tests start with.
-	Backlog int
-	// Protocols are the group protocols that the broker speaks.
+	Sizes   Sizes
+	// Protocols are the group protocols to join with.
 	Protocols []string
 	// Concurrency is every consumer's.
 	Concurrency int
-	// Batches has handlers called from a batch's, one message after another, wherever a partition's records are handled one by one.
+	// Batches makes the consumers BatchConsumers whose handlers go through a batch one message after another.
 	Batches bool
+	// Full makes a variant repeat every test.
+	Full bool
 	// Consuming and Producing are used by every consumer and producer.
 	Consuming []kafka.ConsumerPlugin
 	Producing []kafka.ProducerPlugin // see Consuming
 
 	log   *journal
-	truth *truth // what the brokers know of each topic; nil if nobody asks
+	truth *truth      // what the brokers know of each topic; nil without RunWithAllMiddleware
+	asks  *kgo.Client // asks the broker what is stored and committed
 }
 
-// journal keeps the library's latest lines, for a test that fails: they say whether a member lost its partitions, which is
+// Sizes are the numbers of records of the tests whose claim depends on a backlog.
+type Sizes struct {
+	Rebalance int // of each protocol
+	Order     int
+	Stuck     int // of each partition, while half of them stand still; three times the limit of the queues
+}
+
+// The sizes for the in-process broker, for real Kafka, for a first look at real Kafka, and for a thorough run against it.
+var (
+	InProcess = Sizes{Rebalance: 3_000, Order: 1_000, Stuck: 600}
+	RealKafka = Sizes{Rebalance: 20_000, Order: 2_000, Stuck: 3_000}
+	Short     = Sizes{Rebalance: 5_000, Order: 1_000, Stuck: 600}
+	Long      = Sizes{Rebalance: 100_000, Order: 2_000, Stuck: 3_000}
+)
+
+// journal keeps the library's latest lines for a rebalance test that fails: they show whether a member lost its partitions, which is
 // no clean handover.
 type journal struct {
 	mu    sync.Mutex
 	lines []string
-	texts map[about]int // how often each text was logged about each topic
-}
-
-type about struct{ text, topic string }
-
-// handler writes to the journal.
-func (j *journal) handler() slog.Handler { return journalHandler{slog.NewTextHandler(j, nil), j} }
-
-type journalHandler struct {
-	slog.Handler
-	journal *journal
-}
-
-func (h journalHandler) Handle(ctx context.Context, line slog.Record) error {
-	line.Attrs(func(attr slog.Attr) bool {
-		if attr.Key != "topic" {
-			return true
-		}
-		h.journal.mu.Lock()
-		defer h.journal.mu.Unlock()
-		if h.journal.texts == nil {
-			h.journal.texts = map[about]int{}
-		}
-		h.journal.texts[about{line.Message, attr.Value.String()}]++
-		return false
-	})
-	return h.Handler.Handle(ctx, line)
-}
-
-func (j *journal) count(text, topic string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.texts[about{text, topic}]
 }
 
 func (j *journal) Write(line []byte) (int, error) {
-	const most = 400
+	const most = 4000
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.lines = append(j.lines, string(line))
@@ -93,42 +78,79 @@ func (j *journal) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// tell prints the lines about groups and commits.
-func (j *journal) tell(t *testing.T) {
+// print logs the lines about a topic.
+func (j *journal) print(t *testing.T, topic string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, line := range j.lines {
-		if strings.Contains(line, "partitions") || strings.Contains(line, "commit") || strings.Contains(line, "group") {
+		if strings.Contains(line, topic) {
 			t.Log(strings.TrimSuffix(line, "\n"))
 		}
 	}
 }
 
-// Run runs every test, one after another: each has topics and groups of its own.
+// test is a test of the suite. Each has topics and groups of its own.
+type test struct {
+	name string
+	run  func(t *testing.T)
+}
+
+// tests returns those of the variant, the longest first.
+func (s Suite) tests() (tests []test) {
+	add := func(name string, run func(t *testing.T)) { tests = append(tests, test{name, run}) }
+	plain := s.Concurrency <= 1 && !s.Batches
+	for _, protocol := range s.Protocols {
+		add("Rebalance/"+protocol, func(t *testing.T) { s.rebalance(t, protocol) })
+		if !s.Batches { // a BatchConsumer refuses these settings
+			add("Parking/"+protocol, func(t *testing.T) { s.parking(t, protocol) })
+			add("RetryTopics/"+protocol, func(t *testing.T) { s.retryTopics(t, protocol) })
+		}
+		add("FloodGuard/APauseHoldsNothingElseUp/"+protocol, func(t *testing.T) { s.pausedMember(t, protocol) })
+	}
+	add("BoundedMemory", s.boundedMemory)
+	add("FloodGuard/AnOutageCostsAFewLetters", s.outage)
+	add("Order", s.order)
+	add("AtLeastOnce", s.atLeastOnce)
+	add("NothingVanishes/ExhaustedAndPermanentAreDeadLettered", s.deadLetters)
+	add("NothingVanishes/WithoutDLQStartEndsAndTheRecordStays", s.noDeadLetters)
+	add("Poison", s.poison)
+	add("Shutdown", s.shutdown)
+	if s.Full || s.Concurrency > 1 || s.truth != nil { // they set a Concurrency of their own
+		add("Lanes", s.lanes)
+	}
+	if s.Full || plain {
+		add("Publish", s.publish)
+		add("BadInput", s.badInput)
+	}
+	if s.Full || plain && s.truth == nil {
+		add("NothingVanishes/ARecordAtTheSizeLimitIsDeadLettered", s.largestRecord)
+		add("Rebalance/StaticMemberKeepsItsPartitions", s.staticMember)
+		add("FailAtTheDoor", s.failAtTheDoor)
+	}
+	return tests
+}
+
+// Run runs the tests, several at once: most of their time they wait for the broker.
 func (s Suite) Run(t *testing.T) {
+	const atOnce = 8
 	if s.log == nil {
 		s.log = &journal{}
 	}
-	t.Run("AtLeastOnce", s.atLeastOnce)
-	t.Run("Order", s.order)
-	t.Run("Lanes", s.lanes)
-	if !s.Batches { // where it is refused
-		t.Run("Parking", s.parking)
-		t.Run("RetryTopics", s.retryTopics)
+	s.asks = s.client(t)
+	var running sync.WaitGroup
+	free := make(chan struct{}, atOnce)
+	for _, test := range s.tests() {
+		free <- struct{}{}
+		running.Go(func() { // ends before Run does, as t.Run demands
+			defer func() { <-free }()
+			t.Run(test.name, test.run)
+		})
 	}
-	t.Run("NothingVanishes", s.nothingVanishes)
-	t.Run("Poison", s.poison)
-	t.Run("FloodGuard", s.floodGuard)
-	t.Run("BoundedMemory", s.boundedMemory)
-	t.Run("Rebalance", s.rebalance)
-	t.Run("Shutdown", s.shutdown)
-	t.Run("FailAtTheDoor", s.failAtTheDoor)
-	t.Run("Publish", s.publish)
-	t.Run("BadInput", s.badInput)
+	running.Wait()
 }
 
-// patience bounds every wait. It is long because the machine may be slow; nothing is judged by it but a hang.
-const patience = 90 * time.Second
+// patience limits every wait. It is long because the machine may be slow: only a hang reaches it.
+const patience = 3 * time.Minute
 
 // event is what the tests' records say: the seq-th record of its key.
 type event struct {
@@ -149,7 +171,7 @@ func (s Suite) client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 // speaks tells whether the broker knows a request.
 func (s Suite) speaks(t *testing.T, key kmsg.Key) bool {
 	t.Helper()
-	response, err := kmsg.NewPtrApiVersionsRequest().RequestWith(t.Context(), s.client(t))
+	response, err := kmsg.NewPtrApiVersionsRequest().RequestWith(t.Context(), s.asks)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,13 +200,12 @@ func (s Suite) makeTopics(t *testing.T, list ...topics.Topic) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		client := s.client(t)
-		for _, topic := range list {
+		names := make([]string, len(list))
+		for i, topic := range list {
 			s.truth.note(t, s, topic.Name)
+			names[i] = topic.Name
 		}
-		for _, topic := range list {
-			_, _ = kadm.NewClient(client).DeleteTopic(context.Background(), topic.Name)
-		}
+		_, _ = kadm.NewClient(s.asks).DeleteTopics(context.Background(), names...)
 	})
 }
 
@@ -201,7 +222,7 @@ func (s Suite) config(topic, group string) kafka.ConsumerConfig {
 
 // connection says where the broker is. How soon a loaded machine answers is not what is tested.
 func (s Suite) connection() kafka.ClientConfig {
-	return kafka.ClientConfig{Brokers: s.Brokers, ConnectTimeout: patience, Logger: slog.New(s.log.handler())}
+	return kafka.ClientConfig{Brokers: s.Brokers, ConnectTimeout: patience, Logger: slog.New(slog.NewTextHandler(s.log, nil))}
 }
 
 // seed publishes n events with the given number of keys, in order per key.
@@ -261,7 +282,7 @@ func (s Suite) read(t *testing.T, topic string, n int) []*kgo.Record {
 // ends returns where the topic's partitions end.
 func (s Suite) ends(t *testing.T, topic string) map[int32]int64 {
 	t.Helper()
-	offsets, err := kadm.NewClient(s.client(t)).ListEndOffsets(context.Background(), topic)
+	offsets, err := kadm.NewClient(s.asks).ListEndOffsets(context.Background(), topic)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +300,7 @@ func (s Suite) count(t *testing.T, topic string) int64 {
 // committed returns the group's offsets in the topic, by partition; -1 for none.
 func (s Suite) committed(t *testing.T, topic, group string) map[int32]int64 {
 	t.Helper()
-	offsets, err := kadm.NewClient(s.client(t)).FetchOffsetsForTopics(context.Background(), group, topic)
+	offsets, err := kadm.NewClient(s.asks).FetchOffsetsForTopics(context.Background(), group, topic)
 	if errors.Is(err, kerr.GroupIDNotFound) {
 		return nil
 	}
@@ -349,6 +370,8 @@ type member struct {
 	cancel context.CancelFunc
 	result chan error
 	close  func() error
+	health func() kafka.Health
+	pass   *pass // nil for most
 }
 
 func start[T any](s Suite, t *testing.T, cfg kafka.ConsumerConfig, handle kafka.Handler[T]) *member {
@@ -356,10 +379,21 @@ func start[T any](s Suite, t *testing.T, cfg kafka.ConsumerConfig, handle kafka.
 	return run(t, newConsumer(s, t, cfg, handle))
 }
 
+// startHeld starts a member whose handler waits at a gate.
+func startHeld[T any](s Suite, t *testing.T, cfg kafka.ConsumerConfig, g *gate, handle func(context.Context, kafka.Message[T], *pass) error) *member {
+	t.Helper()
+	p := &pass{gate: g, leaving: map[int32]bool{}}
+	consumer := newConsumer(s, t, cfg, func(ctx context.Context, msg kafka.Message[T]) error { return handle(ctx, msg, p) })
+	consumer.Use(p)
+	m := run(t, consumer)
+	m.pass = p
+	return m
+}
+
 func run[T any](t *testing.T, consumer *kafka.Consumer[T]) *member {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	m := &member{t, cancel, make(chan error, 1), consumer.Close}
+	m := &member{t: t, cancel: cancel, result: make(chan error, 1), close: consumer.Close, health: consumer.Health}
 	go func() { m.result <- consumer.Start(ctx) }()
 	t.Cleanup(func() {
 		cancel()
@@ -372,7 +406,17 @@ func run[T any](t *testing.T, consumer *kafka.Consumer[T]) *member {
 func (m *member) stop() error {
 	m.t.Helper()
 	m.cancel()
+	if m.pass != nil {
+		// Not earlier: until the consumer begins no more records, its handlers would rush through the backlog.
+		eventually(m.t, "the member shuts down", m.ending)
+		m.pass.end()
+	}
 	return m.wait()
+}
+
+func (m *member) ending() bool {
+	state := m.health().State
+	return state == kafka.StateEnding || state == kafka.StateEnded
 }
 
 func (m *member) wait() error {

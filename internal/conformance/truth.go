@@ -17,11 +17,10 @@ import (
 	"github.com/skeji/kafka/middleware"
 )
 
-// RunWithAllMiddleware runs every test with all middleware on, Consuming and Producing too, and then compares what the metrics
-// say with what happened: at the handlers, in the log, and at the brokers.
+// RunWithAllMiddleware runs the tests with all middleware on, Consuming and Producing too, and then compares what the metrics
+// say with what happened: at the handlers, at the hooks, and at the brokers.
 func (s Suite) RunWithAllMiddleware(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	s.log = &journal{}
 	s.truth = &truth{
 		topics: map[string]*topicTruth{}, handlers: map[membership]*handlerTruth{}, seeds: map[string]bool{},
 	}
@@ -34,7 +33,7 @@ func (s Suite) RunWithAllMiddleware(t *testing.T) {
 	}, append(s.Consuming, s.truth)...)
 	s.Producing = append([]kafka.ProducerPlugin{middleware.LoggingProducerMiddleware(logger), middleware.MetricsProducerMiddleware(metrics)}, s.Producing...)
 	s.Run(t)
-	s.truth.compare(t, s.log, gather(t, registry))
+	s.truth.compare(t, gather(t, registry))
 }
 
 type membership struct{ topic, group string }
@@ -54,22 +53,23 @@ type topicTruth struct {
 	letters   map[string]int   // by class, if it is a dead letter topic
 }
 
-// handlerTruth is what was done to a member's handler.
+// handlerTruth is what the handlers and the hooks of a group's members saw.
 type handlerTruth struct {
 	records  int
 	attempts map[string]int // by how they ended
 	handled  map[bool]int   // at the first attempt, or later
 	dlq      string
+	events   map[string]int // by what the hooks report
 }
 
-// ForConsumer puts a witness right around the handler.
+// ForConsumer puts a witness right around the handler, and others at the hooks.
 func (w *truth) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMiddleware, kafka.ConsumerHooks) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	who := membership{info.Topic, info.Group}
 	seen := w.handlers[who]
 	if seen == nil {
-		seen = &handlerTruth{attempts: map[string]int{}, handled: map[bool]int{}, dlq: info.DLQTopic}
+		seen = &handlerTruth{attempts: map[string]int{}, handled: map[bool]int{}, dlq: info.DLQTopic, events: map[string]int{}}
 		w.handlers[who] = seen
 	}
 	return func(next kafka.HandlerFunc) kafka.HandlerFunc {
@@ -97,7 +97,43 @@ func (w *truth) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMiddleware, 
 			}
 			return err
 		}
-	}, kafka.ConsumerHooks{}
+	}, w.hooks(seen)
+}
+
+// hooks counts what no broker knows afterwards.
+func (w *truth) hooks(seen *handlerTruth) kafka.ConsumerHooks {
+	count := func(event string) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		seen.events[event]++
+	}
+	return kafka.ConsumerHooks{
+		PartitionsAssigned: func([]int32) { count("assigned") },
+		PartitionsRevoked:  func([]int32) { count("revoked") },
+		PartitionsLost:     func([]int32) { count("lost") },
+		OffsetsCommitted: func(err error) {
+			count("commits")
+			if err != nil {
+				count("commits failed")
+			}
+		},
+		FetchingPaused: func(int32) { count("pauses") },
+		FloodChanged: func(f kafka.Flood) {
+			if f.State == kafka.FloodWarned || f.State == kafka.FloodPaused {
+				count("floods")
+			}
+		},
+		DeadLetters: func(next kafka.PublishFunc) kafka.PublishFunc {
+			return func(ctx context.Context, r *kafka.Record, done func(error)) {
+				next(ctx, r, func(err error) {
+					if err != nil {
+						count("letters refused")
+					}
+					done(err)
+				})
+			}
+		},
+	}
 }
 
 func (w *truth) seeded(topic string) {
@@ -140,7 +176,7 @@ func (w *truth) note(t *testing.T, s Suite, topic string) {
 }
 
 // compare fails for each number that differs.
-func (w *truth) compare(t *testing.T, log *journal, got samples) {
+func (w *truth) compare(t *testing.T, got samples) {
 	const consumer = "messaging_kafka_consumer_"
 	t.Helper()
 	equal := func(what string, got, want float64) {
@@ -173,7 +209,16 @@ func (w *truth) compare(t *testing.T, log *journal, got samples) {
 		if topic := w.topics[who.topic]; topic != nil {
 			equal(say+"records settled, against offsets committed", settled, float64(topic.committed[who.group]))
 		}
-		if settled > 0 && got.sum(consumer+"commits_total", who, "error_type", "") == 0 {
+		for _, event := range []string{"assigned", "revoked", "lost"} {
+			equal(say+"times that partitions were "+event, got.sum(consumer+"rebalances_total", who, "event", event), float64(seen.events[event]))
+		}
+		commits := got.sum(consumer+"commits_total", who)
+		equal(say+"commits", commits, float64(seen.events["commits"]))
+		equal(say+"commits failed", commits-got.sum(consumer+"commits_total", who, "error_type", ""), float64(seen.events["commits failed"]))
+		equal(say+"dead letters refused", got.sum(consumer+"dead_letter_failures_total", who), float64(seen.events["letters refused"]))
+		equal(say+"floods of dead letters", got.sum(consumer+"floods_total", who), float64(seen.events["floods"]))
+		equal(say+"pauses of fetching", got.sum(consumer+"pauses_total", who), float64(seen.events["pauses"]))
+		if settled > 0 && commits == 0 {
 			t.Errorf("%sno commit was counted", say)
 		}
 		deadLettered[seen.dlq] += got.sum(consumer+"records_total", who, "outcome", "dead_lettered")
@@ -195,18 +240,6 @@ func (w *truth) compare(t *testing.T, log *journal, got samples) {
 		} else if sent > 0 && !w.seeds[topic] {
 			equal(topic+": messages sent", sent, float64(known.records))
 		}
-		for event, text := range map[string]string{
-			"revoked": "partitions revoked; what is in hand is finished first", "lost": "partitions lost",
-		} {
-			equal(topic+": times that partitions were "+event, got.sum(consumer+"rebalances_total", about, "event", event), float64(log.count(text, topic)))
-		}
-		equal(topic+": dead letters refused", got.sum(consumer+"dead_letter_failures_total", about),
-			float64(log.count("dead letter topic refuses a record; its partition waits", topic)))
-		equal(topic+": floods of dead letters", got.sum(consumer+"floods_total", about),
-			float64(log.count("flood of dead letters: most likely not the records are to blame", topic)+
-				log.count("flood of dead letters: the consumer pauses, and tries a few records after that", topic)))
-		equal(topic+": commits failed", got.sum(consumer+"commits_total", about)-got.sum(consumer+"commits_total", about, "error_type", ""),
-			float64(log.count("offset commit failed; finished records may be redelivered", topic)))
 	}
 	classes := map[string]float64{}
 	for who, seen := range w.handlers {
