@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"path"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -100,31 +101,29 @@ func (s Suite) tests() (tests []test) {
 	add := func(name string, run func(t *testing.T)) { tests = append(tests, test{name, run}) }
 	plain := s.Concurrency <= 1 && !s.Batches
 	for _, protocol := range s.Protocols {
-		add("Rebalance/"+protocol, func(t *testing.T) { s.rebalance(t, protocol) })
+		add(path.Join("Rebalance", protocol), func(t *testing.T) { s.rebalance(t, protocol) })
 		if !s.Batches { // a BatchConsumer refuses these settings
-			add("Parking/"+protocol, func(t *testing.T) { s.parking(t, protocol) })
-			add("RetryTopics/"+protocol, func(t *testing.T) { s.retryTopics(t, protocol) })
+			add(path.Join("Parking", protocol), func(t *testing.T) { s.parking(t, protocol) })
+			add(path.Join("RetryTopics", protocol), func(t *testing.T) { s.retryTopics(t, protocol) })
 		}
-		add("FloodGuard/APauseHoldsNothingElseUp/"+protocol, func(t *testing.T) { s.pausedMember(t, protocol) })
+		add(path.Join("FloodGuard", "APauseHoldsNothingElseUp", protocol), func(t *testing.T) { s.pausedMember(t, protocol) })
 	}
 	add("BoundedMemory", s.boundedMemory)
-	add("FloodGuard/AnOutageCostsAFewLetters", s.outage)
+	add(path.Join("FloodGuard", "AnOutageCostsAFewLetters"), s.outage)
 	add("Order", s.order)
 	add("AtLeastOnce", s.atLeastOnce)
-	add("NothingVanishes/ExhaustedAndPermanentAreDeadLettered", s.deadLetters)
-	add("NothingVanishes/WithoutDLQStartEndsAndTheRecordStays", s.noDeadLetters)
+	add(path.Join("NothingVanishes", "ExhaustedAndPermanentAreDeadLettered"), s.deadLetters)
+	add(path.Join("NothingVanishes", "WithoutDLQStartEndsAndTheRecordStays"), s.noDeadLetters)
 	add("Poison", s.poison)
 	add("Shutdown", s.shutdown)
-	if s.Full || s.Concurrency > 1 || s.truth != nil { // they set a Concurrency of their own
-		add("Lanes", s.lanes)
-	}
 	if s.Full || plain {
+		add("Lanes", s.lanes) // with a Concurrency of its own
 		add("Publish", s.publish)
 		add("BadInput", s.badInput)
 	}
 	if s.Full || plain && s.truth == nil {
-		add("NothingVanishes/ARecordAtTheSizeLimitIsDeadLettered", s.largestRecord)
-		add("Rebalance/StaticMemberKeepsItsPartitions", s.staticMember)
+		add(path.Join("NothingVanishes", "ARecordAtTheSizeLimitIsDeadLettered"), s.largestRecord)
+		add(path.Join("Rebalance", "StaticMemberKeepsItsPartitions"), s.staticMember)
 		add("FailAtTheDoor", s.failAtTheDoor)
 	}
 	return tests
