@@ -47,6 +47,8 @@ var (
 
 func TestMain(m *testing.M) {
 	tclog.SetDefault(tclog.NewNoopLogger()) // twenty lines a run; its errors reach us as errors
+	flag.Parse()
+	sideBySide()
 	code := m.Run()
 	if n := len(leftOut.names); n > 0 {
 		fmt.Fprintf(os.Stderr, "integration: -short LEFT OUT %d TESTS; \"cd integration && go test -count=1\" runs them: %s\n", n, strings.Join(leftOut.names, ", "))
@@ -70,6 +72,23 @@ func brokers(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return seeds
+}
+
+// sideBySide lets more tests run at once than there are CPUs, since most of them wait, unless -parallel says how many.
+func sideBySide() {
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if !asked {
+		_ = flag.Set("test.parallel", "12")
+	}
+}
+
+// rounds is how often a test repeats what it is about.
+func rounds(normally, withLong int) int {
+	if *long {
+		return withLong
+	}
+	return normally
 }
 
 // notShort skips t with -short. TestMain lists such tests at the end.

@@ -28,11 +28,15 @@ func promises(t *testing.T, protocols ...string) conformance.Suite {
 }
 
 // TestPromises runs the conformance suite.
-func TestPromises(t *testing.T) { promises(t, "classic", "consumer").Run(t) }
+func TestPromises(t *testing.T) {
+	t.Parallel()
+	promises(t, "classic", "consumer").Run(t)
+}
 
 // TestPromisesWithConcurrency runs it with many keys of each partition in flight at once.
 func TestPromisesWithConcurrency(t *testing.T) {
 	notShort(t)
+	t.Parallel()
 	s := promises(t, "consumer")
 	s.Concurrency = 8
 	s.Run(t)
@@ -41,6 +45,7 @@ func TestPromisesWithConcurrency(t *testing.T) {
 // TestPromisesWithBatches runs it with BatchConsumers.
 func TestPromisesWithBatches(t *testing.T) {
 	notShort(t)
+	t.Parallel()
 	s := promises(t, "classic")
 	s.Batches = true
 	s.Run(t)
@@ -50,6 +55,7 @@ func TestPromisesWithBatches(t *testing.T) {
 // backlog is never large: what is to be proved here is the counting.
 func TestMetricsTellWhatHappened(t *testing.T) {
 	notShort(t)
+	t.Parallel()
 	spans := &spanCounter{}
 	provider := tracing.WithTracerProvider(trace.NewTracerProvider(trace.WithSpanProcessor(spans)))
 	s := promises(t, "consumer")

@@ -123,7 +123,10 @@ func (m *parkingMembers) count() int {
 // A process that is killed while it dead-letters, parks, and handles what is sent back leaves enough behind for the next one: nothing is
 // lost, and nothing of a key is handled before what comes before it.
 func TestParkedKeysSurviveKills(t *testing.T) {
-	const keys, perKey, partitions, kills = 60, 200, 3, 4
+	notShort(t)
+	t.Parallel()
+	const keys, perKey, partitions = 60, 200, 3
+	kills := rounds(2, 4)
 	topic := "parking-" + uuid.NewString()
 	connection := kafka.ClientConfig{Brokers: brokers(t), Logger: discard(), ConnectTimeout: 30 * time.Second}
 	client, err := kafka.NewClient(connection)

@@ -82,7 +82,7 @@ func startProgram(t *testing.T, folder, name string, seeds []string) *program {
 
 // address is where the program serves what the variable is for; "" if it does not yet.
 func (p *program) address(variable string) string {
-	found := regexp.MustCompile(`serving variable=` + variable + ` address=(\S+)`).FindStringSubmatch(p.log.String())
+	found := regexp.MustCompile(` variable=` + variable + ` address=(\S+)`).FindStringSubmatch(p.log.String())
 	if found == nil {
 		return ""
 	}

@@ -22,12 +22,12 @@ import (
 )
 
 const (
-	redrivenLetters    = 100_000
 	redrivenKeys       = 1_000
 	redrivenPartitions = 6
 
 	redriveTopicVariable   = "KAFKA_TEST_REDRIVE_TOPIC"
 	redriveBrokersVariable = "KAFKA_TEST_REDRIVE_BROKERS"
+	redriveRateVariable    = "KAFKA_TEST_REDRIVE_RATE"
 )
 
 // TestRedriveInAChild is a process of TestAKilledRedriveLosesNothing, and skips without it.
@@ -37,30 +37,38 @@ func TestRedriveInAChild(t *testing.T) {
 		t.Skip("runs as a child of TestAKilledRedriveLosesNothing")
 	}
 	client := connect(t, kafka.ClientConfig{Brokers: strings.Split(os.Getenv(redriveBrokersVariable), ",")})
-	result, err := deadletter.Redrive(t.Context(), client, "dlq-"+topic, deadletter.RedriveOptions{Wait: time.Minute})
+	rate, err := strconv.Atoi(os.Getenv(redriveRateVariable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := deadletter.Redrive(t.Context(), client, "dlq-"+topic, deadletter.RedriveOptions{Wait: accessPatience, Rate: float64(rate)})
 	t.Logf("%+v", result)
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// 100,000 letters go back while the process that sends them is killed twice: none is lost, each key's order is kept, and what is
+// Letters go back while the process that sends them is killed twice: none is lost, each key's order is kept, and what is
 // sent twice is a window for each kill at most, and counted.
 func TestAKilledRedriveLosesNothing(t *testing.T) {
+	notShort(t)
+	t.Parallel()
 	seeds := brokers(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	letters := int64(rounds(20_000, 100_000)) // of each key, as many
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	topic := "redrive-" + uuid.NewString()
 	client := connect(t, kafka.ClientConfig{Brokers: seeds})
 	apply(t, client, topics.Create, topics.List{topics.New(topic, redrivenPartitions), topics.New("dlq-"+topic, redrivenPartitions)})
-	fillWithLetters(t, ctx, seeds, topic)
+	fillWithLetters(t, ctx, seeds, topic, letters)
 
 	begun := time.Now()
-	for _, until := range []int64{redrivenLetters / 3, 2 * redrivenLetters / 3} {
+	for _, until := range []int64{letters / 6, letters / 3} { // in some seconds; a child alone would take many times that
 		child := exec.CommandContext(ctx, os.Args[0], "-test.run", "^TestRedriveInAChild$", "-test.v")
 		var output bytes.Buffer
 		child.Stdout, child.Stderr = &output, &output
-		child.Env = append(os.Environ(), redriveTopicVariable+"="+topic, redriveBrokersVariable+"="+strings.Join(seeds, ","))
+		child.Env = append(os.Environ(), redriveTopicVariable+"="+topic, redriveBrokersVariable+"="+strings.Join(seeds, ","),
+			redriveRateVariable+"="+fmt.Sprint(letters/20))
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -75,27 +83,27 @@ func TestAKilledRedriveLosesNothing(t *testing.T) {
 			t.Fatalf("the child was not killed in the middle:\n%s", &output)
 		}
 	}
-	result, err := deadletter.Redrive(ctx, client, "dlq-"+topic, deadletter.RedriveOptions{Wait: time.Minute})
+	result, err := deadletter.Redrive(ctx, client, "dlq-"+topic, deadletter.RedriveOptions{Wait: accessPatience})
 	if err != nil || !result.Complete {
 		t.Fatalf("%+v, %v", result, err)
 	}
 	took := time.Since(begun)
-	repeated := judgeRedriven(t, ctx, seeds, topic)
+	repeated := judgeRedriven(t, ctx, seeds, topic, int(letters)/redrivenKeys)
 	if repeated > 2*deadletter.Window || result.Repeated == 0 {
 		t.Errorf("%d letters sent twice, a window is %d; the last run says %d", repeated, deadletter.Window, result.Repeated)
 	}
 	t.Logf("%d letters in %v with two kills, %d sent twice; the last run sent %d in %v and says that it repeats %d at most",
-		redrivenLetters, took.Round(time.Millisecond), repeated, result.Sent, result.Elapsed.Round(time.Millisecond), result.Repeated)
+		letters, took.Round(time.Millisecond), repeated, result.Sent, result.Elapsed.Round(time.Millisecond), result.Repeated)
 	if again, err := deadletter.Redrive(ctx, client, "dlq-"+topic, deadletter.RedriveOptions{}); err != nil || again.Sent != 0 || again.Repeated != 0 {
 		t.Errorf("one more run: %+v, %v", again, err)
 	}
 }
 
 // fillWithLetters writes letters whose values count their key's.
-func fillWithLetters(t *testing.T, ctx context.Context, seeds []string, topic string) {
+func fillWithLetters(t *testing.T, ctx context.Context, seeds []string, topic string, letters int64) {
 	t.Helper()
 	raw := producer(t, seeds)
-	for i := range int64(redrivenLetters) {
+	for i := range letters {
 		key := i % redrivenKeys
 		raw.Produce(ctx, letterOf(topic, int32(key%redrivenPartitions), i/redrivenPartitions, fmt.Sprint("key-", key), fmt.Sprint(i/redrivenKeys)), nil)
 	}
@@ -134,7 +142,7 @@ func countOf(t *testing.T, ctx context.Context, client *kafka.Client, topic stri
 }
 
 // judgeRedriven reads the source topic, and returns how many records are there a second time.
-func judgeRedriven(t *testing.T, ctx context.Context, seeds []string, topic string) (repeated int) {
+func judgeRedriven(t *testing.T, ctx context.Context, seeds []string, topic string, perKey int) (repeated int) {
 	t.Helper()
 	reader, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.ConsumeTopics(topic))
 	if err != nil {
@@ -166,8 +174,8 @@ func judgeRedriven(t *testing.T, ctx context.Context, seeds []string, topic stri
 		})
 	}
 	for i := range redrivenKeys {
-		if key := fmt.Sprint("key-", i); next[key] != redrivenLetters/redrivenKeys {
-			t.Errorf("%s: %d letters of %d came back", key, next[key], redrivenLetters/redrivenKeys)
+		if key := fmt.Sprint("key-", i); next[key] != perKey {
+			t.Errorf("%s: %d letters of %d came back", key, next[key], perKey)
 		}
 	}
 	return repeated
@@ -175,8 +183,9 @@ func judgeRedriven(t *testing.T, ctx context.Context, seeds []string, topic stri
 
 // Letters go to groups that read their topic, as brokers tell it of either protocol: by members alone while nothing is committed.
 func TestRedrivesKnowWhichGroupsRead(t *testing.T) {
+	t.Parallel()
 	seeds := brokers(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*accessPatience)
 	defer cancel()
 	topic := "reads-" + uuid.NewString()
 	client := connect(t, kafka.ClientConfig{Brokers: seeds})
@@ -205,8 +214,9 @@ func TestRedrivesKnowWhichGroupsRead(t *testing.T) {
 // Reads of dead letter topics end: behind transactions, committed and aborted, before open ones, where letters are deleted, and where
 // compaction takes them.
 func TestReadsOfDeadLettersEnd(t *testing.T) {
+	t.Parallel()
 	seeds := brokers(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*accessPatience)
 	defer cancel()
 	topic := "reads-" + uuid.NewString()
 	client := connect(t, kafka.ClientConfig{Brokers: seeds})

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -17,10 +16,11 @@ import (
 
 // Two requesters share a partition of the reply topic; each request gets its own reply, or its error.
 func TestRequestsGetTheirReplies(t *testing.T) {
+	t.Parallel()
 	seeds := brokers(t)
 	name := "requests-" + strings.ReplaceAll(uuid.NewString(), "-", "")[:8]
 	cfg := kafka.NewConsumerConfig(name, name+"-group", seeds...)
-	cfg.ConnectTimeout = 10 * time.Second
+	cfg.ConnectTimeout = accessPatience
 	client, err := kafka.NewClient(cfg.ClientConfig)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +61,7 @@ func TestRequestsGetTheirReplies(t *testing.T) {
 	var callers sync.WaitGroup
 	for i := range 2 {
 		cfg := kafka.NewRequesterConfig(name, name+"-replies", seeds...)
-		cfg.ConnectTimeout, cfg.RequestTimeout = 10*time.Second, time.Minute
+		cfg.ConnectTimeout, cfg.RequestTimeout = accessPatience, accessPatience
 		cfg.ReplyPartition = new(int32(1))
 		requester, err := kafka.NewRequester[int, int](cfg)
 		if err != nil {

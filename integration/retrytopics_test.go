@@ -57,7 +57,9 @@ func TestRetryingMember(t *testing.T) {
 
 // A process that is killed while it puts records off, and while they wait, leaves all of them to the next one.
 func TestRecordsThatArePutOffSurviveKills(t *testing.T) {
-	const records, kills = 6000, 4
+	notShort(t)
+	t.Parallel()
+	records, kills := rounds(3000, 6000), rounds(2, 4)
 	topic := "retrying-" + uuid.NewString()
 	cfg := retryingConfig(t, topic)
 	client, err := kafka.NewClient(cfg.ClientConfig)

@@ -33,6 +33,8 @@ const (
 // claims: each request, sent until it is accepted, gets one reply of its own and no other. Its messages may be on a topic twice,
 // since a crash redelivers; then they are the same, with the same message id, by which everybody can tell.
 func TestTheExampleServicesAnswerEachRequestOnce(t *testing.T) {
+	notShort(t)
+	t.Parallel()
 	seeds := brokers(t)
 	names := []string{"gateway", "pipeline-executor", "bookings"}
 	folder := buildExamples(t, names...)
@@ -324,13 +326,14 @@ func done(t *testing.T, admin *kadm.Client, group, topic string) bool {
 		err = lags.Error()
 	}
 	if err != nil {
-		t.Fatal(err)
+		t.Log(err)
+		return false
 	}
 	lag := int64(0)
 	for _, of := range lags[group].Lag[topic] {
 		lag += of.Lag
 	}
-	return lag == 0
+	return lag == 0 && len(lags[group].Lag[topic]) > 0
 }
 
 // letters returns the end offsets of the dead letter topics.

@@ -47,6 +47,7 @@ func apply(t *testing.T, client *kafka.Client, mode topics.Mode, list topics.Lis
 
 // What Validate says of a name is what a broker says of it.
 func TestNamesAreJudgedAsTheBrokerJudgesThem(t *testing.T) {
+	t.Parallel()
 	client := connect(t, kafka.ClientConfig{Brokers: brokers(t)})
 	unique := strings.ReplaceAll(uuid.NewString(), "-", "")
 	for _, name := range []string{
@@ -65,6 +66,7 @@ func TestNamesAreJudgedAsTheBrokerJudgesThem(t *testing.T) {
 }
 
 func TestPlanShowsWhatOnlyTheBrokerKnows(t *testing.T) {
+	t.Parallel()
 	client := connect(t, kafka.ClientConfig{Brokers: brokers(t)})
 	name := "topics." + uuid.NewString()
 	apply(t, client, topics.Create, topics.List{topics.New(name, 1), topics.New(name+"-exists", 1)})
@@ -99,6 +101,7 @@ func TestPlanShowsWhatOnlyTheBrokerKnows(t *testing.T) {
 }
 
 func TestAppliedTwiceChangesNothing(t *testing.T) {
+	t.Parallel()
 	client := connect(t, kafka.ClientConfig{Brokers: brokers(t)})
 	name := "topics-" + uuid.NewString()
 	consumer := kafka.NewConsumerConfig(name, "group")
@@ -166,8 +169,11 @@ func TestEnsureInAChild(t *testing.T) {
 		t.Skip("runs as a child of TestTenProcessesAtOnceAllSucceed")
 	}
 	client := connect(t, kafka.ClientConfig{Brokers: listener(t, "KAFKA_TEST_CLUSTER_BROKERS")})
-	for time.Now().Format(time.RFC3339Nano) < os.Getenv("KAFKA_TEST_CHILD_START") { // all at once
+	start, err := time.Parse(time.RFC3339Nano, os.Getenv("KAFKA_TEST_CHILD_START"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	time.Sleep(time.Until(start)) // all at once
 	list := childList(name)
 	if err := topics.Ensure(t.Context(), client, list...); err != nil {
 		t.Fatal(err)
@@ -176,8 +182,10 @@ func TestEnsureInAChild(t *testing.T) {
 }
 
 func TestTenProcessesAtOnceAllSucceed(t *testing.T) {
+	notShort(t)
+	t.Parallel()
 	client := connect(t, kafka.ClientConfig{Brokers: listener(t, "KAFKA_TEST_CLUSTER_BROKERS")})
-	for range 3 {
+	for range rounds(1, 3) {
 		name := "topics-" + uuid.NewString()
 		apply(t, client, topics.Create, topics.List{topics.New(name+"-grown", 3)})
 		start := time.Now().Add(2 * time.Second).Format(time.RFC3339Nano)
@@ -234,8 +242,10 @@ func everyBrokerKnows(t *testing.T, client *kafka.Client, list topics.List) {
 }
 
 func TestEveryBrokerKnowsEveryLeaderWhenApplyReturns(t *testing.T) {
+	notShort(t)
+	t.Parallel()
 	client := connect(t, kafka.ClientConfig{Brokers: listener(t, "KAFKA_TEST_CLUSTER_BROKERS")})
-	for range 10 {
+	for range rounds(3, 10) {
 		name := "topics-" + uuid.NewString()
 		list := topics.List{topics.New(name, 24).WithReplicationFactor(3).WithAllowGrow(), topics.New(name+"-2", 1)}
 		apply(t, client, topics.Create, list)
@@ -247,6 +257,7 @@ func TestEveryBrokerKnowsEveryLeaderWhenApplyReturns(t *testing.T) {
 }
 
 func TestReplicationOnThreeBrokers(t *testing.T) {
+	t.Parallel()
 	client := connect(t, kafka.ClientConfig{Brokers: listener(t, "KAFKA_TEST_CLUSTER_BROKERS")})
 	name := "topics-" + uuid.NewString()
 	safe := topics.New(name, 3).WithReplicationFactor(3).WithConfig("min.insync.replicas", "2")
@@ -278,6 +289,7 @@ func (w *world) may(topic string, operations ...kadm.ACLOperation) (permissions 
 
 // What each permission is good for on a broker with an authorizer. Each step grants one more.
 func TestTopicsWithFewPermissions(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	admin := connect(t, w.adminCfg)
 	mine, made := w.name+"-mine", w.name+"-made"

@@ -114,7 +114,7 @@ func (c *Cluster) Restore(t testing.TB) {
 // AwaitInSync waits until all replicas are in sync, so that another broker may be lost.
 func (c *Cluster) AwaitInSync(t testing.TB) {
 	t.Helper()
-	const patience = 2 * time.Minute
+	const patience = 4 * time.Minute
 	deadline := time.Now().Add(patience)
 	for why := c.unhealthy(); why != ""; why = c.unhealthy() {
 		if time.Now().After(deadline) {
