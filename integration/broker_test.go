@@ -15,6 +15,8 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 	tclog "github.com/testcontainers/testcontainers-go/log"
 	tckafka "github.com/testcontainers/testcontainers-go/modules/kafka"
+
+	"github.com/skeji/kafka/integration/internal/cluster"
 )
 
 const (
@@ -47,8 +49,7 @@ var (
 
 func TestMain(m *testing.M) {
 	tclog.SetDefault(tclog.NewNoopLogger()) // twenty lines a run; its errors reach us as errors
-	flag.Parse()
-	sideBySide()
+	cluster.RunSideBySide(12)
 	code := m.Run()
 	if n := len(leftOut.names); n > 0 {
 		fmt.Fprintf(os.Stderr, "integration: -short LEFT OUT %d TESTS; \"cd integration && go test -count=1\" runs them: %s\n", n, strings.Join(leftOut.names, ", "))
@@ -72,15 +73,6 @@ func brokers(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return seeds
-}
-
-// sideBySide lets more tests run at once than there are CPUs, since most of them wait, unless -parallel says how many.
-func sideBySide() {
-	asked := false
-	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
-	if !asked {
-		_ = flag.Set("test.parallel", "12")
-	}
 }
 
 // rounds is how often a test repeats what it is about.

@@ -32,7 +32,7 @@ type size struct {
 }
 
 var (
-	short = size{records: 60_000, keys: 600, calm: 5, changes: 8, brokers: 4, frozen: 1, step: 1500 * time.Millisecond}
+	short = size{records: 40_000, keys: 400, calm: 4, changes: 6, brokers: 2, frozen: 1, step: 1500 * time.Millisecond}
 	full  = size{records: 1_000_000, keys: 5_000, calm: 14, changes: 28, brokers: 24, frozen: 3, step: 3 * time.Second}
 )
 

@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/integration/internal/cluster"
 )
 
 // What a record asks of its handler. Its value says so, so that every member does the same with it.
@@ -74,6 +75,7 @@ func TestMain(m *testing.M) {
 	if text, ok := os.LookupEnv(taskVariable); ok {
 		os.Exit(beMember(text))
 	}
+	cluster.RunSideBySide(5)
 	os.Exit(m.Run())
 }
 

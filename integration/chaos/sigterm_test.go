@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,35 +40,42 @@ func TestSIGTERMWithABacklog(t *testing.T) {
 	}
 	defer client.Close()
 
+	var mu sync.Mutex
 	longest := map[do]time.Duration{}
-	ended := 0
-	for round := range rounds {
-		kind := kinds[round%len(kinds)]
-		concurrency := []int{1, 8}[round/len(kinds)%2]
-		members := &crew{t: t, folder: t.TempDir(), task: task{
-			Brokers: c.Brokers, Topic: topic, Group: fmt.Sprint(topic, "-", round), Protocol: *protocol,
-			Concurrency: concurrency, Do: kind, Drain: drain, Work: time.Millisecond,
-		}}
-		m := members.join()
-		m.awaitWork(t)
-		time.Sleep(rand.N(300 * time.Millisecond)) // amid whatever it is
-		asked := time.Now()
-		m.leave()
-		m.mayFail = kind == beDeaf || kind == beLong
-		m.await(t)
-		if failed := m.process.ProcessState.ExitCode() != 0; failed != m.mayFail {
-			t.Errorf("round %d (%s): unfinished records are an error of Start: %v, want %v", round, kind, failed, m.mayFail)
+	t.Run("rounds", func(t *testing.T) { // each is a group of its own
+		for round := range rounds {
+			kind, concurrency := kinds[round%len(kinds)], []int{1, 8}[round/len(kinds)%2]
+			t.Run(fmt.Sprintf("%d, %s, Concurrency %d", round, kind, concurrency), func(t *testing.T) {
+				t.Parallel()
+				members := &crew{t: t, folder: t.TempDir(), task: task{
+					Brokers: c.Brokers, Topic: topic, Group: fmt.Sprint(topic, "-", round), Protocol: *protocol,
+					Concurrency: concurrency, Do: kind, Drain: drain, Work: time.Millisecond,
+				}}
+				defer func() {
+					if t.Failed() {
+						members.tell()
+					}
+				}()
+				m := members.join()
+				m.awaitWork(t)
+				time.Sleep(rand.N(300 * time.Millisecond)) // amid whatever it is
+				asked := time.Now()
+				m.leave()
+				m.mayFail = kind == beDeaf || kind == beLong
+				m.await(t)
+				if failed := m.process.ProcessState.ExitCode() != 0; failed != m.mayFail {
+					t.Errorf("unfinished records are an error of Start: %v, want %v", failed, m.mayFail)
+				}
+				if err := doneIsCommitted(t, kadm.NewClient(client), members, stored); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				longest[kind] = max(longest[kind], time.Unix(0, m.at).Sub(asked))
+			})
 		}
-		took := time.Unix(0, m.at).Sub(asked)
-		longest[kind] = max(longest[kind], took)
-		if err := doneIsCommitted(t, kadm.NewClient(client), members, stored); err != nil {
-			t.Errorf("round %d (%s, Concurrency %d): %v", round, kind, concurrency, err)
-			members.tell()
-			continue
-		}
-		ended++
-	}
-	t.Logf("%d of %d ended as they should; the longest after SIGTERM: %v", ended, rounds, longest)
+	})
+	t.Logf("%d rounds; the longest took this long after SIGTERM: %v", rounds, longest)
 }
 
 // awaitWork waits until the member has begun a record of each partition, or as many of fewer.

@@ -13,6 +13,7 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(childRole); role != "" {
 		os.Exit(child(role))
 	}
+	cluster.RunSideBySide(12)
 	os.Exit(m.Run())
 }
 
