@@ -11,7 +11,7 @@ RACE ?= $(if $(COMPILER),-race)
 VIRTUAL := -tags synctests
 
 .NOTPARALLEL:
-.PHONY: help test check integration prove chaos simulate codes plants alerts bench compare fuzz vulncheck \
+.PHONY: help test check integration prove chaos simulate codes plants mutate alerts bench compare fuzz vulncheck \
 	fmt vet fix staticcheck tidy deps needs
 
 help: ## this list
@@ -55,8 +55,11 @@ codes: ## every error code of Kafka on every kind of request, in virtual time; P
 		-run '^(TestEveryErrorCode|TestAPartOfTheCodes|TestAHandover.*|TestASession.*|TestNoPeriodic.*|TestARemoved.*|TestPeriodicCommits.*)$$' \
 		$(if $(PART),-part $(PART)) $(if $(ALL),-codes)
 
-plants: ## plant bugs into the library, one at a time, and see each caught
-	go test -count=1 ./internal/simulation -run '^TestPlantedBugsAreCaught$$$(if $(ONLY),/^($(ONLY))$$)' -v -timeout 180m -plants
+plants: ## put bugs into the library, one at a time, and see each caught; FLAGS="-run handover" takes some
+	go run ./internal/plants $(FLAGS)
+
+mutate: ## how many small changes of code the tests of small packages notice
+	.ci/mutate
 
 alerts: ## the alert rules and their tests, with Prometheus' promtool
 	cd deploy/prometheus && promtool check rules alerts.yaml && promtool test rules alerts_test.yaml

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// TestAGateThinsLinesOut counts what passes in two periods: the first lines, then one of so many. Each that passes says how many did not.
+// TestAGateThinsLinesOut follows the lines of two periods: the first ones pass, then one of so many, which reports how
+// many did not.
 func TestAGateThinsLinesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &Gate{First: 2, Every: 3, Per: time.Second}

@@ -12,7 +12,9 @@ func TestTimesMayTouch(t *testing.T) {
 		wrong  Verdict // "" for nothing
 	}{
 		"a commit at the beginning, and each commit twice": {func(h *History) {
-			h.Commits = []Commit{{second, 0, 10}, {7 * second, 0, 11}, {8 * second, 0, 11}, {39 * second, 0, 13}, {89 * second, 0, 16}, {90 * second, 0, 16}}
+			h.Commits = []Commit{
+				{second, 0, 10}, {7 * second, 0, 11}, {8 * second, 0, 11}, {39 * second, 0, 13}, {89 * second, 0, 16}, {90 * second, 0, 16},
+			}
 		}, ""},
 		"a commit when its record is done": {func(h *History) { h.Commits[0].At = 6 * second }, ""},
 		"a record when the one before it of its key is done": {func(h *History) {
@@ -61,7 +63,7 @@ func TestALongAttemptOverlapsEachThatBeginsMeanwhile(t *testing.T) {
 	}
 }
 
-// TestAnOpenAttemptEndsWithItsMember: a process that is gone handles nothing. A member that never ended may still be at it.
+// TestAnOpenAttemptEndsWithItsMember: a process that has ended handles nothing. A member that never ended may still do so.
 func TestAnOpenAttemptEndsWithItsMember(t *testing.T) {
 	for ended, overlaps := range map[int64]int{40 * second: 0, 0: 1} {
 		h := clean()
@@ -76,7 +78,8 @@ func TestAnOpenAttemptEndsWithItsMember(t *testing.T) {
 
 func TestTheReportGivesExamples(t *testing.T) {
 	h := clean()
-	if text := Judge(h).String(); !strings.HasSuffix(text, "; lost 0; redelivered for no reason 0; reordered 0; committed ahead 0") {
+	const nothing = "; lost 0; redelivered for no reason 0; reordered 0; committed ahead 0"
+	if text := Judge(h).String(); !strings.HasSuffix(text, nothing) {
 		t.Errorf("nothing is wrong: %s", text)
 	}
 	h.Members[0].Excuses = []Excuse{{38 * second, "killed", true}}
@@ -89,7 +92,7 @@ func TestTheReportGivesExamples(t *testing.T) {
 	again(&h, 12, 50*second)
 	text := Judge(h).String()
 	for _, line := range []string{
-		"\nREDELIVERED FOR NO REASON 2:\n    0@12 (key \"0\", 1): done by member first, begun again by first 22.500 s later\n    0@12",
+		"\nREDELIVERED FOR NO REASON 2:\n    0@12 (key \"0\", 1): done by member first, begun again by first 22.500 s later\n",
 		"begun again by first 11.000 s later",
 		"\nCOMMITTED AHEAD 1:\n    partition 0 at 12, and 0@11 (key \"1\", 0) was not done",
 		"\n    0@12 (key \"0\", 1) begun by member first, 11.000 s after 13 was committed",

@@ -76,6 +76,9 @@ func TestSimulation(t *testing.T) {
 		all.seeds, all.simulated.Hours(), all.records, all.changes, all.faults, all.byKind, all.floods, all.excused)
 }
 
+// patience is how many seconds a seed may take. It takes less than one if the processors have nothing else to do.
+const patience = 300
+
 // awaitEnd gives a seed up that takes too long. It counts seconds one by one: of those in which the machine itself stands still, it
 // sees one.
 func awaitEnd(seed uint64, log *lines, ended <-chan struct{}) {
