@@ -68,10 +68,9 @@ var plants = []plant{
 
 	// Failures and dead letters.
 	{
-		name: "treats a dead letter as stored before the brokers acknowledge it", promise: "NothingVanishes",
-		function: "deadLetterTopic.store", find: `d.client.produce(ctx, &letter, func(err error) { stored <- err })`,
-		replace:  `d.client.produce(ctx, &letter, func(error) {}); stored <- nil`,
-		findings: []string{"DEAD LETTER MISSING"},
+		name: "treats a dead letter that the brokers refused as stored", promise: "NothingVanishes",
+		function: "partition.putAway", find: `err == nil`, replace: `err == nil || attempt > 0`,
+		test: "TestDLQOutageRepeatsOnlyTheWrite",
 	},
 	{
 		name: "does not write the dead letter", promise: "NothingVanishes",
@@ -97,7 +96,7 @@ var plants = []plant{
 		name: "retries permanent errors", promise: "Poison",
 		function: "partition.conclude", find: `v.class == ClassTransient && t.attempt <= p.c.cfg.MaxRetries`,
 		replace: `t.attempt <= p.c.cfg.MaxRetries`,
-		test:    "TestPromises/Poison",
+		test:    "TestHooksAreToldWhatBecomesOfARecord",
 	},
 	{
 		name: "gives up one retry early", promise: "NothingVanishes",
