@@ -72,20 +72,23 @@ func pickOf(commit string) uint64 {
 // part returns which of n parts is this commit's, from 0.
 func (p plan) part(n int) int { return int(p.pick % uint64(n)) }
 
-// touches reports whether the change concerns one of the folder's own files: root for the root package. Tests count if tests is set.
-func (p plan) touches(folder string, tests bool) bool {
-	return slices.ContainsFunc(p.changed, func(file string) bool {
-		return path.Dir(file) == path.Clean(folder) && strings.HasSuffix(file, ".go") && (tests || !strings.HasSuffix(file, "_test.go"))
-	})
+// changedCode returns the files of the change that are code of a package, by its folder, and no tests.
+func (p plan) changedCode(folder string) (files []string) {
+	for _, file := range p.changed {
+		if path.Dir(file) == path.Clean(folder) && strings.HasSuffix(file, ".go") && !strings.HasSuffix(file, "_test.go") {
+			files = append(files, file)
+		}
+	}
+	return files
 }
 
 // core reports whether the change concerns the library's root package, or what it is made of.
-func (p plan) core() bool { return p.touches(".", false) || slices.Contains(p.changed, "go.mod") }
+func (p plan) core() bool { return len(p.changedCode(".")) > 0 || slices.Contains(p.changed, "go.mod") }
 
 // fuzzing returns the targets to fuzz: those of packages that the change touched, and one in n of the others.
 func (p plan) fuzzing(n int) (touched, others []fuzzTarget) {
 	for _, target := range p.fuzz {
-		if p.touches(target.pkg, true) {
+		if len(p.changedCode(target.pkg)) > 0 {
 			touched = append(touched, target)
 		} else {
 			others = append(others, target)

@@ -94,13 +94,31 @@ func markdown(p *progress, stages []stage, results []result) string {
 		if r.Commit != p.Commit {
 			text += fmt.Sprintf(" (at `%s`)", r.Commit)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %.0f | %s |\n", r.Name, cell(text), r.Seconds, cell(strings.Join(r.Keys, "<br>")))
+		lines, _ := figures(r)
+		fmt.Fprintf(&b, "| %s | %s | %.0f | %s |\n", r.Name, cell(text), r.Seconds, cell(strings.Join(lines, "<br>")))
 	}
 	fmt.Fprintf(&b, "| all | | %.0f | |\n", total)
+	for _, r := range results {
+		if _, rows := figures(r); len(rows) > 0 {
+			fmt.Fprintf(&b, "\n%s:\n\n%s\n", r.Name, strings.Join(rows, "\n"))
+		}
+	}
 	if left := missing(stages, results); len(left) > 0 {
 		fmt.Fprintf(&b, "\nNot run: %s.\n", names(left))
 	}
 	return b.String()
+}
+
+// figures are a stage's key lines, apart from those that are the rows of a table.
+func figures(r result) (lines, rows []string) {
+	for _, line := range r.Keys {
+		if strings.HasPrefix(line, "|") {
+			rows = append(rows, line)
+		} else {
+			lines = append(lines, line)
+		}
+	}
+	return lines, rows
 }
 
 // cell is text that does not end a cell of a table.

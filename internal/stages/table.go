@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -15,6 +16,7 @@ const (
 	codeParts   = 8
 	coreParts   = 3 // of the error codes, when the root package changed
 	fuzzParts   = 4
+	somePlants  = 3
 	ciFuzzTime  = 10 * time.Second
 	allFuzzTime = 2 * time.Minute
 )
@@ -22,7 +24,8 @@ const (
 // Estimates were measured on two cores; see stage.estimate.
 const (
 	perSeed      = 400 * time.Millisecond
-	allCodes     = 6 * time.Minute  // each code for one length of time
+	allCodes     = 6 * time.Minute // each code for one length of time
+	allPlants    = 6 * time.Minute
 	perFuzz      = 15 * time.Second // to compile and start a target, besides its time
 	exampleLimit = 10 * time.Minute // a hang must not eat the whole run
 )
@@ -97,6 +100,9 @@ func sampled(p plan) []stage {
 // whole are the same stages for make prove, and those that it alone has.
 func whole(p plan) []stage {
 	return []stage{
+		{name: "long tests", estimate: 2 * time.Minute, key: closing, commands: []command{
+			run("go test -race -count=1 -timeout 60m . -run ^(TestTrackerInEveryOrder|TestParkedKeysKeepTheirOrderWhateverHappens)$ -long"),
+		}},
 		{name: "integration", estimate: 8 * time.Minute, needs: needBroker, key: closing, commands: []command{
 			run("make integration PACKAGES=./integration"),
 		}},
@@ -132,23 +138,25 @@ func seeds(name string, p plan, n int) stage {
 	}}
 }
 
-// plantsOf plants bugs into the library and sees each caught.
-//
-// WIRE HERE: a runner of its own with a rotation and the plants whose file changed. Until then a change gets a few that are
-// named here.
+// plantsOf puts bugs into the library and sees each caught: for a change, a few that its commit picks, and all in files that
+// the change touched.
 func plantsOf(p plan) stage {
+	s := stage{name: "plants", estimate: allPlants, key: plantRows, commands: []command{run("make plants")}}
 	if p.mode == modeProve {
-		return stage{name: "plants", estimate: 90 * time.Minute, key: closing, commands: []command{run("make plants")}}
+		return s
 	}
-	return stage{name: "plants", estimate: 2 * time.Minute, key: closing, commands: []command{
-		run("make plants", "ONLY=gives_up_one_retry_early|marks_what_it_drops|puts_a_retry_behind_the_queue"),
-	}}
+	line := fmt.Sprintf("go run ./internal/plants -pick %d -seed %s -touched", somePlants, p.commit)
+	s.commands = []command{run(line, strings.Join(p.changedCode("."), " "))}
+	if !p.core() {
+		s.estimate = allPlants / 5
+	}
+	return s
 }
 
 // mutations is the mutation tester.
-//
-// WIRE HERE: its command. A stage without one is skipped.
-func mutations() stage { return stage{name: "mutations", estimate: 0} }
+func mutations() stage {
+	return stage{name: "mutations", estimate: 20 * time.Minute, key: tableRows, commands: []command{run("make mutate")}}
+}
 
 func fuzzing(name string, targets []fuzzTarget, d time.Duration) stage {
 	s := stage{name: name, estimate: time.Duration(len(targets)) * (d + perFuzz)}
@@ -161,6 +169,8 @@ func fuzzing(name string, targets []fuzzTarget, d time.Duration) stage {
 // What the summary quotes.
 var (
 	closing      = regexp.MustCompile(`^DONE \d+ tests|^ok  \t`)
+	tableRows    = regexp.MustCompile(`^\|`)
+	plantRows    = regexp.MustCompile(`^\||^\d+ of \d+ planted`)
 	simulated    = regexp.MustCompile(`\d+ seeds, \d+ simulated hours`)
 	chaosVerdict = regexp.MustCompile(`: calm: members|brokers killed \d+, frozen|records? .*(lost|redelivered|reordered)|ended within`)
 	vulnerable   = regexp.MustCompile(`^(No vulnerabilities|Your code is affected)`)
