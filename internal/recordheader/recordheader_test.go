@@ -10,6 +10,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+func TestTheLastHeaderOfANameCounts(t *testing.T) {
+	headers := []kgo.RecordHeader{{Key: "a", Value: []byte("1")}, {Key: "b", Value: []byte("2")}, {Key: "a", Value: []byte("3")}}
+	for name, want := range map[string]string{"a": "3", "b": "2"} {
+		if value, ok := Last(headers, name); !ok || string(value) != want {
+			t.Errorf("%s is %q, %v; want %q", name, value, ok, want)
+		}
+	}
+	if value, ok := Last(headers, "c"); ok {
+		t.Errorf("a header that is not there is %q", value)
+	}
+	ids := IDs(headers, "b", "a")
+	if len(ids) != 2 || ids[0].String() != "correlation_id=2" || ids[1].String() != "conversation_id=3" {
+		t.Errorf("the ids are %v", ids)
+	}
+}
+
 func TestIDsAreOneLineOfText(t *testing.T) {
 	for id, want := range map[string]string{
 		"order-7": "order-7", "größe 7": "größe 7", `a"b\c`: `a"b\c`,
