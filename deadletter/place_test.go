@@ -62,8 +62,8 @@ func start(t *testing.T, p *place, topics []string, opts ...kfake.Opt) *place {
 		topics = []string{source}
 	}
 	p.cluster = cluster
-	// A test in a bubble must not be asked for its deadline.
-	p.broker = kafkatest.Connect(struct{ testing.TB }{t}, kafka.ClientConfig{Brokers: cluster.ListenAddrs(), Options: p.dialer}, topics...)
+	cfg := kafka.ClientConfig{Brokers: cluster.ListenAddrs(), Options: p.dialer}
+	p.broker = kafkatest.Connect(struct{ testing.TB }{t}, cfg, topics...) // Deadline panics in a bubble: hide it
 	if p.client, err = kafka.NewClient(p.broker.ClientConfig()); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,9 @@ func (p *place) join(group string) {
 
 func (p *place) dial(opts ...kgo.Opt) *kgo.Client {
 	p.t.Helper()
-	opts = append([]kgo.Opt{kgo.SeedBrokers(p.broker.Brokers()...), kgo.RecordPartitioner(kgo.ManualPartitioner())}, opts...)
+	opts = append([]kgo.Opt{
+		kgo.SeedBrokers(p.broker.Brokers()...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	}, opts...)
 	client, err := kgo.NewClient(append(opts, p.dialer...)...)
 	if err != nil {
 		p.t.Fatal(err)

@@ -99,7 +99,8 @@ func TestAShortWaitIsForOthersNotForTheGroup(t *testing.T) {
 			p.cluster.SleepControl(func() { time.Sleep(time.Second) })
 			return nil, nil, false
 		})
-		if result, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{Wait: 200 * time.Millisecond}); err != nil {
+		opts := deadletter.RedriveOptions{Wait: 200 * time.Millisecond}
+		if result, err := deadletter.Redrive(p.context(), p.client, dlq, opts); err != nil {
 			t.Errorf("%+v %v", result, err)
 		}
 	})

@@ -85,8 +85,8 @@ func (b *Broker) lookUp(ctx context.Context, topic string) error {
 	return nil
 }
 
-// pause waits between two requests for what no broker reports by itself. It returns false once ctx has ended. In a bubble, a
-// wait costs no time and a request does.
+// pause waits between two requests for what no broker reports by itself. It returns false once ctx has ended. It waits
+// longer in a bubble, where a wait costs no time and a request does.
 func (b *Broker) pause(ctx context.Context) bool {
 	between := 20 * time.Millisecond
 	if b.inBubble {

@@ -206,7 +206,8 @@ func TestLinesGoWhereTheConsumersOwnGo(t *testing.T) {
 	var out bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&out, nil))
 	handle, _ := middleware.LoggingConsumerMiddleware().ForConsumer(kafka.ConsumerInfo{Logger: logger})
-	if err := handle(func(context.Context, *kafka.Record) error { return errors.New("away") })(t.Context(), record()); err == nil || !strings.Contains(out.String(), "level=WARN") || !strings.Contains(out.String(), "error=away") {
+	fails := handle(func(context.Context, *kafka.Record) error { return errors.New("away") })
+	if err := fails(t.Context(), record()); err == nil || !strings.Contains(out.String(), "level=WARN") || !strings.Contains(out.String(), "error=away") {
 		t.Errorf("logged %q", out.String())
 	}
 	publish, _ := middleware.LoggingProducerMiddleware().ForProducer(kafka.ProducerInfo{Logger: logger})

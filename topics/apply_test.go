@@ -37,20 +37,23 @@ func start(t *testing.T, opts ...kfake.Opt) (*kfake.Cluster, *kafka.Client, *byt
 	return cluster, connect(t, kafka.ClientConfig{Brokers: cluster.ListenAddrs(), Logger: slog.New(slog.NewTextHandler(&log, nil))}), &log
 }
 
-// inBubble is [start] in a synctest bubble, where waits take no time and a deadline leaves a busy machine all the time it needs.
+// inBubble is [start] in a synctest bubble. Waits take no time there, and a deadline does not depend on how busy the
+// machine is.
 func inBubble(t *testing.T, test func(*testing.T, *kfake.Cluster, *kafka.Client, *bytes.Buffer), opts ...kfake.Opt) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		network := &kfake.VirtualNetwork{}
 		listen := kfake.ListenFn(func(kind, address string) (net.Listener, error) { return network.Listen(kind, address) })
-		cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094), listen}, opts...)...)
+		opts := append([]kfake.Opt{kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094), listen}, opts...)
+		cluster, err := kfake.NewCluster(opts...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(cluster.Close)
 		var log bytes.Buffer
 		client := connect(t, kafka.ClientConfig{
-			Brokers: cluster.ListenAddrs(), Options: []kgo.Opt{kgo.Dialer(network.DialContext)}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Brokers: cluster.ListenAddrs(), Options: []kgo.Opt{kgo.Dialer(network.DialContext)},
+			Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		})
 		test(t, cluster, client, &log)
 	})
@@ -336,7 +339,8 @@ func TestPassingErrorsAreTriedAgainUntilTheDeadline(t *testing.T) {
 	}
 	inBubble(t, func(t *testing.T, cluster *kfake.Cluster, client *kafka.Client, _ *bytes.Buffer) {
 		cluster.ControlKey(int16(kmsg.CreateTopics), answer(kerr.RequestTimedOut)) // once
-		if _, err := (topics.List{topics.New("orders", 1)}).Apply(t.Context(), client, topics.Create); err != nil || partitions(t, client, "orders") != 1 {
+		_, err := topics.List{topics.New("orders", 1)}.Apply(t.Context(), client, topics.Create)
+		if err != nil || partitions(t, client, "orders") != 1 {
 			t.Errorf("after one timeout: %v", err)
 		}
 
@@ -346,7 +350,8 @@ func TestPassingErrorsAreTriedAgainUntilTheDeadline(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		plan, err := topics.List{topics.New("throttled", 1)}.Apply(ctx, client, topics.Create)
-		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, kerr.ThrottlingQuotaExceeded) || !strings.Contains(err.Error(), "topics: throttled: ") {
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, kerr.ThrottlingQuotaExceeded) ||
+			!strings.Contains(err.Error(), "topics: throttled: ") {
 			t.Errorf("error %v; want the deadline, the quota and the topic", err)
 		}
 		if plan == nil || actions(plan) != "throttled none" {

@@ -127,7 +127,8 @@ func TestATopicThatWaitsHoldsUpNoOther(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		list := topics.List{topics.New("bad", 1), topics.New("good", 1)}.WithDeadLetters(kafka.NewConsumerConfig("bad", "group"), kafka.NewConsumerConfig("good", "group"))
+		list := topics.List{topics.New("bad", 1), topics.New("good", 1)}.
+			WithDeadLetters(kafka.NewConsumerConfig("bad", "group"), kafka.NewConsumerConfig("good", "group"))
 		plan, err := list.Plan(ctx, client, topics.Create)
 		if err != nil || actions(plan) != "bad none, good create, dlq-bad none, dlq-good create" {
 			t.Errorf("%v\n%s", err, plan)
@@ -149,7 +150,8 @@ func TestARequestThatFailsIsNotReportedAsDone(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
-		plan, err := topics.List{topics.New("a", 1), topics.New("b", 1)}.WithDeadLetters(kafka.NewConsumerConfig("a", "group")).Apply(ctx, client, topics.Create)
+		list := topics.List{topics.New("a", 1), topics.New("b", 1)}.WithDeadLetters(kafka.NewConsumerConfig("a", "group"))
+		plan, err := list.Apply(ctx, client, topics.Create)
 		for _, want := range []string{"topics: a: create: ", "topics: b: create: ", "topics: dlq-a: "} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("the error lacks %q: %v", want, err)
@@ -205,7 +207,8 @@ func TestApplyReturnsWhenEveryBrokerHasWhatWasSet(t *testing.T) {
 			response.Resources = append(response.Resources, resource)
 			return response, nil, true
 		})
-		if _, err := (topics.List{topics.New("orders", 1).WithRetention(time.Minute)}).Apply(t.Context(), client, topics.Reconcile); err != nil {
+		list := topics.List{topics.New("orders", 1).WithRetention(time.Minute)}
+		if _, err := list.Apply(t.Context(), client, topics.Reconcile); err != nil {
 			t.Fatal(err)
 		}
 		if n := old.Load(); n < 5 {
@@ -239,7 +242,8 @@ func TestTopicsWithoutLeadersAreErrorsOfTheirOwn(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		plan, err := topics.List{topics.New("fine", 1), topics.New("leaderless", 1)}.Apply(ctx, client, topics.Create)
-		if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "topics: leaderless: ") || !strings.Contains(err.Error(), "no leader of partitions [0]") {
+		if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "topics: leaderless: ") ||
+			!strings.Contains(err.Error(), "no leader of partitions [0]") {
 			t.Errorf("error %v", err)
 		}
 		if plan.Topics[0].Err != nil || plan.Topics[1].Err == nil {

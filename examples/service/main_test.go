@@ -62,7 +62,8 @@ func TestAnOrderBecomesAnInvoice(t *testing.T) {
 	}
 }
 
-// freeAddress returns one below the ports that systems give to whoever asks for any: nobody takes it before the service does.
+// freeAddress returns an address whose port is below the range of ephemeral ports, so that no other process is given it
+// before the service listens there.
 func freeAddress() string {
 	for {
 		address := fmt.Sprint("127.0.0.1:", 20_000+rand.IntN(12_000))

@@ -295,7 +295,8 @@ func TestManyRecordsAreHandledAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	for deadline := time.Now().Add(time.Minute); len(recorded.ended()) < 200 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(recorded.ended()) < 200 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
 	}
 	byPartition := map[trace.TraceID]bool{}
 	links := 0

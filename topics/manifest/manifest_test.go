@@ -184,7 +184,8 @@ topics:
 		line := fmt.Sprintf("- {name: t%d, config: {<<: *week, segment.ms: 5}}\n", i)
 		many, bad = many+line, bad+line
 	}
-	if list, err := manifest.Load(strings.NewReader(many)); err != nil || len(list) != 200 || list[199].Config["retention.ms"] != "604800000" {
+	list, err = manifest.Load(strings.NewReader(many))
+	if err != nil || len(list) != 200 || list[199].Config["retention.ms"] != "604800000" {
 		t.Errorf("%d topics, %v", len(list), err)
 	}
 	if _, err := manifest.Load(strings.NewReader(bad)); err == nil || strings.Contains(err.Error(), "\n") {
