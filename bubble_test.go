@@ -143,4 +143,4 @@ func storedIn(cluster *kfake.Cluster, topic string) (n int64) {
 	return n
 }
 
-const aLongTime = 10 * time.Minute
+const aLongTime = 4 * time.Minute

@@ -111,9 +111,9 @@ func TestAnOutageDoesNotEmptyATopicIntoItsDLQ(t *testing.T) {
 						t.Errorf("partition in a pause: %+v", p)
 					}
 				}
-				time.Sleep(time.Hour) // pauses double to ten minutes
-				if n := b.letters(); n > 2+10*kafka.FloodProbes {
-					t.Errorf("%d dead letters after an hour, want a few for each pause", n)
+				time.Sleep(40 * time.Minute) // pauses double to ten minutes
+				if n := b.letters(); n > 2+8*kafka.FloodProbes {
+					t.Errorf("%d dead letters after 40 minutes, want a few for each pause", n)
 				}
 				wantHealth(t, consumer, kafka.StateRunning, true, false)
 				if n := b.log.count(slog.LevelWarn, "running"); n > 0 {

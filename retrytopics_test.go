@@ -111,7 +111,7 @@ func TestARecordThatIsPutOffBlocksNothing(t *testing.T) {
 				if len(h.RetryTopics) != 2 || !h.Live() || !h.Ready() {
 					t.Errorf("health: %+v", h)
 				}
-				time.Sleep(20 * time.Minute)
+				time.Sleep(12 * time.Minute)
 				for n, want := range map[int][]string{
 					2: {"attempt 1 in minute 0"},
 					3: {"attempt 1 in minute 0", "attempt 2 in minute 0", "attempt 3 in minute 1"},
