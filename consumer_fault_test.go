@@ -476,7 +476,7 @@ func TestInterruptedAttemptIsNoFailure(t *testing.T) {
 			handled.Add(1)
 			return nil
 		})
-		time.Sleep(10*time.Minute)
+		time.Sleep(10 * time.Minute)
 		if interrupted.Load() != 1 || handled.Load() != 10 {
 			t.Errorf("%d interrupted, %d handled; want 1 and 10", interrupted.Load(), handled.Load())
 		}

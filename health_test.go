@@ -227,10 +227,10 @@ func TestAPollLoopThatStandsStillIsNotLive(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- consumer.Start(ctx) }()
 		b.seed(0, 10)
-		time.Sleep(2 * 10*time.Minute) // idle for long
+		time.Sleep(2 * 10 * time.Minute) // idle for long
 		wantHealth(t, consumer, kafka.StateRunning, true, true)
 		kafka.CoreOf(consumer).Assigned(0).Client().SetOffsets(map[string]map[int32]kgo.EpochOffset{"orders": {0: {Epoch: -1, Offset: 0}}})
-		time.Sleep(10*time.Minute)
+		time.Sleep(10 * time.Minute)
 		if h := wantHealth(t, consumer, kafka.StateRunning, false, true); !strings.Contains(h.NotLive, "poll loop") {
 			t.Errorf("not live: %s", h.NotLive)
 		}
@@ -261,7 +261,7 @@ func TestAPartitionBlockedForLongIsNotLive(t *testing.T) {
 		if h := wantHealth(t, consumer, kafka.StateRunning, true, true); h.Partitions[0].Activity != kafka.ActivityBlocked || h.Partitions[0].Offset != -1 {
 			t.Errorf("health says %+v", h.Partitions)
 		}
-		time.Sleep(10*time.Minute)
+		time.Sleep(10 * time.Minute)
 		if h := wantHealth(t, consumer, kafka.StateRunning, false, true); !strings.Contains(h.NotLive, "orders-0: blocked") {
 			t.Errorf("not live: %s", h.NotLive)
 		}

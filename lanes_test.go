@@ -79,7 +79,7 @@ func TestThousandsOfKeysAsleepCostOnlyTheirRecords(t *testing.T) {
 		if p := consumer.Health().Partitions[0]; p.RecordsInHand != keys || p.Activity != kafka.ActivityBackoff || p.Offset != 0 || p.QueuedBytes > cfg.WithDefaults().MaxQueuedBytes {
 			t.Errorf("health: %+v", p)
 		}
-		time.Sleep(10*time.Minute)
+		time.Sleep(10 * time.Minute)
 		if err := stop(); err != nil || handled.Load() != records || b.committed(0) != records {
 			t.Errorf("Start returned %v; %d handled, committed %d; want %d", err, handled.Load(), b.committed(0), records)
 		}
