@@ -26,7 +26,9 @@ func TestRequestsGetTheirReplies(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if err := topics.Ensure(t.Context(), client, topics.List{topics.New(name, 2), topics.New(name+"-replies", 3)}.WithDeadLetters(cfg)...); err != nil {
+	list := topics.List{topics.New(name, 2), topics.New(name+"-replies", 3)}.WithDeadLetters(cfg)
+	deleteAfter(t, client, list)
+	if err := topics.Ensure(t.Context(), client, list...); err != nil {
 		t.Fatal(err)
 	}
 	producerCfg := kafka.NewProducerConfig(name+"-replies", seeds...)

@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -35,14 +36,26 @@ func connect(t *testing.T, cfg kafka.ClientConfig) *kafka.Client {
 	return client
 }
 
-// apply applies the list, and wants neither an error nor anything left to do.
+// apply applies the list, and wants neither an error nor anything left to do. The topics are deleted after the test: brokers
+// that are restarted take long to catch up with thousands of partitions.
 func apply(t *testing.T, client *kafka.Client, mode topics.Mode, list topics.List) *topics.Plan {
 	t.Helper()
+	deleteAfter(t, client, list)
 	plan, err := list.Apply(t.Context(), client, mode)
 	if err != nil || plan.Pending() {
 		t.Fatalf("apply: %v\n%s", err, plan)
 	}
 	return plan
+}
+
+// deleteAfter deletes topics at the test's end, if they are there. The client was made before, and is closed after.
+func deleteAfter(t *testing.T, client *kafka.Client, list topics.List) {
+	t.Helper()
+	names := make([]string, len(list))
+	for i, topic := range list {
+		names[i] = topic.Name
+	}
+	t.Cleanup(func() { _, _ = kadm.NewClient(client.KGO()).DeleteTopics(context.Background(), names...) })
 }
 
 // What Validate says of a name is what a broker says of it.
@@ -79,6 +92,7 @@ func TestPlanShowsWhatOnlyTheBrokerKnows(t *testing.T) {
 		topics.New(name+"-exists", 1).WithConfig("compression.type", "zip"),
 	}
 	wants := []string{"", "retention.sm", "cleanup.policy", "INVALID_REPLICATION_FACTOR", "collides", "compression.type"}
+	deleteAfter(t, client, list)
 	planned, err := list.Plan(t.Context(), client, topics.Reconcile)
 	if err != nil {
 		t.Fatal(err)
@@ -300,6 +314,7 @@ func TestTopicsWithFewPermissions(t *testing.T) {
 		topics.New(made, 2),
 		topics.New(w.name+"-theirs", 3),
 	}
+	deleteAfter(t, admin, list)
 	for _, step := range []struct {
 		grant []permission
 		mode  topics.Mode

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/integration/internal/cluster"
 	"github.com/skeji/kafka/internal/ledger"
@@ -132,6 +135,15 @@ func makeTopics(t *testing.T, brokers []string, topic string) {
 	if err := topics.Ensure(ctx, client, safe, letters); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer client.Close()
+		_, _ = kadm.NewClient(client).DeleteTopics(context.Background(), topic, letters.Name)
+	})
 }
 
 // pass publishes a step's share of the records and waits.

@@ -53,7 +53,8 @@ func breakOne(t *testing.T, which func(*scenario, *cluster.Cluster) int, breaks 
 		}
 		return good
 	})
-	members := []*member{s.join(s.config(), slowly(10*time.Millisecond)), s.join(s.config(), slowly(10*time.Millisecond))}
+	cfg := shortSessions(s.config())
+	members := []*member{s.join(cfg, slowly(10*time.Millisecond)), s.join(cfg, slowly(10*time.Millisecond))}
 	s.until("the members are at work", func() bool { return s.handled() > 300 })
 	broker, at := which(s, c), time.Now()
 	breaks(t, c, broker)

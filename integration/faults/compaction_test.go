@@ -10,7 +10,7 @@ import (
 // Compaction leaves gaps between offsets. What is left is handled once, and committed across the gaps.
 func TestCompactionGaps(t *testing.T) {
 	t.Parallel()
-	const n, keys = 300, 7
+	const n, keys = 100, 7
 	s := newScenario(t, 1, map[string]string{
 		"cleanup.policy": "compact", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.001", "max.compaction.lag.ms": "100",
 	})

@@ -41,10 +41,10 @@ func TestAHandlerThatSleepsPastEveryTimeout(t *testing.T) {
 			s.seed(90, 9, func(int) fate { return good })
 			cfg := s.config()
 			cfg.GroupProtocol = protocol
-			cfg.SessionTimeout, cfg.RebalanceTimeout, cfg.DrainTimeout = 3*time.Second, 3*time.Second, 2*time.Second
+			cfg.SessionTimeout, cfg.RebalanceTimeout, cfg.DrainTimeout = 10*time.Second, 10*time.Second, 2*time.Second
 			m := s.join(cfg, func(_ context.Context, msg kafka.Message[event]) error {
 				if msg.Offset == 3 {
-					time.Sleep(8 * time.Second) // that long is the fault
+					time.Sleep(14 * time.Second) // that long is the fault
 				}
 				return nil
 			})

@@ -13,7 +13,7 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(childRole); role != "" {
 		os.Exit(child(role))
 	}
-	cluster.RunSideBySide(12)
+	cluster.RunSideBySide(8)
 	os.Exit(m.Run())
 }
 

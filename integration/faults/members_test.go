@@ -9,12 +9,12 @@ import (
 
 func TestMembersComeAndGoWhileBacklogged(t *testing.T) {
 	t.Parallel()
-	comeAndGo(t, func(int) fate { return good })
+	comeAndGo(t, 1000, func(int) fate { return good })
 }
 
 func TestMembersComeAndGoDuringRetries(t *testing.T) {
 	t.Parallel()
-	comeAndGo(t, func(i int) fate {
+	comeAndGo(t, 1000, func(i int) fate {
 		if i%3 == 0 {
 			return flaky
 		}
@@ -24,7 +24,7 @@ func TestMembersComeAndGoDuringRetries(t *testing.T) {
 
 func TestMembersComeAndGoDuringDeadLetters(t *testing.T) {
 	t.Parallel()
-	comeAndGo(t, func(i int) fate {
+	comeAndGo(t, 300, func(i int) fate { // letters are written one after another
 		if i%2 == 0 {
 			return poison
 		}
@@ -33,7 +33,7 @@ func TestMembersComeAndGoDuringDeadLetters(t *testing.T) {
 }
 
 // comeAndGo lets three members come and go while there is a backlog. Every handover is a clean one: nothing is handled twice.
-func comeAndGo(t *testing.T, fateOf func(i int) fate) {
+func comeAndGo(t *testing.T, backlog int, fateOf func(i int) fate) {
 	for name, set := range map[string]func(cfg *kafka.ConsumerConfig){
 		"Classic":  func(*kafka.ConsumerConfig) {},
 		"Consumer": func(cfg *kafka.ConsumerConfig) { cfg.GroupProtocol = "consumer" },
@@ -50,8 +50,8 @@ func comeAndGo(t *testing.T, fateOf func(i int) fate) {
 			for change := range changes {
 				goal, newest := s.handled()+200, members[len(members)-1]
 				s.until("the members are at work, the newest too", func() bool {
-					if s.left() < 1000 { // there is always a backlog
-						s.seed(1200, keys, fateOf)
+					if s.left() < backlog { // there is always one
+						s.seed(backlog, keys, fateOf)
 					}
 					return s.handled() >= goal && s.handledBy(newest.number) > 0
 				})

@@ -96,7 +96,7 @@ func TestOffsetsOutOfRange(t *testing.T) {
 // Records are deleted that a running consumer has not fetched yet: it goes on behind them, without a second attempt at anything.
 func TestRecordsDeletedAheadOfAConsumer(t *testing.T) {
 	t.Parallel()
-	const stored, deleted = 600, 500
+	const stored, deleted = 200, 150
 	s := newScenario(t, 1, nil)
 	records := s.recordsFor(0, "k", stored)
 	for _, r := range records {

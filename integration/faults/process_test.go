@@ -27,9 +27,9 @@ const (
 
 // child is the main of such a process.
 func child(role string) (code int) {
-	cfg := configOf(os.Getenv(childTopic), kafka.ClientConfig{
+	cfg := shortSessions(configOf(os.Getenv(childTopic), kafka.ClientConfig{
 		Brokers: cluster.Brokers(), ConnectTimeout: patience,
-	})
+	}))
 	cfg.GroupProtocol = os.Getenv(childProtocol)
 	var err error
 	switch role {
@@ -190,7 +190,7 @@ func TestAKilledConsumer(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, 6, nil)
 	p := s.spawn("classic")
-	m := s.join(s.config(), slowly(5*time.Millisecond))
+	m := s.join(shortSessions(s.config()), slowly(5*time.Millisecond))
 	s.untilBothWork(p.number, m.number)
 	p.kill()
 	if s.left() == 0 {
@@ -212,7 +212,7 @@ func TestAZombieCommitsNothing(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			s := newScenario(t, 6, nil)
-			cfg := s.config()
+			cfg := shortSessions(s.config())
 			cfg.GroupProtocol = protocol
 			p := s.spawn(protocol)
 			m := s.join(cfg, slowly(5*time.Millisecond))

@@ -26,6 +26,7 @@ import (
 // patience limits every wait. It is long because the machine may be slow: only a hang reaches it.
 const patience = 4 * time.Minute
 
+// sessionTimeout is that of members whose end, or whose coordinator's, a test waits for; see shortSessions.
 const sessionTimeout = 6 * time.Second
 
 // event is what the records say: the seq-th of its key, and what its handler comes to.
@@ -170,7 +171,14 @@ func configOf(topic string, connection kafka.ClientConfig) kafka.ConsumerConfig 
 	cfg.ClientConfig = connection
 	cfg.RetryBackoff, cfg.RetryBackoffMax = 10*time.Millisecond, 100*time.Millisecond
 	cfg.CommitInterval = 100 * time.Millisecond
-	cfg.SessionTimeout, cfg.RebalanceTimeout, cfg.DrainTimeout = sessionTimeout, 10*time.Second, 5*time.Second
+	cfg.DrainTimeout = 5 * time.Second
+	// Sessions are long, as by default: a busy machine must not evict a member where a test wants no redelivery.
+	return cfg
+}
+
+// shortSessions makes the coordinator notice soon that a member is gone.
+func shortSessions(cfg kafka.ConsumerConfig) kafka.ConsumerConfig {
+	cfg.SessionTimeout, cfg.RebalanceTimeout = sessionTimeout, 10*time.Second
 	return cfg
 }
 

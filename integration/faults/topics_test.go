@@ -52,7 +52,17 @@ func TestPartitionsAddedWhileRunning(t *testing.T) {
 	const before, added = 3, 50
 	s := newScenario(t, before, nil)
 	s.seed(1500, 30, func(int) fate { return good })
-	m := s.join(refreshed(s.config()), slowly(10*time.Millisecond))
+	there := make(chan struct{}) // closed when the new partitions have records
+	m := s.join(refreshed(s.config()), func(ctx context.Context, msg kafka.Message[event]) error {
+		if msg.Partition < before && msg.Value.Seq >= 25 { // half of the backlog waits for that
+			select {
+			case <-there:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		return comesTo(ctx, msg)
+	})
 	s.until("some are handled", func() bool { return s.handled() > 20 })
 	if _, err := s.admin.CreatePartitions(t.Context(), 2, s.topic); err != nil {
 		t.Fatal(err)
@@ -76,6 +86,7 @@ func TestPartitionsAddedWhileRunning(t *testing.T) {
 	if s.left() < added*2 {
 		t.Fatalf("%d records left: that was no backlog", s.left())
 	}
+	close(there)
 	s.drained()
 	m.mustStop()
 	s.judgeClean()
