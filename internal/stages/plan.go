@@ -85,8 +85,9 @@ func (p plan) changedCode(folder string) (files []string) {
 // core reports whether the change concerns the library's root package, or what it is made of.
 func (p plan) core() bool { return len(p.changedCode(".")) > 0 || slices.Contains(p.changed, "go.mod") }
 
-// fuzzing returns the targets to fuzz: those of packages that the change touched, and one in n of the others.
-func (p plan) fuzzing(n int) (touched, others []fuzzTarget) {
+// fuzzing returns the targets to fuzz: those of packages that the change touched, and then one in n of the others.
+func (p plan) fuzzing(n int) []fuzzTarget {
+	var touched, others []fuzzTarget
 	for _, target := range p.fuzz {
 		if len(p.changedCode(target.pkg)) > 0 {
 			touched = append(touched, target)
@@ -94,7 +95,7 @@ func (p plan) fuzzing(n int) (touched, others []fuzzTarget) {
 			others = append(others, target)
 		}
 	}
-	return touched, everyNth(others, p.part(n), n)
+	return append(touched, everyNth(others, p.part(n), n)...)
 }
 
 // everyNth returns each n-th element, from element first on.

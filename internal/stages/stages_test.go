@@ -83,9 +83,13 @@ func TestACommitPicksAlwaysTheSame(t *testing.T) {
 func TestWhatChangedRunsWhole(t *testing.T) {
 	targets := []fuzzTarget{{".", "FuzzA"}, {".", "FuzzB"}, {"./codec/avro", "FuzzC"}, {"./topics", "FuzzD"}}
 	p := plan{mode: modeCI, fuzz: targets, changed: []string{"codec/avro/avro.go", "topics/topics_test.go", "topics/README.md"}}
-	touched, others := p.fuzzing(1)
-	if len(touched) != 1 || touched[0].name != "FuzzC" || len(others) != 3 {
-		t.Errorf("touched %v, others %v", touched, others)
+	if all := p.fuzzing(1); len(all) != len(targets) || all[0].name != "FuzzC" {
+		t.Errorf("of all, what changed is not first: %v", all)
+	}
+	for pick := range uint64(4) {
+		if p.pick = pick; !slices.Contains(p.fuzzing(4), targets[2]) {
+			t.Errorf("part %d lacks what changed: %v", pick, p.fuzzing(4))
+		}
 	}
 	if p.core() {
 		t.Error("a codec's test counts as code of the root package")

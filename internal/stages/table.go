@@ -23,23 +23,25 @@ const (
 
 // Estimates were measured on two cores; see stage.estimate.
 const (
-	perSeed      = 400 * time.Millisecond
-	allCodes     = 6 * time.Minute // each code for one length of time
-	allPlants    = 6 * time.Minute
-	perFuzz      = 15 * time.Second // to compile and start a target, besides its time
+	perSeed      = 250 * time.Millisecond
+	seedsStart   = 15 * time.Second // to compile them
+	allCodes     = 4 * time.Minute  // each code for one length of time
+	allPlants    = 3 * time.Minute
+	perFuzz      = 5 * time.Second  // to start a target, besides its time
+	fuzzStart    = 90 * time.Second // to compile everything for fuzzing
 	exampleLimit = 10 * time.Minute // a hang must not eat the whole run
 )
 
 // table returns the stages of a mode in their order: from cheap to dear, and what must run before what may be skipped.
 func table(p plan) []stage {
 	stages := []stage{
-		{name: "compile", estimate: 2 * time.Minute, once: true, commands: []command{run("go build work")}},
+		{name: "compile", estimate: time.Minute, once: true, commands: []command{run("go build work")}},
 		{name: "format", estimate: 2 * time.Second, commands: []command{run("make fmt")}},
-		{name: "vet", estimate: 30 * time.Second, once: true, commands: []command{run("make vet")}},
-		{name: "fix", estimate: 25 * time.Second, once: true, commands: []command{run("make fix")}},
+		{name: "vet", estimate: 35 * time.Second, once: true, commands: []command{run("make vet")}},
+		{name: "fix", estimate: 20 * time.Second, once: true, commands: []command{run("make fix")}},
 		{name: "staticcheck", estimate: time.Minute, once: true, commands: []command{run("make staticcheck")}},
 		{name: "modules", estimate: 15 * time.Second, once: true, commands: []command{run("make tidy deps")}},
-		{name: "alert rules", estimate: 2 * time.Second, needs: needPromtool, commands: []command{run("make alerts")}},
+		{name: "alert rules", estimate: 5 * time.Second, needs: needPromtool, commands: []command{run("make alerts")}},
 		{name: "tests", estimate: 3 * time.Minute, key: closing, commands: []command{run("make test")}},
 		{name: "quick start", estimate: 15 * time.Second, commands: []command{quickStart()}},
 		{name: "three services", estimate: 30 * time.Second, commands: []command{
@@ -63,7 +65,7 @@ func table(p plan) []stage {
 func required(p plan) []stage {
 	return []stage{
 		seeds("first seeds", p, firstSeeds),
-		{name: "integration", estimate: 4 * time.Minute, needs: needBroker, key: closing, commands: []command{
+		{name: "integration", estimate: 3 * time.Minute, needs: needBroker, key: closing, commands: []command{
 			run("make integration RACE= PACKAGES=./integration"),
 		}},
 		{name: "quick start on a broker", estimate: 5 * time.Second, needs: needClusters, commands: []command{quickStart()}},
@@ -86,13 +88,9 @@ func sampled(p plan) []stage {
 		}},
 		plantsOf(p),
 	}
-	touched, others := p.fuzzing(fuzzParts)
-	if len(touched) > 0 {
-		stages = append(stages, fuzzing("fuzzing what changed", touched, ciFuzzTime))
-	}
 	return append(stages,
-		fuzzing("fuzzing", others, ciFuzzTime),
-		stage{name: "chaos", estimate: 4 * time.Minute, needs: needClusters, key: chaosVerdict, commands: []command{breaking("./integration/chaos")}},
+		fuzzing(p.fuzzing(fuzzParts), ciFuzzTime),
+		stage{name: "chaos", estimate: 2 * time.Minute, needs: needClusters, key: chaosVerdict, commands: []command{breaking("./integration/chaos")}},
 		seeds("more seeds", p, seedsMore),
 	)
 }
@@ -111,14 +109,14 @@ func whole(p plan) []stage {
 		{name: "container", estimate: time.Minute, needs: needDocker, key: closing, commands: []command{
 			run("make integration PACKAGES=./kafkatest/container"),
 		}},
-		{name: "chaos", estimate: time.Hour, needs: needClusters, key: chaosVerdict, commands: []command{run("make chaos")}},
-		{name: "simulation", estimate: wholeSeeds * perSeed, key: simulated, commands: []command{
+		{name: "chaos", estimate: 20 * time.Minute, needs: needClusters, key: chaosVerdict, commands: []command{run("make chaos")}},
+		{name: "simulation", estimate: seedsStart + wholeSeeds*perSeed, key: simulated, commands: []command{
 			run(fmt.Sprintf("make simulate SEEDS=%d", wholeSeeds)),
 		}},
 		{name: "codes", estimate: 4 * allCodes, key: closing, commands: []command{run("make codes ALL=1")}},
 		plantsOf(p),
 		mutations(),
-		fuzzing("fuzzing", p.fuzz, allFuzzTime),
+		fuzzing(p.fuzz, allFuzzTime),
 		{name: "vulnerabilities", estimate: 90 * time.Second, key: vulnerable, unavailable: noNetwork, commands: []command{run("make vulncheck")}},
 	}
 }
@@ -133,7 +131,7 @@ func breaking(pkg string) command {
 // seeds runs n seeds of the simulation, which are the commit's part of those that make prove runs.
 func seeds(name string, p plan, n int) stage {
 	from := 1 + n*p.part(wholeSeeds/n)
-	return stage{name: name, estimate: time.Duration(n) * perSeed, key: simulated, commands: []command{
+	return stage{name: name, estimate: seedsStart + time.Duration(n)*perSeed, key: simulated, commands: []command{
 		run(fmt.Sprintf("make simulate FROM=%d SEEDS=%d", from, n)),
 	}}
 }
@@ -158,8 +156,8 @@ func mutations() stage {
 	return stage{name: "mutations", estimate: 20 * time.Minute, key: tableRows, commands: []command{run("make mutate")}}
 }
 
-func fuzzing(name string, targets []fuzzTarget, d time.Duration) stage {
-	s := stage{name: name, estimate: time.Duration(len(targets)) * (d + perFuzz)}
+func fuzzing(targets []fuzzTarget, d time.Duration) stage {
+	s := stage{name: "fuzzing", estimate: fuzzStart + time.Duration(len(targets))*(d+perFuzz)}
 	for _, target := range targets {
 		s.commands = append(s.commands, target.command(d))
 	}
