@@ -34,7 +34,7 @@ PACKAGES ?= ./integration ./kafkatest/container
 FORMAT ?= testname
 
 integration: needs ## the tests that need a broker, all of them: from Docker, or else KAFKA_BROKERS
-	@$(call tool,gotestsum) --format $(FORMAT) -- $(RACE) -count=1 -timeout 60m $(FLAGS) $(PACKAGES)
+	@$(call tool,gotestsum) --format $(FORMAT) -- $(RACE) -count=1 -timeout 60m $(PACKAGES) $(FLAGS)
 
 prove: ## everything, whole: hours. Ctrl-C stops it, and make prove continues; FRESH=1 starts over
 	@.ci/run $(if $(FRESH),-fresh) $(if $(CONTINUE),-continue) prove

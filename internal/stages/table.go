@@ -102,7 +102,7 @@ func whole(p plan) []stage {
 			run("go test -race -count=1 -timeout 60m . -run ^(TestTrackerInEveryOrder|TestParkedKeysKeepTheirOrderWhateverHappens)$ -long"),
 		}},
 		{name: "integration", estimate: 8 * time.Minute, needs: needBroker, key: closing, commands: []command{
-			run("make integration PACKAGES=./integration"),
+			run("make integration PACKAGES=./integration FLAGS=-long"),
 		}},
 		{name: "quick start on a broker", estimate: 5 * time.Second, needs: needClusters, commands: []command{quickStart()}},
 		{name: "faults", estimate: 3 * time.Minute, needs: needClusters, key: closing, commands: []command{breaking("./integration/faults")}},
