@@ -18,7 +18,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # -short: integration/ runs the tests that take seconds; make integration runs them all.
-test: needs ## all tests, a line for each package: five minutes or so
+test: needs ## all tests, a line for each package as it ends: four minutes on two cores
 	@env -u KAFKA_TEST_CLUSTER_CONTROL $(call tool,gotestsum) --format standard-quiet -- $(RACE) -short -timeout 60m work
 
 needs:

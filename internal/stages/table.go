@@ -25,7 +25,7 @@ const (
 const (
 	perSeed      = 250 * time.Millisecond
 	seedsStart   = 15 * time.Second // to compile them
-	allCodes     = 10 * time.Minute  // each code for one length of time
+	allCodes     = 10 * time.Minute // each code for one length of time
 	allPlants    = 3 * time.Minute
 	perFuzz      = 5 * time.Second  // to start a target, besides its time
 	fuzzStart    = 90 * time.Second // to compile everything for fuzzing
