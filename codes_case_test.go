@@ -151,7 +151,7 @@ func (s *scene) said(members []*supervised) bool {
 		}
 	}
 	for _, line := range s.warnings() {
-		if s.names(line) || strings.Contains(line, "still waiting to join the group") || strings.Contains(line, "its partition waits") {
+		if s.names(line) || strings.Contains(line, " session_timeout=") || strings.Contains(line, " dlq_topic=") {
 			return true
 		}
 	}
