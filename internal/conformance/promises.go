@@ -447,7 +447,9 @@ func (s Suite) shutdown(t *testing.T) {
 		if n == records {
 			t.Error("there was no backlog left: the test proves nothing")
 		}
-		if at := sum(s.committed(t, topic, topic)); at != n {
+		// With Concurrency, a key's next record may be left behind others that are done. The commit's metadata tells of these: the next
+		// member handles none of them again.
+		if at := sum(s.committed(t, topic, topic)); at > n || at < n && s.Concurrency <= 1 {
 			t.Errorf("committed %d, want the %d that were handled", at, n)
 		}
 		for range 2 {
