@@ -91,15 +91,9 @@ func (c *consumer) settledInAll() int64 {
 	defer c.mu.Unlock()
 	n := c.settled
 	for _, p := range c.partitions {
-		n += p.settledSoFar()
+		n += p.settled.Load()
 	}
 	return n
-}
-
-func (p *partition) settledSoFar() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.settled
 }
 
 // watchFlood ends floods that end by themselves. It runs until Start is about to return.

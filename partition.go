@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -26,6 +27,10 @@ type partition struct {
 	stop   chan struct{} // closed: start nothing new
 	done   chan struct{} // closed by the last worker at its end
 
+	// settled counts the records that an attempt settled. It is read without the lock, which is held while franz-go takes a mark: that
+	// waits for as long as franz-go's session waits for a broker.
+	settled atomic.Int64
+
 	mu       sync.Mutex
 	ready    sync.Cond // for the idle worker: there may be work, or the partition stopped
 	workers  int       // goroutines
@@ -40,7 +45,6 @@ type partition struct {
 	earlier  progress    // what earlier owners have done of what is still to be fetched
 	parking  *parkedKeys // nil without ParkKeys; set before the first worker
 	queued   int64       // the cost of all that is fetched and not settled
-	settled  int64       // how many records are, after an attempt
 	stopped  bool
 	fenced   bool  // commit nothing more: the partition may be another member's
 	unmarked bool  // more is done than is marked
@@ -187,7 +191,7 @@ func (p *partition) account(t *task, cost int64, settled bool) (resumed bool) {
 		return resumed
 	}
 	if t.attempt > 0 { // a record that is passed over, or parked, says nothing of what may be broken
-		p.settled++
+		p.settled.Add(1)
 	}
 	p.status.progress = time.Now()
 	p.pass(t.place)
