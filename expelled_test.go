@@ -107,7 +107,7 @@ func TestPeriodicCommitsLeaveOutWhatAnEarlierMemberHad(t *testing.T) {
 		if !commits(own) || commits("another") {
 			t.Errorf("its own: %v; an earlier member's: %v", commits(own), commits("another"))
 		}
-		kafka.CoreOf(consumer).DisownAll()
+		kafka.CoreOf(consumer).EvictAll()
 		if commits(own) {
 			t.Error("what is disowned is committed")
 		}

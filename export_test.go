@@ -13,8 +13,8 @@ var long = flag.Bool("long", false, "try all that there is, where a part is enou
 // Long tells whether the tests are to try all that there is.
 func Long() bool { return *long }
 
-// Tests of behaviour are in package kafka_test. This file is all that they see of the inside: the constants by which they wait, and
-// what has no public name, such as a late mark or a memory leak.
+// Tests of behaviour are in package kafka_test. This file is all that they see of the inside: the constants by which they
+// wait, and what has no public name, such as a late mark or a memory leak.
 const (
 	CommitTimeout             = commitTimeout
 	DefaultAuthFailureTimeout = defaultAuthFailureTimeout
@@ -44,6 +44,13 @@ func (c ConsumerConfig) CheckHeaders(headers []kgo.RecordHeader) error {
 
 // EnvironmentFields is the struct whose tags name the variables.
 func EnvironmentFields() any { return &environment{} }
+
+// Helpers that tests of both packages use.
+var (
+	Headers    = headers
+	LastHeader = lastHeader
+	Wait       = wait
+)
 
 func SplitList(text string) []string { return splitList(text) }
 
@@ -91,16 +98,16 @@ func (c *consumer) PerRecord() int64 { return c.queued.perRecord }
 
 func (c *consumer) CheckTopics(ctx context.Context) error { return c.checkTopics(ctx) }
 
-// Untold tells whether the group has refused the progress that was committed.
-func (c *consumer) Untold() bool { return c.untold.Load() }
+// ProgressRefused reports whether the group has refused the progress that was committed.
+func (c *consumer) ProgressRefused() bool { return c.untold.Load() }
 
 // DropUnassigned tells whether a periodic commit goes out.
 func (c *consumer) DropUnassigned(request *kmsg.OffsetCommitRequest) bool {
 	return c.dropUnassigned(request)
 }
 
-// DisownAll lets all partitions go, as a member does that was removed from its group.
-func (c *consumer) DisownAll() { c.disown(c.assignedNow()) }
+// EvictAll lets all partitions go, as a member does that was evicted from its group.
+func (c *consumer) EvictAll() { c.disown(c.assignedNow()) }
 
 // Assigned returns a partition that is assigned; nil if it is not.
 func (c *consumer) Assigned(id int32) *partition {
@@ -119,11 +126,6 @@ func (p *partition) Fenced() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.fenced
-}
-
-func (p *partition) Paused() bool {
-	_, paused := p.load()
-	return paused
 }
 
 // HoldsMost tells whether a partition is paused and holds more than 60 % of what it held then.

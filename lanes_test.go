@@ -265,7 +265,7 @@ func TestProgressThatBrokersRefuseIsNotTold(t *testing.T) {
 			if err := stopFirst(); err != nil || b.committed(0) != stuck {
 				t.Fatalf("Start returned %v, committed %d; want %d", err, b.committed(0), stuck)
 			}
-			if kafka.CoreOf(first).Untold() != refused {
+			if kafka.CoreOf(first).ProgressRefused() != refused {
 				t.Errorf("refused: %v, remembered: %v", refused, !refused)
 			}
 			var again atomic.Int32

@@ -87,13 +87,13 @@ func TestAnOutageHasABeginningAndAnEnd(t *testing.T) {
 		time.Sleep(time.Minute)
 		away.Store(false)
 		time.Sleep(time.Minute)
-		away1 := func() int { return g.log.count(slog.LevelWarn, "broker", "error", "!component") }
-		if away1() == 0 || g.log.count(slog.LevelInfo, "broker=localhost:9092", "away") == 0 || g.log.count(slog.LevelWarn, "component") != 0 {
+		outages := func() int { return g.log.count(slog.LevelWarn, "broker", "error", "!component") }
+		if outages() == 0 || g.log.count(slog.LevelInfo, "broker=localhost:9092", "away") == 0 || g.log.count(slog.LevelWarn, "component") != 0 {
 			t.Errorf("the log says\n%s", g.log.String())
 		}
-		ended := away1()
+		ended := outages()
 		_ = stop()
-		if n := away1(); n != ended {
+		if n := outages(); n != ended {
 			t.Errorf("the client's own end is an outage:\n%s", g.log.String())
 		}
 	})

@@ -23,8 +23,8 @@ type logLine struct {
 
 func (l *logged) logger(level slog.Level) *slog.Logger { return slog.New(logHandler{l, level, nil}) }
 
-// count returns how many lines have the level and every attribute: "key=value" is one, "key=va…" its beginning, and "key" one of
-// any value. "!key" is one that the line must not have.
+// count returns how many lines have the level and every attribute: "key=value" is one, "key=va…" its beginning, and "key"
+// one of any value. "!key" is one that the line must not have.
 func (l *logged) count(level slog.Level, attrs ...string) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

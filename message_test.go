@@ -34,14 +34,6 @@ func consumed[T any](t *testing.T, codec kafka.Codec[T], r *kgo.Record) (msg kaf
 	return msg
 }
 
-// header returns name and value alternating.
-func headers(pairs ...string) (list []kgo.RecordHeader) {
-	for pair := range slices.Chunk(pairs, 2) {
-		list = append(list, kgo.RecordHeader{Key: pair[0], Value: []byte(pair[1])})
-	}
-	return list
-}
-
 func TestBuilderSetsWhatItIsTold(t *testing.T) {
 	now := time.Now()
 	msg := kafka.NewMessage[booking]().WithKey("booking-1").WithValue(booking{"1", 2}).WithMessageID("m").WithCorrelationID("c").

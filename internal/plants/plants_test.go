@@ -107,7 +107,8 @@ func (q *queue[T]) add(items ...T) {
 func (q *queue[T]) note() {}
 `
 
-// TestAPlantNeedsExactlyOnePlace checks that no place and several places are errors, and that a plant changes nothing else.
+// TestAPlantNeedsExactlyOnePlace checks that no place and several places are errors, and that a plant changes nothing
+// else.
 func TestAPlantNeedsExactlyOnePlace(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "sample.go"), []byte(sample), 0o600); err != nil {

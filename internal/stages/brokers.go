@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// clusters are the Kafka clusters that the tests get, started by the program that KAFKA_CONTROL names. It is called with
-// these verbs: start NAME --port P [--brokers N] [--set KEY=VALUE]..., which prints the bootstrap list; stop NAME; certs NAME,
-// which prints the folder of the certificates; log NAME, which prints a broker's log file; kill, freeze, thaw and revive NAME I;
-// and docker, which sees to Docker and an image, and prints what to export.
+// clusters are the Kafka clusters that the tests get, started by the program that KAFKA_CONTROL names. It is called
+// with these verbs: start NAME --port P [--brokers N] [--set KEY=VALUE]..., which prints the bootstrap list; stop NAME;
+// certs NAME, which prints the folder of the certificates; log NAME, which prints a broker's log file; kill, freeze,
+// thaw and revive NAME I; and docker, which sees to Docker and an image, and prints what to export.
 type clusters struct {
 	control string // empty: there is none
 	folder  string // for the script that breaks brokers

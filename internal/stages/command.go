@@ -19,8 +19,8 @@ const (
 
 var errLimit = errors.New("the command did not end in time")
 
-// execute runs c in the folder dir and the environment env, see environ, with its output going to out. When ctx ends, or c's limit, it stops the command's
-// process group. No process of the group outlives the call.
+// execute runs c in the folder dir and the environment env, see environ, with its output going to out. When ctx ends,
+// or c's limit, it stops the command's process group. No process of the group outlives the call.
 func (c command) execute(ctx context.Context, dir string, env []string, out io.Writer) error {
 	if c.limit > 0 {
 		var cancel context.CancelFunc

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// A failed stage may have printed ten thousand lines. Whoever reads the last lines of a run finds there what failed, and not
-// the logs around it.
+// A failed stage may have printed ten thousand lines. Whoever reads the last lines of a run finds there what failed,
+// and not the logs around it.
 
 const (
 	linesOfTest  = 6   // the last ones of a failed test
@@ -26,8 +26,8 @@ var (
 	logged  = regexp.MustCompile(`: member-[0-9]+ \(| level=(DEBUG|INFO|WARN|ERROR) `)
 )
 
-// digest returns the last lines that each failed test of a stage's output said, without its logs; where no test failed, the
-// output's last lines.
+// digest returns the last lines that each failed test of a stage's output said, without its logs; where no test failed,
+// the output's last lines.
 func digest(output string) string {
 	const process = "the process"
 	lines := map[string][]string{}

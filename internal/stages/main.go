@@ -5,14 +5,15 @@
 //	go run ./internal/stages list [prove]    the stages, with their commands and estimates
 //	go run ./internal/stages fuzz 20s        each fuzz target of each module for a while
 //
-// Of what is large, such as the simulation's seeds, mode ci takes a part that the commit's hash picks; each command is printed,
-// and can be repeated by hand. It stops at the first failure. It skips optional stages that would not end before its deadline:
-// 75 minutes after its start, or after CI_DEADLINE, a duration such as 40m. CI_BASE names the commit to compare with: what
-// changed since then runs whole.
+// Of what is large, such as the simulation's seeds, mode ci takes a part that the commit's hash picks; each command is
+// printed, and can be repeated by hand. It stops at the first failure. It skips optional stages that would not end
+// before its deadline: 75 minutes after its start, or after CI_DEADLINE, a duration such as 40m. CI_BASE names the
+// commit to compare with: what changed since then runs whole.
 //
 // Mode prove goes on after a failure. Stopped by Ctrl-C, it continues the next time; its state is in .prove.
 //
-// KAFKA_CONTROL names the program that starts Kafka clusters; see clusters. Without it, stages that need one are skipped.
+// KAFKA_CONTROL names the program that starts Kafka clusters; see clusters. Without it, stages that need one are
+// skipped.
 package main
 
 import (

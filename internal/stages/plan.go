@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// plan is what a run takes of that which is too large to run whole for each change: a part that the commit's hash picks, so
-// that successive commits go through everything, and a commit's run can be repeated; and all of what the change touched.
+// plan is what a run takes of that which is too large to run whole for each change: a part that the commit's hash
+// picks, so that successive commits go through everything, and a commit's run can be repeated; and all of what the
+// change touched.
 type plan struct {
 	mode    mode
 	commit  string   // HEAD, and "+changes" if files differ from it
@@ -24,8 +25,9 @@ type plan struct {
 	fuzz    []fuzzTarget
 }
 
-// settled is how old a commit must be, seen from HEAD, to be taken as the base of a change. A change is often a series of
-// commits pushed together, of which the last alone says little. Six hours hold a day's work on one subject, and no more.
+// settled is how old a commit must be, seen from HEAD, to be taken as the base of a change. A change is often a series
+// of commits pushed together, of which the last alone says little. Six hours hold a day's work on one subject, and no
+// more.
 const settled = 6 * time.Hour
 
 // newPlan reads the repository in root.

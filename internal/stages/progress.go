@@ -24,8 +24,8 @@ type progress struct {
 // errOtherCommit is the error of a run whose stages were run for another commit.
 var errOtherCommit = errors.New("the earlier run was for another commit")
 
-// loadProgress reads the progress of an earlier run in folder, unless fresh is set. Where that was for another commit, goOn
-// keeps what passed and repeats what failed; without goOn it is an error.
+// loadProgress reads the progress of an earlier run in folder, unless fresh is set. Where that was for another commit,
+// goOn keeps what passed and repeats what failed; without goOn it is an error.
 func loadProgress(folder, commit string, fresh, goOn bool, now time.Time) (*progress, error) {
 	path := filepath.Join(folder, "progress.json")
 	started := &progress{path: path, Commit: commit, Began: now}

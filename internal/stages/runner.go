@@ -33,8 +33,8 @@ type runner struct {
 
 var errDeadline = errors.New("the deadline was reached")
 
-// run runs the stages that have no result yet, and hands each result to report as soon as it is there. It ends early when ctx
-// does, and after a failure unless the runner goes on.
+// run runs the stages that have no result yet, and hands each result to report as soon as it is there. It ends early
+// when ctx does, and after a failure unless the runner goes on.
 func (r *runner) run(ctx context.Context, stages []stage, report func(result)) {
 	for i, s := range stages {
 		res := r.stage(ctx, s, stages[i+1:])

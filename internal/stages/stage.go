@@ -33,8 +33,8 @@ type stage struct {
 	needs    need
 	commands []command
 
-	// once marks a stage whose time says little about the machine's speed: it is long the first time, and short when its results
-	// are cached.
+	// once marks a stage whose time says little about the machine's speed: it is long the first time, and short when its
+	// results are cached.
 	once bool
 	// key matches the lines of the output that go into the summary of a long run.
 	key *regexp.Regexp

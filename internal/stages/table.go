@@ -63,27 +63,34 @@ func table(p plan) []stage {
 //
 // They run without the race detector: make test has had it, and it slows down what competes with the brokers.
 func required(p plan) []stage {
+	return append([]stage{seeds("first seeds", p, firstSeeds)}, withBrokers(3*time.Minute, "RACE=", "")...)
+}
+
+// withBrokers are the stages that both modes run on brokers. race is an argument of make, and flags are those of the
+// integration tests.
+func withBrokers(integration time.Duration, race, flags string) []stage {
 	return []stage{
-		seeds("first seeds", p, firstSeeds),
-		{name: "integration", estimate: 3 * time.Minute, needs: needBroker, key: closing, commands: []command{
-			run("make integration RACE= PACKAGES=./integration"),
+		{name: "integration", estimate: integration, needs: needBroker, key: closing, commands: []command{
+			run("make integration PACKAGES=./integration " + race + " " + flags),
 		}},
 		{name: "quick start on a broker", estimate: 5 * time.Second, needs: needClusters, commands: []command{quickStart()}},
 		{name: "faults", estimate: 3 * time.Minute, needs: needClusters, key: closing, commands: []command{breaking("./integration/faults")}},
 		{name: "container", estimate: time.Minute, needs: needDocker, key: closing, commands: []command{
-			run("make integration RACE= PACKAGES=./kafkatest/container"),
+			run("make integration PACKAGES=./kafkatest/container " + race),
 		}},
 	}
 }
 
-// sampled are the optional stages for a change. They take a part of what is large, and a larger one when the root package changed.
+// sampled are the optional stages for a change. They take a part of what is large, and a larger one when the root
+// package changed.
 func sampled(p plan) []stage {
 	seedsMore, parts := moreSeeds, codeParts
 	if p.core() {
 		seedsMore, parts = coreSeeds, coreParts
 	}
 	return []stage{
-		// First, since the brokers, which keep half of a processor busy even when nobody asks them anything, are stopped after it.
+		// First, since the brokers, which keep half of a processor busy even when nobody asks them anything, are stopped
+		// after it.
 		{name: "chaos", estimate: 2 * time.Minute, needs: needClusters, key: chaosVerdict, commands: []command{breaking("./integration/chaos")}},
 		plantsOf(p),
 		{name: "codes", estimate: allCodes / time.Duration(parts), key: closing, commands: []command{
@@ -96,18 +103,13 @@ func sampled(p plan) []stage {
 
 // whole are the same stages for make prove, and those that it alone has.
 func whole(p plan) []stage {
-	return []stage{
+	stages := []stage{
 		{name: "long tests", estimate: 2 * time.Minute, key: closing, commands: []command{
-			run("go test -race -count=1 -timeout 60m . -run ^(TestTrackerInEveryOrder|TestParkedKeysKeepTheirOrderWhateverHappens)$ -long"),
+			run("go test -race -count=1 -timeout 60m . -run", longTests, "-long"),
 		}},
-		{name: "integration", estimate: 8 * time.Minute, needs: needBroker, key: closing, commands: []command{
-			run("make integration PACKAGES=./integration FLAGS=-long"),
-		}},
-		{name: "quick start on a broker", estimate: 5 * time.Second, needs: needClusters, commands: []command{quickStart()}},
-		{name: "faults", estimate: 3 * time.Minute, needs: needClusters, key: closing, commands: []command{breaking("./integration/faults")}},
-		{name: "container", estimate: time.Minute, needs: needDocker, key: closing, commands: []command{
-			run("make integration PACKAGES=./kafkatest/container"),
-		}},
+	}
+	stages = append(stages, withBrokers(8*time.Minute, "", "FLAGS=-long")...)
+	return append(stages, []stage{
 		{name: "chaos", estimate: 20 * time.Minute, needs: needClusters, key: chaosVerdict, commands: []command{run("make chaos")}},
 		{name: "simulation", estimate: seedsStart + wholeSeeds*perSeed, key: simulated, commands: []command{
 			run(fmt.Sprintf("make simulate SEEDS=%d", wholeSeeds)),
@@ -117,8 +119,11 @@ func whole(p plan) []stage {
 		mutations(),
 		fuzzing(p.fuzz, allFuzzTime),
 		{name: "vulnerabilities", estimate: 90 * time.Second, key: vulnerable, unavailable: noNetwork, commands: []command{run("make vulncheck")}},
-	}
+	}...)
 }
+
+// longTests are those of the root package that -long makes longer.
+const longTests = "^(TestTrackerInEveryOrder|TestParkedKeysKeepTheirOrderWhateverHappens|TestThousandsOfRequestsWaitAtOnce)$"
 
 func quickStart() command { return run("go run ./examples/quickstart").limited(exampleLimit) }
 
@@ -135,8 +140,8 @@ func seeds(name string, p plan, n int) stage {
 	}}
 }
 
-// plantsOf puts bugs into the library and sees each caught: for a change, a few that its commit picks, and all in files that
-// the change touched.
+// plantsOf puts bugs into the library and sees each caught: for a change, a few that its commit picks, and all in files
+// that the change touched.
 func plantsOf(p plan) stage {
 	s := stage{name: "plants", estimate: allPlants, key: plantRows, commands: []command{run("make plants")}}
 	if p.mode == modeProve {
