@@ -98,8 +98,7 @@ type consumer struct {
 	made           time.Time
 	polledAt       atomic.Int64 // when the poll loop last showed that it is alive, in nanoseconds since made; 0: never
 	healthAsked    atomic.Int64 // when somebody last asked for the health, likewise
-	joined         atomic.Bool  // a member of the group, as far as the callbacks know
-	assignedOnce   atomic.Bool
+	membership     *membership
 	refusedOffsets time.Time   // since when committed offsets are refused; the group's session alone touches it
 	quiet          *flood.Gate // repeated log lines
 	guard          *floodGuard // nil: none
@@ -160,10 +159,11 @@ func newConsumerOf(cfg ConsumerConfig, handle HandlerFunc, own, next tier) (*con
 	return &consumer{
 		cfg: cfg, log: client.log, client: client, handle: handle, tier: own, next: next,
 		// Half of the memory is for the running: the rest is what partitions that stand still may hold, see relieve.
-		queued:    newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes).halved(),
-		guard:     newFloodGuard(cfg.FloodGuard, cfg.DLQTopic),
-		recalling: make(chan struct{}, maxRecalling),
-		made:      time.Now(), ended: make(chan struct{}), floods: flood.New(), quiet: flood.Quiet(),
+		queued:     newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes).halved(),
+		guard:      newFloodGuard(cfg.FloodGuard, cfg.DLQTopic),
+		recalling:  make(chan struct{}, maxRecalling),
+		membership: newMembership(),
+		made:       time.Now(), ended: make(chan struct{}), floods: flood.New(), quiet: flood.Quiet(),
 		partitions: map[int32]*partition{}, stragglers: map[int32]<-chan struct{}{},
 	}, nil
 }
@@ -278,6 +278,7 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	c.poll(pollCtx, client, access)
 
 	c.beginToLeave(abandonGroup)
+	c.membership.awaitStable(clientCtx)
 	client.CloseAllowingRebalance() // drains and commits through the callbacks, then leaves the group
 	return c.outcome()
 }
@@ -332,7 +333,7 @@ func (c *consumer) nothingLeftToDrain() {
 
 // noPartitionsYet says why nothing happens.
 func (c *consumer) noPartitionsYet() {
-	if !c.assignedOnce.Load() {
+	if !c.membership.everAssigned() {
 		c.log.LogAttrs(context.Background(), slog.LevelWarn, "still waiting to join the group; a member that was killed is waited for until its session times out",
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Duration("session_timeout", c.cfg.SessionTimeout))
 	}

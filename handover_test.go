@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka"
@@ -310,4 +311,43 @@ func refuseCommit(request *kmsg.OffsetCommitRequest, code *kerr.Error) kmsg.Resp
 		response.Topics = append(response.Topics, answer)
 	}
 	return response
+}
+
+// A member that leaves while the group rebalances, as the group's leader, commits what it has finished. The group's other member consumes
+// another topic, so that the leader asks the brokers about that before it divides the partitions, and leaving cancels what it asks.
+func TestALeaderThatLeavesDuringARebalanceCommits(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bubble) {
+		const records = 10
+		b.seed(0, records)
+		b.seed(1, records)
+		cfg := b.consumer()
+		cfg.CommitInterval = time.Hour
+		cfg.Options = append(cfg.Options, kgo.HeartbeatInterval(time.Second))
+		var handled atomic.Int32
+		_, stopLeader := b.start(cfg, func(context.Context, kafka.Message[numbered]) error {
+			handled.Add(1)
+			return nil
+		})
+		time.Sleep(10 * time.Second)
+		other := b.consumer()
+		other.Topic, other.DLQTopic = "payments", "dlq-orders"
+		other.Options = append(other.Options, kgo.HeartbeatInterval(25*time.Second))
+		_, stopOther := b.start(other, func(context.Context, kafka.Message[numbered]) error { return nil })
+		time.Sleep(10 * time.Second)
+		third := b.consumer()
+		third.Topic, third.DLQTopic = "refunds", "dlq-orders"
+		_, stopThird := b.start(third, func(context.Context, kafka.Message[numbered]) error { return nil })
+		time.Sleep(5 * time.Second) // the leader has heard of it, and waits for the other to hear of it
+		if n := handled.Load(); n != 2*records {
+			t.Fatalf("%d handled, want %d", n, 2*records)
+		}
+		if err := stopLeader(); err != nil {
+			t.Errorf("Start: %v", err)
+		}
+		if at := b.committed(0) + b.committed(1); at != 2*records || b.lost.Load() > 0 {
+			t.Errorf("%d committed, want %d; partitions were lost %d times:\n%s", at, 2*records, b.lost.Load(), b.log.String())
+		}
+		_, _ = stopThird(), stopOther()
+	}, kfake.SeedTopics(2, "orders", "dlq-orders", "payments", "refunds"))
 }

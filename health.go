@@ -203,7 +203,7 @@ func (c *consumer) state() State {
 		return StateNew
 	case c.halted, c.closing:
 		return StateEnding
-	case !c.joined.Load():
+	case !c.membership.isMember():
 		return StateJoining
 	}
 	return StateRunning

@@ -215,6 +215,13 @@ func (p *partition) mark() {
 	p.markDone()
 }
 
+// hasUnmarked reports whether records are done that mark has not told of yet.
+func (p *partition) hasUnmarked() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.unmarked
+}
+
 // markDone is mark with p.mu held.
 func (p *partition) markDone() {
 	if p.fenced || !p.unmarked {

@@ -213,7 +213,7 @@ func (c *consumer) refused(err error, lasting time.Duration) {
 		c.log.LogAttrs(context.Background(), slog.LevelError, "brokers refuse access", slog.String("topic", c.cfg.Topic),
 			slog.String("group", c.cfg.Group), slog.Duration("lasting", lasting), slog.Any("error", err))
 	}
-	if lasting >= c.cfg.AuthFailureTimeout || !c.assignedOnce.Load() {
+	if lasting >= c.cfg.AuthFailureTimeout || !c.membership.everAssigned() {
 		c.fail(err)
 	}
 }

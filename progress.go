@@ -112,7 +112,7 @@ func (p *partition) progressBeyond() (at kgo.EpochOffset, ahead bool) {
 // would repeat it in the new one, when another member may have committed further in between. The marks stay for the next. client
 // is nil only before there is anything to commit.
 func (c *consumer) beforePeriodicCommit(client *kgo.Client, request *kmsg.OffsetCommitRequest) error {
-	if client == nil || !c.joined.Load() {
+	if client == nil || !c.membership.isMember() {
 		return context.Canceled
 	}
 	if member, generation := client.GroupMetadata(); member != request.MemberID || generation != request.Generation {

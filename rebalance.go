@@ -29,13 +29,13 @@ const commitRetryPause = 100 * time.Millisecond
 
 // assigned starts a worker for each partition. Fetching begins after it returns, so that a record finds its worker.
 func (c *consumer) assigned(ctx context.Context, client *kgo.Client, added map[string][]int32) {
-	c.assignedOnce.Store(true)
 	held := c.take(client, added)
 	c.logPartitions(slog.LevelInfo, "partitions assigned", added)
 	if held == 0 {
 		c.log.LogAttrs(context.Background(), slog.LevelInfo, "no partition assigned; other members have them all",
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
 	}
+	c.membership.assigned()
 	c.hooks.assigned(added[c.cfg.Topic])
 	if others := c.ofOthers(client, c.assignedNow()); len(others) > 0 {
 		c.disown(others)
@@ -47,7 +47,6 @@ func (c *consumer) assigned(ctx context.Context, client *kgo.Client, added map[s
 func (c *consumer) take(client *kgo.Client, added map[string][]int32) (held int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.joined.Store(true)
 	member, _ := client.GroupMetadata()
 	for topic, ids := range added {
 		for _, id := range ids {
@@ -61,12 +60,13 @@ func (c *consumer) take(client *kgo.Client, added map[string][]int32) (held int)
 
 // revoked hands partitions over: what is in hand is finished and committed first.
 func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[string][]int32) {
+	c.membership.rebalancing()
 	leaving := c.remove(removed)
 	if len(leaving) == 0 {
 		return // cooperative rebalancing says so at every session's end
 	}
 	if len(c.ofOthers(client, leaving)) > 0 {
-		c.letGo(leaving, removed)
+		c.letGo(client, leaving, removed)
 		c.handedOver()
 		return
 	}
@@ -155,10 +155,10 @@ func mayCommitLater(err error) bool {
 
 // lost lets go of partitions that are another member's already: nothing is finished, nothing committed.
 func (c *consumer) lost(ctx context.Context, client *kgo.Client, removed map[string][]int32) {
-	c.joined.Store(false)
+	c.membership.lost()
 	leaving := c.remove(removed)
 	if len(leaving) > 0 {
-		c.letGo(leaving, removed)
+		c.letGo(client, leaving, removed)
 	}
 	c.awaitPeriodicCommits(ctx, client)
 	if len(leaving) > 0 {
@@ -167,8 +167,14 @@ func (c *consumer) lost(ctx context.Context, client *kgo.Client, removed map[str
 }
 
 // letGo stops work on partitions that are another member's.
-func (c *consumer) letGo(leaving []*partition, removed map[string][]int32) {
+func (c *consumer) letGo(client *kgo.Client, leaving []*partition, removed map[string][]int32) {
 	c.logPartitions(slog.LevelWarn, "partitions lost", removed)
+	uncommitted := len(c.toCommit(client, leaving)) > 0 || slices.ContainsFunc(leaving, (*partition).hasUnmarked)
+	c.mu.Lock()
+	if c.closing && uncommitted {
+		c.lastCommit = cmp.Or(c.lastCommit, ErrPartitionLost)
+	}
+	c.mu.Unlock()
 	c.disown(leaving)
 	c.abandon(awaitWorkers(leaving, drainGrace))
 	c.hooks.lost(removed[c.cfg.Topic])
