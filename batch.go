@@ -174,8 +174,8 @@ func (p *partition) nextBatch() *batch {
 func (p *partition) beginBatch(n int) *batch {
 	group, now := make([]*task, n), time.Now()
 	for i, r := range p.queue[:n] {
-		place := p.tracker.add(r.Offset, r.LeaderEpoch)
-		group[i] = p.begin(task{record: r, place: place, earlier: p.doneEarlier(r), foreign: p.c.foreign(r)}, now)
+		place, earlier := p.offsets.Begin(r.Offset, r.LeaderEpoch)
+		group[i] = p.begin(task{record: r, place: place, earlier: earlier, foreign: p.c.foreign(r)}, now)
 		group[i].stage.become(ActivityIdle, 1, now)
 	}
 	clear(p.queue[:n])

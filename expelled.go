@@ -22,7 +22,7 @@ func (c *consumer) removedFromGroup(err error) bool {
 // disown stops work on all partitions, and nothing more of them is committed. The callbacks take them away later.
 func (c *consumer) disown(partitions []*partition) {
 	for _, p := range partitions {
-		p.fence()
+		p.offsets.Fence()
 		p.halt()
 		p.cancel(ErrPartitionLost)
 	}
@@ -30,9 +30,7 @@ func (c *consumer) disown(partitions []*partition) {
 
 // isOf tells whether the partition was assigned to the member of this id, and is its own still.
 func (p *partition) isOf(member string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return !p.fenced && p.member == member
+	return p.member == member && !p.offsets.Fenced()
 }
 
 // ofOthers returns those of the partitions that the member had before it was removed from the group.

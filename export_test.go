@@ -120,24 +120,15 @@ func (c *consumer) Assigned(id int32) *partition {
 func (p *partition) Client() *kgo.Client { return p.client }
 
 // Mark marks what is done, whoever owns the partition by now.
-func (p *partition) Mark() { p.mark() }
+func (p *partition) Mark() { p.offsets.Mark() }
 
-func (p *partition) Fenced() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.fenced
-}
+func (p *partition) Fenced() bool { return p.offsets.Fenced() }
 
 // HoldsMost tells whether a partition is paused and holds more than 60 % of what it held then.
 func (p *partition) HoldsMost() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.parked > 0 && p.queued > p.parked*6/10
-}
-
-// ProgressMetadata is what a commit of next says if the records from begin to end are done.
-func ProgressMetadata(begin, end, next int64) string {
-	return (&progress{[]offsetRange{{begin, end}}, 0}).metadata(next)
 }
 
 // NewProducerTo returns a producer that hands its records to send, which stores them.

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/engine"
 )
 
 // Handovers amid periodic commits. The build tag is franz-go's: its locks don't stop virtual time then.
@@ -26,7 +27,7 @@ func TestAHandoverTellsWhatEarlierOwnersTold(t *testing.T) {
 		const partitions, records = 4, 100
 		for id := range int32(partitions) {
 			b.seed(id, records)
-			told := kafka.ProgressMetadata(21, records, 20)
+			told := progressMetadata(20, 21, records)
 			b.commit(id, 20, &told) // all is done, but for one record
 		}
 		cfg := b.consumer()
@@ -47,6 +48,17 @@ func TestAHandoverTellsWhatEarlierOwnersTold(t *testing.T) {
 		}
 		_, _ = stopOther(), stop()
 	}, kfake.SeedTopics(4, "orders", "dlq-orders"))
+}
+
+// progressMetadata is the metadata of a commit of offset committed when the records from first up to end, end left out, are done.
+func progressMetadata(committed, first, end int64) string {
+	o := engine.NewOffsets(func(kgo.EpochOffset) {})
+	o.Begin(committed, 0)
+	for offset := first; offset < end; offset++ {
+		place, _ := o.Begin(offset, 0)
+		o.Done(place)
+	}
+	return o.Metadata(committed)
 }
 
 // A coordinator that stands still for longer than commitTimeout, with a periodic commit on its way.

@@ -102,8 +102,8 @@ func (p *partition) pick(now time.Time) *task {
 		r := p.queue[0]
 		p.queue[0] = nil
 		p.queue = p.queue[1:]
-		place := p.tracker.add(r.Offset, r.LeaderEpoch)
-		earlier, foreign := p.doneEarlier(r), p.c.foreign(r)
+		place, earlier := p.offsets.Begin(r.Offset, r.LeaderEpoch)
+		foreign := p.c.foreign(r)
 		if earlier || foreign || p.c.cfg.Concurrency == 1 || r.Key == nil {
 			return p.begin(task{record: r, place: place, earlier: earlier, foreign: foreign}, now)
 		}
@@ -120,26 +120,12 @@ func (p *partition) pick(now time.Time) *task {
 	return nil
 }
 
-// doneEarlier tells whether an earlier owner of the partition has settled the record.
-func (p *partition) doneEarlier(r *kgo.Record) bool {
-	done := p.earlier.done
-	if len(done) == 0 {
-		return false
-	}
-	// Passed, or gone: a later leader's record below them proves that the brokers have lost them.
-	if r.Offset >= done[len(done)-1].end || r.LeaderEpoch > p.earlier.epoch {
-		p.earlier = progress{}
-		return false
-	}
-	return p.earlier.has(r.Offset, r.LeaderEpoch)
-}
-
 // mayBegin tells whether the queue's first record may be taken.
 func (p *partition) mayBegin() bool {
 	if p.c.cfg.Concurrency == 1 {
 		return len(p.inHand) == 0
 	}
-	return len(p.tracker.held) < maxAhead
+	return p.offsets.Begun() < maxAhead
 }
 
 func (p *partition) begin(begun task, now time.Time) *task {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/internal/engine"
 )
 
 // partition is one assigned partition: a queue, and the workers that work it off, ConsumerConfig.Concurrency of them at most.
@@ -27,31 +29,26 @@ type partition struct {
 	stop   chan struct{} // closed: start nothing new
 	done   chan struct{} // closed by the last worker at its end
 
-	// settled counts the records that an attempt settled. It is read without the lock, which is held while franz-go takes a mark: that
-	// waits for as long as franz-go's session waits for a broker.
-	settled atomic.Int64
+	offsets *engine.Offsets
+	settled atomic.Int64 // records that an attempt settled
 
-	mu       sync.Mutex
-	ready    sync.Cond // for the idle worker: there may be work, or the partition stopped
-	workers  int       // goroutines
-	idle     bool      // one of them waits for ready
-	queue    []*kgo.Record
-	due      []*task              // begun, to be worked on before the queue
-	inHand   []*task              // all that are begun and not settled
-	spare    *task                // to be used again
-	lanes    map[uint64][]waiting // for each key with a record in hand: those behind it
-	behind   int                  // how many these are
-	tracker  tracker
-	earlier  progress    // what earlier owners have done of what is still to be fetched
-	parking  *parkedKeys // nil without ParkKeys; set before the first worker
-	queued   int64       // the cost of all that is fetched and not settled
-	stopped  bool
-	fenced   bool  // commit nothing more: the partition may be another member's
-	unmarked bool  // more is done than is marked
-	left     bool  // a record in hand was not settled
-	parked   int64 // what was queued when fetching was paused; 0 while it is not
-	lent     int64 // by how much the budget's limit is raised for a paused partition: half of what it holds
-	status   status
+	mu      sync.Mutex
+	ready   sync.Cond // for the idle worker: there may be work, or the partition stopped
+	workers int       // goroutines
+	idle    bool      // one of them waits for ready
+	queue   []*kgo.Record
+	due     []*task              // begun, to be worked on before the queue
+	inHand  []*task              // all that are begun and not settled
+	spare   *task                // to be used again
+	lanes   map[uint64][]waiting // for each key with a record in hand: those behind it
+	behind  int                  // how many these are
+	parking *parkedKeys          // nil without ParkKeys; set before the first worker
+	queued  int64                // the cost of all that is fetched and not settled
+	stopped bool
+	left    bool  // a record in hand was not settled
+	parked  int64 // what was queued when fetching was paused; 0 while it is not
+	lent    int64 // by how much the budget's limit is raised for a paused partition: half of what it holds
+	status  status
 }
 
 func newPartition(c *consumer, client *kgo.Client, topic string, id int32, member string, previous <-chan struct{}) *partition {
@@ -61,6 +58,9 @@ func newPartition(c *consumer, client *kgo.Client, topic string, id int32, membe
 	}
 	p.ctx, p.cancel = context.WithCancelCause(c.handlerCtx)
 	p.ready.L = &p.mu
+	p.offsets = engine.NewOffsets(func(at kgo.EpochOffset) {
+		client.MarkCommitOffsets(map[string]map[int32]kgo.EpochOffset{topic: {id: at}})
+	})
 	p.status = newStatus(time.Now())
 	return p
 }
@@ -76,8 +76,9 @@ func (p *partition) enqueue(records []*kgo.Record, end int64) (cost int64, back 
 	if p.stopped {
 		return cost, rewind{} // fetched again by the next owner
 	}
-	back = rewind{p.id, p.status.next, records[0].Offset}
-	p.status.fetched(records, end, len(p.queue), time.Now())
+	first, last := records[0].Offset, records[len(records)-1].Offset
+	back = rewind{p.id, p.offsets.Fetched(first, last), first}
+	p.status.fetched(end, len(p.queue), time.Now())
 	p.queue = append(p.queue, records...)
 	p.queued += cost
 	p.c.queued.take(cost)
@@ -194,43 +195,8 @@ func (p *partition) account(t *task, cost int64, settled bool) (resumed bool) {
 		p.settled.Add(1)
 	}
 	p.status.progress = time.Now()
-	p.pass(t.place)
+	p.offsets.Done(t.place)
 	return resumed
-}
-
-// pass notes that the record at place is done. The caller holds p.mu.
-func (p *partition) pass(place int64) {
-	if !p.tracker.finish(place) {
-		return
-	}
-	p.status.position, p.status.guessed = p.tracker.position(), false
-	p.unmarked = true
-}
-
-// mark lets the next periodic commit have all that is done. The lock keeps a late completion from marking a partition that was taken
-// away: the mark would rewind the new owner's commits.
-func (p *partition) mark() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.markDone()
-}
-
-// hasUnmarked reports whether records are done that mark has not told of yet.
-func (p *partition) hasUnmarked() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.unmarked
-}
-
-// markDone is mark with p.mu held.
-func (p *partition) markDone() {
-	if p.fenced || !p.unmarked {
-		return
-	}
-	p.unmarked = false
-	p.client.MarkCommitOffsets(map[string]map[int32]kgo.EpochOffset{
-		p.topic: {p.id: {Epoch: p.tracker.upTo.epoch, Offset: p.tracker.upTo.offset + 1}},
-	})
 }
 
 func (p *partition) log(level slog.Level, text string, r *kgo.Record, attrs ...slog.Attr) {
@@ -274,21 +240,6 @@ func (p *partition) stopQueue() (resumed bool) {
 	}
 	p.ready.Signal()
 	return resumed
-}
-
-// seal marks what is done, for the commit of the handover, and makes late completions count for nothing.
-func (p *partition) seal() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.markDone()
-	p.fenced = true
-}
-
-// fence makes all that is not marked count for nothing.
-func (p *partition) fence() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.fenced = true
 }
 
 // leftRecord tells whether a record in hand was not settled.

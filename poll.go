@@ -10,7 +10,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 const (
@@ -216,54 +215,4 @@ func (c *consumer) refused(err error, lasting time.Duration) {
 	if lasting >= c.cfg.AuthFailureTimeout || !c.membership.everAssigned() {
 		c.fail(err)
 	}
-}
-
-// committed tells of a commit.
-func (c *consumer) committed(err error) {
-	c.hooks.committed(err)
-	if err == nil {
-		return
-	}
-	if errors.Is(err, kerr.OffsetMetadataTooLarge) {
-		c.untold.Store(true)
-	}
-	if c.removedFromGroup(err) {
-		c.disown(c.assignedNow())
-	}
-	text := err.Error()
-	if protocol, ok := errors.AsType[*kerr.Error](err); ok {
-		text = protocol.Message // whichever partition it is about
-	}
-	if c.quiet.Allow("commit: " + text) {
-		c.log.LogAttrs(context.Background(), slog.LevelWarn, "offset commit failed; finished records may be redelivered",
-			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Any("error", err))
-	}
-}
-
-// commitCallback reports each of franz-go's periodic commits: an error, or nil.
-func commitCallback(topic string, report func(error)) func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) {
-	return func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, response *kmsg.OffsetCommitResponse, err error) {
-		if err != nil {
-			if !errors.Is(err, context.Canceled) { // by a later commit or the end of the session
-				report(err)
-			}
-			return
-		}
-		report(refusedCommit(topic, response))
-	}
-}
-
-// refusedCommit returns the first refusal in the answer to a commit, which may name the topic by its id alone; nil for none.
-func refusedCommit(topic string, response *kmsg.OffsetCommitResponse) error {
-	if response == nil {
-		return nil
-	}
-	for _, answer := range response.Topics {
-		for _, partition := range answer.Partitions {
-			if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
-				return fmt.Errorf("%s-%d: %w", topic, partition.Partition, err)
-			}
-		}
-	}
-	return nil
 }

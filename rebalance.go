@@ -3,15 +3,12 @@ package kafka
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // This file is what the group's callbacks do: partitions come, are handed over, or are gone. franz-go calls them one at a
@@ -19,13 +16,6 @@ import (
 
 // drainGrace is how long handlers have to heed their cancelled context before they are given up.
 const drainGrace = 500 * time.Millisecond
-
-// commitTimeout bounds the commit of a handover, once a periodic one that is under way is over. Without it, the group would wait
-// for a dead coordinator.
-const commitTimeout = 5 * time.Second
-
-// commitRetryPause is between two tries to commit a handover.
-const commitRetryPause = 100 * time.Millisecond
 
 // assigned starts a worker for each partition. Fetching begins after it returns, so that a record finds its worker.
 func (c *consumer) assigned(ctx context.Context, client *kgo.Client, added map[string][]int32) {
@@ -95,64 +85,6 @@ func (c *consumer) handedOver() {
 	c.nothingLeftToDrain()
 }
 
-// toCommit is what is marked of partitions that leave, and where those stand whose progress is to be told though their offset has
-// not moved. Those that stay are left to the periodic commits: this one may be tried again after another of them.
-func (c *consumer) toCommit(client *kgo.Client, leaving []*partition) map[int32]kgo.EpochOffset {
-	marked, offsets := client.MarkedOffsets()[c.cfg.Topic], map[int32]kgo.EpochOffset{}
-	for _, p := range leaving {
-		if at, ok := marked[p.id]; ok {
-			offsets[p.id] = at
-		} else if at, ahead := p.progressBeyond(); ahead {
-			offsets[p.id] = at
-		}
-	}
-	return offsets
-}
-
-// commitHandover commits offsets. The partitions are the member's own until the callback ends, so that it asks again for
-// commitTimeout what may be granted later. Brokers that take no metadata are asked without. Any other refusal is final: the
-// partitions may be another member's by now.
-func (c *consumer) commitHandover(client *kgo.Client, leaving []*partition, offsets map[int32]kgo.EpochOffset) error {
-	asked, err := c.askToCommit(client, leaving, offsets)
-	if !asked { // the time went by behind a periodic commit
-		_, err = c.askToCommit(client, leaving, offsets)
-	}
-	return err
-}
-
-// askToCommit returns asked as false if no request got out in time.
-func (c *consumer) askToCommit(client *kgo.Client, leaving []*partition, offsets map[int32]kgo.EpochOffset) (asked bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
-	defer cancel()
-	told := kgo.PreCommitFnContext(ctx, func(request *kmsg.OffsetCommitRequest) error {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		asked = true
-		c.tellProgress(request, leaving)
-		return nil
-	})
-	for {
-		client.CommitOffsetsSync(told, map[string]map[int32]kgo.EpochOffset{c.cfg.Topic: offsets},
-			func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, response *kmsg.OffsetCommitResponse, e error) {
-				err = cmp.Or(e, refusedCommit(c.cfg.Topic, response))
-			})
-		switch {
-		case mayCommitLater(err) && wait(commitRetryPause, ctx.Done()):
-		case errors.Is(err, kerr.OffsetMetadataTooLarge) && !c.untold.Swap(true):
-		default:
-			return asked, err
-		}
-	}
-}
-
-// mayCommitLater is of a coordinator that can't write just now, or has moved the member to a new epoch (KIP-848) that it is about
-// to hear of. A topic that is gone is not waited for: it may be made again, and the offsets are not the new one's.
-func mayCommitLater(err error) bool {
-	gone := errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)
-	return kerr.IsRetriable(err) && !gone || errors.Is(err, kerr.StaleMemberEpoch)
-}
-
 // lost lets go of partitions that are another member's already: nothing is finished, nothing committed.
 func (c *consumer) lost(ctx context.Context, client *kgo.Client, removed map[string][]int32) {
 	c.membership.lost()
@@ -169,7 +101,7 @@ func (c *consumer) lost(ctx context.Context, client *kgo.Client, removed map[str
 // letGo stops work on partitions that are another member's.
 func (c *consumer) letGo(client *kgo.Client, leaving []*partition, removed map[string][]int32) {
 	c.logPartitions(slog.LevelWarn, "partitions lost", removed)
-	uncommitted := len(c.toCommit(client, leaving)) > 0 || slices.ContainsFunc(leaving, (*partition).hasUnmarked)
+	uncommitted := len(c.toCommit(client, leaving)) > 0 || slices.ContainsFunc(leaving, func(p *partition) bool { return p.offsets.Unmarked() })
 	c.mu.Lock()
 	if c.closing && uncommitted {
 		c.lastCommit = cmp.Or(c.lastCommit, ErrPartitionLost)
@@ -178,14 +110,6 @@ func (c *consumer) letGo(client *kgo.Client, leaving []*partition, removed map[s
 	c.disown(leaving)
 	c.abandon(awaitWorkers(leaving, drainGrace))
 	c.hooks.lost(removed[c.cfg.Topic])
-}
-
-// awaitPeriodicCommits returns once none is under way; those that wait in line are refused. The member joins again after that, and
-// perhaps in the same epoch (KIP-848): brokers would take a late commit of the session before, though they have told the new one
-// to begin at an earlier offset.
-func (c *consumer) awaitPeriodicCommits(ctx context.Context, client *kgo.Client) {
-	refused := kgo.PreCommitFnContext(ctx, func(*kmsg.OffsetCommitRequest) error { return context.Canceled })
-	client.CommitOffsetsSync(refused, map[string]map[int32]kgo.EpochOffset{c.cfg.Topic: {0: {}}}, nil) // waits for its turn
 }
 
 // remove takes partitions out of the map. If it returns any, a handover is under way.
@@ -221,7 +145,7 @@ func (c *consumer) drain(leaving []*partition) {
 	}
 	stuck := awaitWorkers(late, drainGrace)
 	for _, p := range leaving {
-		p.seal()
+		p.offsets.Seal()
 	}
 	c.abandon(stuck)
 	for _, p := range late {
@@ -280,37 +204,4 @@ func (c *consumer) logPartitions(level slog.Level, text string, partitions map[s
 				slog.String("group", c.cfg.Group), slog.Any("partitions", ids))
 		}
 	}
-}
-
-// offsetsFetched ends the group's session, to join again, when the brokers refuse a partition's committed offset. franz-go
-// would say so once and leave the partition out for as long as it is assigned. All partitions wait meanwhile; when it has
-// lasted for AuthFailureTimeout, Start ends.
-func (c *consumer) offsetsFetched(ctx context.Context, _ *kgo.Client, response *kmsg.OffsetFetchResponse) error {
-	refusal := refusedOffset(response)
-	if refusal == nil {
-		c.refusedOffsets = time.Time{}
-		c.learnProgress(response)
-		return nil
-	}
-	if c.refusedOffsets.IsZero() {
-		c.refusedOffsets = time.Now()
-	}
-	if time.Since(c.refusedOffsets) >= c.cfg.AuthFailureTimeout {
-		c.fail(fmt.Errorf("kafka: group %s: %w", c.cfg.Group, refusal))
-	}
-	wait(refusedPause, ctx.Done()) // or we would join again some times a second
-	return refusal
-}
-
-func refusedOffset(response *kmsg.OffsetFetchResponse) error {
-	for _, group := range response.Groups {
-		for _, topic := range group.Topics {
-			for _, partition := range topic.Partitions {
-				if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
-					return fmt.Errorf("committed offset of %s-%d: %w", topic.Topic, partition.Partition, err)
-				}
-			}
-		}
-	}
-	return nil
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // stage is what is done with one task, for whoever asks. partition.mu guards it.
@@ -29,11 +27,8 @@ type status struct {
 	blocked   Activity  // what its workers wait for before they begin; "" for nothing
 	trouble   error     // why that lasts; nil for nothing
 	progress  time.Time // when a record was last settled, or the partition assigned
-	position  int64     // the first record that is not done; -1: not known
-	guessed   bool      // position is where the group is said to be: nothing was fetched yet
 	end       int64     // of the partition; -1: not known
 	endAt     time.Time // when that was learned
-	next      int64     // the next offset to fetch; -1: nothing fetched yet, and nothing committed
 }
 
 // rewind is a step in what is fetched: back, if from is above to.
@@ -43,24 +38,21 @@ type rewind struct {
 }
 
 func newStatus(now time.Time) status {
-	return status{idleSince: now, progress: now, position: -1, end: -1, next: -1}
+	return status{idleSince: now, progress: now, end: -1}
 }
 
-func (s *status) fetched(records []*kgo.Record, end int64, queued int, now time.Time) {
-	if s.position < 0 || s.guessed || records[0].Offset < s.next {
-		s.position, s.guessed = records[0].Offset, false
-	}
-	s.next, s.end, s.endAt = records[len(records)-1].Offset+1, end, now
+func (s *status) fetched(end int64, queued int, now time.Time) {
+	s.end, s.endAt = end, now
 	if queued == 0 && s.blocked == "" {
 		s.idleSince = now // it was idle for a reason until now
 	}
 }
 
-func (s *status) lag() int64 {
-	if s.position < 0 || s.end < 0 {
+func (s *status) lag(position int64) int64 {
+	if position < 0 || s.end < 0 {
 		return -1
 	}
-	return max(0, s.end-s.position)
+	return max(0, s.end-position)
 }
 
 // now notes what is done with a task from this moment on.
@@ -106,18 +98,15 @@ func (p *partition) stalls(limit time.Duration) (stalls []Stall) {
 func (p *partition) lagIsOld(age time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.status.position < 0 || time.Since(p.status.endAt) > age
+	return p.offsets.Position() < 0 || time.Since(p.status.endAt) > age
 }
 
 // learnEnd takes what the brokers said: the partition's end, and where a member begins that has fetched nothing yet.
 func (p *partition) learnEnd(end, begin int64) {
+	p.offsets.Guess(begin)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := &p.status
-	s.end, s.endAt = end, time.Now()
-	if s.position < 0 || s.guessed { // the group's offsets may have come since the last guess
-		s.position, s.guessed = begin, true
-	}
+	p.status.end, p.status.endAt = end, time.Now()
 }
 
 // health returns the partition's state, and what is wrong with its records, if anything is.
@@ -126,7 +115,7 @@ func (p *partition) health() (state PartitionHealth, problems []string) {
 	defer p.mu.Unlock()
 	s := &p.status
 	state = PartitionHealth{
-		Partition: p.id, Lag: s.lag(), QueuedRecords: len(p.queue) + p.behind, QueuedBytes: p.queued, Paused: p.parked > 0,
+		Partition: p.id, Lag: s.lag(p.offsets.Position()), QueuedRecords: len(p.queue) + p.behind, QueuedBytes: p.queued, Paused: p.parked > 0,
 		RecordsInHand: len(p.inHand), Activity: ActivityIdle, Since: s.idleSince, Offset: -1, LastProgress: s.progress,
 	}
 	if s.blocked != "" {

@@ -13,7 +13,6 @@ const (
 	stallChecks    = 4                // in each StallTimeout
 	lagAge         = 10 * time.Second // how old a partition's known end may be while somebody asks for it
 	lagAskedLately = time.Minute      // how long after a question somebody counts as asking; scrapes come every 15 s to 1 min
-	marks          = 4                // in each CommitInterval
 )
 
 // ticks yields once in each interval, of a millisecond at least, until ctx ends.
@@ -30,16 +29,6 @@ func ticks(ctx context.Context, interval time.Duration) func(yield func() bool) 
 			if !yield() {
 				return
 			}
-		}
-	}
-}
-
-// markRegularly marks what is done, for franz-go's periodic commits: some times between two of them, and not with each record, which
-// would have all workers wait for one lock. It runs until Start is about to return.
-func (c *consumer) markRegularly(ctx context.Context) {
-	for range ticks(ctx, c.cfg.CommitInterval/marks) {
-		for _, p := range c.assignedNow() {
-			p.mark()
 		}
 	}
 }

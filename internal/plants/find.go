@@ -12,20 +12,27 @@ import (
 	"strings"
 )
 
-// library is the source of the root package without its tests.
+// sources are the folders of the packages that plants are put into, relative to the module's root.
+var sources = []string{".", "internal/engine"}
+
+// library is the source of these packages without their tests.
 type library struct {
 	fset  *token.FileSet
-	files map[string]*ast.File // by name
+	files map[string]*ast.File // by path, relative to the module's root
 	text  map[string][]byte
 }
 
-func load(dir string) (*library, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		return nil, err
+func load(root string) (*library, error) {
+	var paths []string
+	for _, folder := range sources {
+		inFolder, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, inFolder...)
 	}
 	l := &library{token.NewFileSet(), map[string]*ast.File{}, map[string][]byte{}}
-	for _, path := range names {
+	for _, path := range paths {
 		if strings.HasSuffix(path, "_test.go") {
 			continue
 		}
@@ -37,7 +44,10 @@ func load(dir string) (*library, error) {
 		if err != nil {
 			return nil, err
 		}
-		name := filepath.Base(path)
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return nil, err
+		}
 		l.files[name], l.text[name] = file, text
 	}
 	return l, nil
@@ -55,7 +65,7 @@ func (l *library) apply(p plant) (file string, text []byte, err error) {
 	}
 	file, body, n := l.function(p.function)
 	if n != 1 {
-		return "", nil, wrong("the root package has %d functions %s, want 1", n, p.function)
+		return "", nil, wrong("the library has %d functions %s, want 1", n, p.function)
 	}
 	var found []ast.Node
 	ast.Inspect(body, func(node ast.Node) bool {

@@ -49,7 +49,8 @@ func (p plant) catch(root string, l *library) (caught string, err error) {
 		arguments = append(arguments, "-run=^TestSimulation$", "-count=1", "./internal/simulation", "-seeds", fmt.Sprint(seeds))
 	} else {
 		pattern := "^" + strings.ReplaceAll(p.test, "/", "$/^") + "$"
-		arguments = append(arguments, "-run="+pattern, "-count="+fmt.Sprint(testRuns), "-failfast", ".")
+		arguments = append(arguments, "-run="+pattern, "-count="+fmt.Sprint(testRuns), "-failfast")
+		arguments = append(arguments, packages()...)
 	}
 	child := exec.Command("go", arguments...)
 	child.Dir = root
@@ -67,13 +68,21 @@ func (p plant) catch(root string, l *library) (caught string, err error) {
 	return "", fmt.Errorf("%s %s:\n%s", p.catcher(), reason, output[max(0, len(output)-4000):])
 }
 
+// packages names the packages whose tests catch plants, for go test.
+func packages() (paths []string) {
+	for _, folder := range sources {
+		paths = append(paths, "./"+folder)
+	}
+	return paths
+}
+
 // overlay writes the spoiled file, and the file that has the go command use it.
 func (p plant) overlay(root, dir string, l *library) (path string, err error) {
 	file, text, err := l.apply(p)
 	if err != nil {
 		return "", err
 	}
-	spoiled := filepath.Join(dir, file)
+	spoiled := filepath.Join(dir, filepath.Base(file))
 	if err := os.WriteFile(spoiled, text, 0o600); err != nil {
 		return "", err
 	}

@@ -1,6 +1,6 @@
 package main
 
-// plant is a bug that can be put into the library. Its place is a function of the root package, in any file, and a
+// plant is a bug that can be put into the library. Its place is a function of the root package or of internal/engine, and a
 // statement or an expression that occurs once in that function. Formatting and comments do not matter.
 type plant struct {
 	name     string // what the library does then
@@ -9,7 +9,7 @@ type plant struct {
 	find     string // Go source
 	replace  string // Go source in its place; "" removes it
 
-	// What must catch it: a test of the root package, or else the simulation with one of these findings.
+	// What must catch it: a test of these packages, or else the simulation with one of these findings.
 	test     string
 	findings []string
 }
@@ -19,13 +19,13 @@ var plants = []plant{
 	// Commits.
 	{
 		name: "commits one record too far", promise: "AtLeastOnce",
-		function: "partition.markDone", find: `p.tracker.upTo.offset + 1`, replace: `p.tracker.upTo.offset + 2`,
+		function: "Offsets.handOver", find: `o.tracker.upTo.offset + 1`, replace: `o.tracker.upTo.offset + 2`,
 		findings: []string{"COMMITTED AHEAD"},
 	},
 	{
 		name: "marks a record before it is settled", promise: "AtLeastOnce",
 		function: "partition.settle", find: `p.try(t.ctx, t)`,
-		replace:  `p.mu.Lock(); p.client.MarkCommitRecords(t.record); p.mu.Unlock(); p.try(t.ctx, t)`,
+		replace:  `p.client.MarkCommitRecords(t.record); p.try(t.ctx, t)`,
 		findings: []string{"COMMITTED AHEAD"},
 	},
 	{
@@ -57,7 +57,7 @@ var plants = []plant{
 	},
 	{
 		name: "commits after the partition was lost", promise: "Rebalance",
-		function: "consumer.disown", find: `p.fence()`,
+		function: "consumer.disown", find: `p.offsets.Fence()`,
 		test: "TestLateCompletionIsFenced",
 	},
 	{

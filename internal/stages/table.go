@@ -105,7 +105,7 @@ func sampled(p plan) []stage {
 func whole(p plan) []stage {
 	stages := []stage{
 		{name: "long tests", estimate: 2 * time.Minute, key: closing, commands: []command{
-			run("go test -race -count=1 -timeout 60m . -run", longTests, "-long"),
+			run("go test -race -count=1 -timeout 60m . ./internal/engine -run", longTests, "-long"),
 		}},
 	}
 	stages = append(stages, withBrokers(8*time.Minute, "", "FLAGS=-long")...)
@@ -122,7 +122,7 @@ func whole(p plan) []stage {
 	}...)
 }
 
-// longTests are those of the root package that -long makes longer.
+// longTests are those of the two packages that -long makes longer.
 const longTests = "^(TestTrackerInEveryOrder|TestParkedKeysKeepTheirOrderWhateverHappens|TestThousandsOfRequestsWaitAtOnce)$"
 
 func quickStart() command { return run("go run ./examples/quickstart").limited(exampleLimit) }

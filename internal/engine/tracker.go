@@ -1,4 +1,4 @@
-package kafka
+package engine
 
 // tracker knows which of a partition's records are done, and so how far its offset may be committed: to the first that is
 // not. It goes by places, in the order of fetching, since offsets have gaps: compaction and transaction markers leave them.

@@ -1,0 +1,259 @@
+package kafka
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// This file sends offset commits, decides what is in them, and reads what the group has committed.
+
+// marks is how often in each CommitInterval what is done is marked.
+const marks = 4
+
+// commitTimeout bounds the commit of a handover, once a periodic one that is under way is over. Without it, the group would wait
+// for a dead coordinator.
+const commitTimeout = 5 * time.Second
+
+// commitRetryPause is between two tries to commit a handover.
+const commitRetryPause = 100 * time.Millisecond
+
+// markRegularly marks what is done, for franz-go's periodic commits: some times between two of them, and not with each record, which
+// would have all workers wait for one lock. It runs until Start is about to return.
+func (c *consumer) markRegularly(ctx context.Context) {
+	for range ticks(ctx, c.cfg.CommitInterval/marks) {
+		for _, p := range c.assignedNow() {
+			p.offsets.Mark()
+		}
+	}
+}
+
+// beforePeriodicCommit refuses a commit that was made in an earlier session or epoch and has waited for others since: franz-go
+// would repeat it in the new one, when another member may have committed further in between. The marks stay for the next. client
+// is nil only before there is anything to commit.
+func (c *consumer) beforePeriodicCommit(client *kgo.Client, request *kmsg.OffsetCommitRequest) error {
+	if client == nil || !c.membership.isMember() {
+		return context.Canceled
+	}
+	if member, generation := client.GroupMetadata(); member != request.MemberID || generation != request.Generation {
+		return context.Canceled
+	}
+	if !c.dropUnassigned(request) {
+		return context.Canceled
+	}
+	c.tellProgress(request, nil)
+	return nil
+}
+
+// dropUnassigned takes out of a periodic commit what is being handed over, or was: the handover's own commit tells of progress, and
+// this one would say that there is none. So it does with what the member had before it was removed from the group. It returns false
+// if nothing is left.
+func (c *consumer) dropUnassigned(request *kmsg.OffsetCommitRequest) (left bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range request.Topics {
+		topic := &request.Topics[i]
+		topic.Partitions = slices.DeleteFunc(topic.Partitions, func(p kmsg.OffsetCommitRequestTopicPartition) bool {
+			own := c.partitions[p.Partition]
+			return own == nil || !own.isOf(request.MemberID)
+		})
+		left = left || len(topic.Partitions) > 0
+	}
+	return left
+}
+
+// tellProgress puts the progress of partitions into the request that commits their offsets. leaving are those that are not
+// among the assigned ones any more.
+func (c *consumer) tellProgress(request *kmsg.OffsetCommitRequest, leaving []*partition) {
+	if c.untold.Load() {
+		return
+	}
+	partitions := map[int32]*partition{}
+	for _, p := range append(c.assignedNow(), leaving...) {
+		partitions[p.id] = p
+	}
+	for i := range request.Topics {
+		for j := range request.Topics[i].Partitions {
+			commit := &request.Topics[i].Partitions[j]
+			if p := partitions[commit.Partition]; p != nil {
+				if metadata := p.offsets.Metadata(commit.Offset); metadata != "" {
+					commit.Metadata = &metadata
+				}
+			}
+		}
+	}
+}
+
+// toCommit is what is marked of partitions that leave, and where those stand whose progress is to be told though their offset has
+// not moved. Those that stay are left to the periodic commits: this one may be tried again after another of them.
+func (c *consumer) toCommit(client *kgo.Client, leaving []*partition) map[int32]kgo.EpochOffset {
+	marked, offsets := client.MarkedOffsets()[c.cfg.Topic], map[int32]kgo.EpochOffset{}
+	for _, p := range leaving {
+		if at, ok := marked[p.id]; ok {
+			offsets[p.id] = at
+		} else if at, ahead := p.offsets.Beyond(); ahead {
+			offsets[p.id] = at
+		}
+	}
+	return offsets
+}
+
+// commitHandover commits offsets. The partitions are the member's own until the callback ends, so that it asks again for
+// commitTimeout what may be granted later. Brokers that take no metadata are asked without. Any other refusal is final: the
+// partitions may be another member's by now.
+func (c *consumer) commitHandover(client *kgo.Client, leaving []*partition, offsets map[int32]kgo.EpochOffset) error {
+	asked, err := c.askToCommit(client, leaving, offsets)
+	if !asked { // the time went by behind a periodic commit
+		_, err = c.askToCommit(client, leaving, offsets)
+	}
+	return err
+}
+
+// askToCommit returns asked as false if no request got out in time.
+func (c *consumer) askToCommit(client *kgo.Client, leaving []*partition, offsets map[int32]kgo.EpochOffset) (asked bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	told := kgo.PreCommitFnContext(ctx, func(request *kmsg.OffsetCommitRequest) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		asked = true
+		c.tellProgress(request, leaving)
+		return nil
+	})
+	for {
+		client.CommitOffsetsSync(told, map[string]map[int32]kgo.EpochOffset{c.cfg.Topic: offsets},
+			func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, response *kmsg.OffsetCommitResponse, e error) {
+				err = cmp.Or(e, refusedCommit(c.cfg.Topic, response))
+			})
+		switch {
+		case mayCommitLater(err) && wait(commitRetryPause, ctx.Done()):
+		case errors.Is(err, kerr.OffsetMetadataTooLarge) && !c.untold.Swap(true):
+		default:
+			return asked, err
+		}
+	}
+}
+
+// mayCommitLater is of a coordinator that can't write just now, or has moved the member to a new epoch (KIP-848) that it is about
+// to hear of. A topic that is gone is not waited for: it may be made again, and the offsets are not the new one's.
+func mayCommitLater(err error) bool {
+	gone := errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)
+	return kerr.IsRetriable(err) && !gone || errors.Is(err, kerr.StaleMemberEpoch)
+}
+
+// awaitPeriodicCommits returns once none is under way; those that wait in line are refused. The member joins again after that, and
+// perhaps in the same epoch (KIP-848): brokers would take a late commit of the session before, though they have told the new one
+// to begin at an earlier offset.
+func (c *consumer) awaitPeriodicCommits(ctx context.Context, client *kgo.Client) {
+	refused := kgo.PreCommitFnContext(ctx, func(*kmsg.OffsetCommitRequest) error { return context.Canceled })
+	client.CommitOffsetsSync(refused, map[string]map[int32]kgo.EpochOffset{c.cfg.Topic: {0: {}}}, nil) // waits for its turn
+}
+
+// committed tells of a commit.
+func (c *consumer) committed(err error) {
+	c.hooks.committed(err)
+	if err == nil {
+		return
+	}
+	if errors.Is(err, kerr.OffsetMetadataTooLarge) {
+		c.untold.Store(true)
+	}
+	if c.removedFromGroup(err) {
+		c.disown(c.assignedNow())
+	}
+	text := err.Error()
+	if protocol, ok := errors.AsType[*kerr.Error](err); ok {
+		text = protocol.Message // whichever partition it is about
+	}
+	if c.quiet.Allow("commit: " + text) {
+		c.log.LogAttrs(context.Background(), slog.LevelWarn, "offset commit failed; finished records may be redelivered",
+			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Any("error", err))
+	}
+}
+
+// commitCallback reports each of franz-go's periodic commits: an error, or nil.
+func commitCallback(topic string, report func(error)) func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) {
+	return func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, response *kmsg.OffsetCommitResponse, err error) {
+		if err != nil {
+			if !errors.Is(err, context.Canceled) { // by a later commit or the end of the session
+				report(err)
+			}
+			return
+		}
+		report(refusedCommit(topic, response))
+	}
+}
+
+// refusedCommit returns the first refusal in the answer to a commit, which may name the topic by its id alone; nil for none.
+func refusedCommit(topic string, response *kmsg.OffsetCommitResponse) error {
+	if response == nil {
+		return nil
+	}
+	for _, answer := range response.Topics {
+		for _, partition := range answer.Partitions {
+			if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
+				return fmt.Errorf("%s-%d: %w", topic, partition.Partition, err)
+			}
+		}
+	}
+	return nil
+}
+
+// offsetsFetched ends the group's session, to join again, when the brokers refuse a partition's committed offset. franz-go
+// would say so once and leave the partition out for as long as it is assigned. All partitions wait meanwhile; when it has
+// lasted for AuthFailureTimeout, Start ends.
+func (c *consumer) offsetsFetched(ctx context.Context, _ *kgo.Client, response *kmsg.OffsetFetchResponse) error {
+	refusal := refusedOffset(response)
+	if refusal == nil {
+		c.refusedOffsets = time.Time{}
+		c.learnProgress(response)
+		return nil
+	}
+	if c.refusedOffsets.IsZero() {
+		c.refusedOffsets = time.Now()
+	}
+	if time.Since(c.refusedOffsets) >= c.cfg.AuthFailureTimeout {
+		c.fail(fmt.Errorf("kafka: group %s: %w", c.cfg.Group, refusal))
+	}
+	wait(refusedPause, ctx.Done()) // or we would join again some times a second
+	return refusal
+}
+
+func refusedOffset(response *kmsg.OffsetFetchResponse) error {
+	for _, group := range response.Groups {
+		for _, topic := range group.Topics {
+			for _, partition := range topic.Partitions {
+				if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
+					return fmt.Errorf("committed offset of %s-%d: %w", topic.Topic, partition.Partition, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// learnProgress takes what earlier owners have told of newly assigned partitions, before these are fetched: where to go on, and
+// what is done beyond that.
+func (c *consumer) learnProgress(response *kmsg.OffsetFetchResponse) {
+	for _, group := range response.Groups {
+		for _, topic := range group.Topics {
+			for _, committed := range topic.Partitions {
+				c.mu.Lock()
+				p := c.partitions[committed.Partition]
+				c.mu.Unlock()
+				if p != nil {
+					p.offsets.Resume(committed.Offset, committed.Metadata)
+				}
+			}
+		}
+	}
+}
