@@ -174,8 +174,8 @@ func (p *partition) nextBatch() *batch {
 func (p *partition) beginBatch(n int) *batch {
 	group, now := make([]*task, n), time.Now()
 	for i, r := range p.queue[:n] {
-		place, earlier := p.offsets.Begin(r.Offset, r.LeaderEpoch)
-		group[i] = p.begin(task{record: r, place: place, earlier: earlier, foreign: p.c.foreign(r)}, now)
+		place, skip := p.admit(r)
+		group[i] = p.begin(task{record: r, place: place, skip: skip}, now)
 		group[i].stage.become(ActivityIdle, 1, now)
 	}
 	clear(p.queue[:n])
@@ -185,7 +185,7 @@ func (p *partition) beginBatch(n int) *batch {
 
 // settleBatch works on a batch until all of it is over. Its state is in b: should the goroutine end, another one goes on with it.
 func (p *partition) settleBatch(b *batch) {
-	b.group = p.passEarlier(b.group)
+	b.group = p.skipSome(b.group)
 	for len(b.group) > 0 {
 		if !b.tried {
 			if b.begun && p.halting() || !p.mayTry(b.group...) {
@@ -209,15 +209,15 @@ func (p *partition) settleBatch(b *batch) {
 	}
 }
 
-// passEarlier returns the tasks that no earlier owner of the partition has settled, and that are for this group.
-func (p *partition) passEarlier(group []*task) []*task {
+// skipSome returns the tasks that are to be handled. The others are done.
+func (p *partition) skipSome(group []*task) []*task {
 	return slices.DeleteFunc(group, func(t *task) bool {
-		passed := t.earlier || t.foreign
-		if passed {
-			p.passOver(t)
-			p.putDown(t)
+		if t.skip == "" {
+			return false
 		}
-		return passed
+		p.skip(t)
+		p.putDown(t)
+		return true
 	})
 }
 

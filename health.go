@@ -69,8 +69,8 @@ type PartitionHealth struct {
 	Partition int32 `json:"partition"` // its number
 	// Lag is how many offsets lie between the next record to settle and the partition's end, as far as known: from the latest
 	// fetch or, where nothing is fetched, from a question to the brokers, asked every few seconds as long as somebody looks.
-	// -1: not known yet. While brokers don't answer it stays what it was. Transaction
-	// markers and compacted records count, as they do in Kafka's own tools.
+	// -1: not known yet. While brokers don't answer it stays what it was. Compacted
+	// records count, as they do in Kafka's own tools.
 	Lag           int64     `json:"lag"`
 	QueuedRecords int       `json:"queued_records"`    // fetched, waiting for a worker or for their key
 	QueuedBytes   int64     `json:"queued_bytes"`      // and those in hand, as MaxQueuedBytes counts

@@ -21,8 +21,7 @@ type task struct {
 	place   int64           // in the tracker
 	lane    uint64          // its key's, if it has one
 	keyed   bool            // it has a lane
-	earlier bool            // an earlier owner of the partition has settled it
-	foreign bool            // it is not for this group
+	skip    skipReason      // why it is not handled; "" if it is
 	ctx     context.Context // the partition's, and what hooks add to it; nil before the first attempt
 	attempt int             // how many were made
 	verdict verdict         // of the latest attempt
@@ -102,10 +101,9 @@ func (p *partition) pick(now time.Time) *task {
 		r := p.queue[0]
 		p.queue[0] = nil
 		p.queue = p.queue[1:]
-		place, earlier := p.offsets.Begin(r.Offset, r.LeaderEpoch)
-		foreign := p.c.foreign(r)
-		if earlier || foreign || p.c.cfg.Concurrency == 1 || r.Key == nil {
-			return p.begin(task{record: r, place: place, earlier: earlier, foreign: foreign}, now)
+		place, skip := p.admit(r)
+		if skip != "" || p.c.cfg.Concurrency == 1 || r.Key == nil {
+			return p.begin(task{record: r, place: place, skip: skip}, now)
 		}
 		lane := maphash.Bytes(laneSeed, r.Key)
 		behind, busy := p.lanes[lane]
@@ -118,6 +116,15 @@ func (p *partition) pick(now time.Time) *task {
 		return p.begin(task{record: r, place: place, lane: lane, keyed: true}, now)
 	}
 	return nil
+}
+
+// admit returns the record's place, and why it is not handled.
+func (p *partition) admit(r *kgo.Record) (place int64, skip skipReason) {
+	place, finished := p.offsets.Begin(r.Offset, r.LeaderEpoch)
+	if finished {
+		return place, skipFinished
+	}
+	return place, p.c.skips(r)
 }
 
 // mayBegin tells whether the queue's first record may be taken.

@@ -127,6 +127,7 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error
 		kgo.AutoCommitCallback(commitCallback(cfg.Topic, onCommit)),
 		// A poll and a callback exclude each other, which is the lock of the consumer's partition map.
 		kgo.BlockRebalanceOnPoll(),
+		kgo.KeepControlRecords(), // so that what a transaction leaves at a partition's end is committed
 		kgo.OnOffsetsFetched(on.fetched),
 		kgo.OnPartitionsAssigned(on.assigned),
 		kgo.OnPartitionsRevoked(on.revoked),

@@ -137,8 +137,8 @@ func (p *partition) work(t *task) {
 
 // step works on a task until it is over, or asleep. It returns false for the latter.
 func (p *partition) step(t *task) (over bool) {
-	if t.earlier || t.foreign {
-		p.passOver(t)
+	if t.skip != "" {
+		p.skip(t)
 		return true
 	}
 	if t.ctx == nil {

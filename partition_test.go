@@ -3,6 +3,7 @@ package kafka_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -283,4 +284,70 @@ func TestOptionsThatCantBeUndoneAreRefused(t *testing.T) {
 			wantFault(t, err, "Options", name)
 		}
 	})
+}
+
+// What a transaction leaves at a partition's end, a marker and records that were aborted, is committed: a group that has handled all has
+// no lag, and does not begin below what is deleted when it comes back.
+func TestTheEndOfATransactionIsCommitted(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		alter func(*kafka.ConsumerConfig)
+	}{
+		{"one lane", func(*kafka.ConsumerConfig) {}},
+		{"lanes", func(cfg *kafka.ConsumerConfig) { cfg.Concurrency = 8 }},
+		{"KIP-848", func(cfg *kafka.ConsumerConfig) { cfg.GroupProtocol = "consumer" }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				producer, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:9092"), kgo.Dialer(b.network.DialContext),
+					kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID("t"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer producer.Close()
+				transaction := func(partition int32, end kgo.TransactionEndTry) {
+					t.Helper()
+					if err := producer.BeginTransaction(); err != nil {
+						t.Fatal(err)
+					}
+					for n := range 5 {
+						r := &kgo.Record{Topic: "orders", Partition: partition, Key: []byte("k"), Value: fmt.Appendf(nil, `{"n":%d}`, n)}
+						if err := producer.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if err := producer.EndTransaction(t.Context(), end); err != nil {
+						t.Fatal(err)
+					}
+				}
+				transaction(0, kgo.TryCommit)
+				transaction(1, kgo.TryCommit)
+				transaction(1, kgo.TryAbort)
+				cfg := b.consumer()
+				c.alter(&cfg)
+				cfg.Options = append(cfg.Options, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+				var handled atomic.Int32
+				consumer, stop := b.start(cfg, func(context.Context, kafka.Message[numbered]) error {
+					handled.Add(1)
+					return nil
+				})
+				time.Sleep(30 * time.Second)
+				if n := handled.Load(); n != 10 {
+					t.Errorf("%d handled, want 10", n)
+				}
+				for _, p := range consumer.Health().Partitions {
+					if p.Lag != 0 || p.QueuedBytes != 0 || p.RecordsInHand != 0 {
+						t.Errorf("partition %d: lag %d, %d bytes queued, %d in hand", p.Partition, p.Lag, p.QueuedBytes, p.RecordsInHand)
+					}
+				}
+				if err := stop(); err != nil {
+					t.Error(err)
+				}
+				if first, second := b.committed(0), b.committed(1); first != 6 || second != 12 {
+					t.Errorf("committed %d and %d, want 6 and 12", first, second)
+				}
+			})
+		})
+	}
 }

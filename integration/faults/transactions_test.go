@@ -60,6 +60,18 @@ func TestAbortedTransactions(t *testing.T) {
 			s.stored(s.transaction(producer, 50, kgo.TryCommit)...)
 			s.drained()
 			next.mustStop()
+			ends, err := s.admin.ListEndOffsets(t.Context(), s.topic)
+			if err != nil {
+				t.Fatal(err)
+			}
+			end, _ := ends.Lookup(s.topic, 0)
+			committed, err := s.admin.FetchOffsets(t.Context(), cfg.Group)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at, _ := committed.Lookup(s.topic, 0); at.At != end.Offset {
+				t.Errorf("committed %d, and the partition ends at %d", at.At, end.Offset)
+			}
 			s.judgeClean()
 		})
 	}
