@@ -4,7 +4,7 @@
 //	consumer, err := kafka.NewConsumerWithCodec(cfg, codec, handle)
 //
 // Values are the encoding and nothing else, and say nothing of their schema: writers and readers must have the same, and a value of
-// another may be read as something that it is not. Where schemas change, use codec/schemaregistry, whose values begin with their
+// another may be read as something that it is not, a time in microseconds as one in milliseconds for example. Where schemas change, use codec/schemaregistry, whose values begin with their
 // schema's id; this codec can't tell those, since a zero byte may be Avro.
 //
 // The content-type header of published messages is application/avro.

@@ -22,12 +22,12 @@ func Avro[T any](cfg Config, schema *avro.Schema) (kafka.Codec[T], error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	if schema == nil {
-		inferred, err := avro.SchemaFor[T]()
-		if err != nil {
+	inferred := schema == nil
+	if inferred {
+		var err error
+		if schema, err = avro.SchemaFor[T](); err != nil {
 			return nil, fmt.Errorf("schemaregistry: Avro schema of %v: %w", reflect.TypeFor[T](), err)
 		}
-		schema = inferred
 	}
 	format, err := avrocodec.Codec[T](schema)
 	if err != nil {
@@ -35,30 +35,56 @@ func Avro[T any](cfg Config, schema *avro.Schema) (kafka.Codec[T], error) {
 	}
 	own := sr.Schema{Schema: schema.String(), Type: sr.TypeAvro}
 	return newCodec(cfg, format, own, nil, func(from registry, written sr.Schema) (reader[T], error) {
-		resolved, err := resolve(from, written, schema)
+		writer, err := writerOf(from, written)
+		if err != nil {
+			return nil, err
+		}
+		resolved, conversion, err := resolve(writer, schema)
+		if err == nil && inferred && conversion != nil && conversion.lossy {
+			for _, finer := range finerSchemas[T]() {
+				if exact, other, err := resolve(writer, finer); err == nil && (other == nil || !other.lossy) {
+					resolved, conversion = exact, other
+					break
+				}
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
 		resolving, err := avrocodec.Codec[T](resolved)
-		return resolving.Decode, err
+		if err != nil || conversion == nil {
+			return resolving.Decode, err
+		}
+		return func(data []byte, value *T) error {
+			converted, err := conversion.apply(data)
+			if err != nil {
+				return err
+			}
+			return resolving.Decode(converted, value)
+		}, nil
 	})
 }
 
-func resolve(from registry, written sr.Schema, own *avro.Schema) (*avro.Schema, error) {
+func writerOf(from registry, written sr.Schema) (*avro.Schema, error) {
 	if err := wrongFormat(written, sr.TypeAvro); err != nil {
 		return nil, err
 	}
 	var types avro.SchemaCache
 	budget := maxReferences
-	writer, err := parse(from, &types, written, &budget)
-	if err != nil {
-		return nil, err
-	}
+	return parse(from, &types, written, &budget)
+}
+
+// resolve returns the schema that reads the writer's values, after the conversion if there is one.
+func resolve(writer, own *avro.Schema) (*avro.Schema, *conversion, error) {
 	resolved, err := avro.Resolve(writer, own)
 	if err != nil {
-		return nil, &kafka.DecodeError{Reason: err.Error(), Err: err}
+		return nil, nil, &kafka.DecodeError{Reason: err.Error(), Err: err}
 	}
-	return resolved, nil
+	conversion, err := conversionOf(writer, own)
+	if err != nil {
+		return nil, nil, &kafka.DecodeError{Reason: err.Error(), Err: err}
+	}
+	return resolved, conversion, nil
 }
 
 // maxReferences bounds the schemas that one refers to, and they: far more than anybody has.
