@@ -5,15 +5,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/skeji/kafka/internal/jsontype"
 	"github.com/skeji/kafka/internal/magicbyte"
 )
 
 // Codec turns values into bytes and back. A codec is used by many goroutines at once.
+//
+// A codec may also have the methods CheckEncode() error and CheckDecode() error, which say that values of T can't be written or read
+// at all: constructors of producers and consumers call them, and return their error.
 type Codec[T any] interface {
 	// Encode returns the value's bytes, which the caller keeps.
 	Encode(value T) ([]byte, error)
@@ -28,10 +33,20 @@ type Codec[T any] interface {
 
 // JSON returns the default codec, on encoding/json. It refuses what decodes into nothing without an error: an empty
 // value and JSON null. Unknown fields are ignored, so that senders can add some.
+//
+// A name that is twice in an object is no error either: the last one counts, and a field is known by its name in any case. A reader
+// that takes the first, or minds the case, understands {"amount":1,"Amount":1000} differently: where one service checks
+// what another one pays, both must read the same. [StrictJSON] refuses such values, and codec/jsonv2 refuses names that are twice.
+//
+// Constructors refuse a T with a struct, or within it one, that has fields and none that is exported: it would be written as {}, and
+// nothing would be read into it. Types that have MarshalJSON or MarshalText to be written, and UnmarshalJSON or UnmarshalText to be
+// read, may be anything. A struct without any field, such as struct{}, is an empty message, written as {}. Where T is an interface,
+// each value is checked when it is published.
 func JSON[T any]() Codec[T] { return jsonCodec[T]{} }
 
-// StrictJSON is [JSON] that refuses unknown fields: the value has a field that T has not. A field is still known by its name in
-// another case, and may come twice; encoding/json refuses neither.
+// StrictJSON is [JSON] that refuses what two readers may understand in two ways, and what T has no place for: unknown fields, a field's
+// name in another case, and a name that is twice in an object. Keys of maps may differ in case. What a type's own UnmarshalJSON reads,
+// or is kept as [json.RawMessage], may have any names, but none twice and none that differ only in case.
 func StrictJSON[T any]() Codec[T] { return jsonCodec[T]{strict: true} }
 
 // checkJSON refuses []byte, which JSON makes base64 text of.
@@ -46,8 +61,35 @@ type jsonCodec[T any] struct{ strict bool }
 
 func (jsonCodec[T]) ContentType() string { return "application/json" }
 
+// CheckEncode refuses types of which JSON writes nothing.
+func (jsonCodec[T]) CheckEncode() error { return jsontype.CheckWritten(reflect.TypeFor[T]()) }
+
+// CheckDecode refuses types into which JSON reads nothing.
+func (jsonCodec[T]) CheckDecode() error { return jsontype.CheckRead(reflect.TypeFor[T]()) }
+
+// checkEncode asks a producer's codec whether it can write T.
+func checkEncode[T any](codec Codec[T]) error {
+	if c, ok := codec.(interface{ CheckEncode() error }); ok {
+		return c.CheckEncode()
+	}
+	return nil
+}
+
+// checkDecode asks a consumer's codec whether it can read T.
+func checkDecode[T any](codec Codec[T]) error {
+	if c, ok := codec.(interface{ CheckDecode() error }); ok {
+		return c.CheckDecode()
+	}
+	return nil
+}
+
 func (jsonCodec[T]) Encode(value T) ([]byte, error) {
-	data, err := json.Marshal(value)
+	if reflect.TypeFor[T]().Kind() == reflect.Interface {
+		if err := jsontype.CheckWritten(reflect.TypeOf(value)); err != nil {
+			return nil, fmt.Errorf("encode value: %w", err)
+		}
+	}
+	data, err := json.Marshal(&value) // a pointer, for T whose pointer has MarshalJSON
 	if err == nil && isNull(data) {
 		err = errors.New("value is null in JSON, which receivers refuse; send a tombstone to delete a key")
 	}
@@ -64,15 +106,18 @@ func (c jsonCodec[T]) Decode(data []byte, value *T) error {
 	return decodeJSON(data, value, json.Unmarshal)
 }
 
-// unmarshalStrict is json.Unmarshal that refuses unknown fields, as only a Decoder does. A Decoder alone would not look at what
-// follows the first value.
+// unmarshalStrict is json.Unmarshal that refuses unknown fields, as only a Decoder does, and ambiguous names, as nothing in
+// encoding/json does. A Decoder alone would not look at what follows the first value.
 func unmarshalStrict(data []byte, value any) error {
 	if !json.Valid(data) {
 		return json.Unmarshal(data, value) // which says where
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
-	return decoder.Decode(value)
+	if err := decoder.Decode(value); err != nil {
+		return err
+	}
+	return jsontype.CheckNames(data, reflect.TypeOf(value).Elem())
 }
 
 func decodeJSON(data []byte, value any, unmarshal func([]byte, any) error) error {
@@ -112,6 +157,9 @@ func describeJSON(err error) string {
 		}
 		// Not mismatch.Field: on json/v2, from Go 1.27 on, it holds map keys, which are part of the value.
 		return fmt.Sprintf("JSON %s does not fit %v, at byte %d", kind, mismatch.Type, mismatch.Offset)
+	}
+	if names, ok := err.(*jsontype.NameError); ok {
+		return names.Reason
 	}
 	if name, ok := unknownField(err); ok {
 		return "unknown field" + name

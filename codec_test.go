@@ -12,6 +12,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -173,7 +175,7 @@ func TestStrictJSONRefusesUnknownFields(t *testing.T) {
 		}
 	}
 	var got order
-	if err := strict.Decode([]byte(` {"SEATS":1,"Seats":2,"Table":{"anything":{}}} `), &got); err != nil || got.Seats != 2 {
+	if err := strict.Decode([]byte(` {"Seats":2,"Table":{"anything":{},"Anything":{}}} `), &got); err != nil || got.Seats != 2 || len(got.Table) != 2 {
 		t.Errorf("read %+v (%v)", got, err)
 	}
 	if _, err := kafka.StrictJSON[*order]().Encode(nil); err == nil {
@@ -181,6 +183,199 @@ func TestStrictJSONRefusesUnknownFields(t *testing.T) {
 	}
 	if err := kafka.JSON[order]().Decode([]byte(`{"Extra":1}`), &got); err != nil {
 		t.Errorf("the default codec refuses unknown fields: %v", err)
+	}
+}
+
+// own reads itself, as a struct that nobody sees.
+type own struct{ amount int }
+
+func (o *own) UnmarshalJSON(data []byte) error {
+	var v struct{ Amount int }
+	err := json.Unmarshal(data, &v)
+	o.amount = v.Amount
+	return err
+}
+
+type upper string // a key that is read by a method
+
+func (u *upper) UnmarshalText(text []byte) error {
+	*u = upper(strings.ToUpper(string(text)))
+	return nil
+}
+
+// What one reader takes for the first of two names another takes for the last: {"amount":1,"amount":1000}.
+func TestStrictJSONRefusesAmbiguousNames(t *testing.T) {
+	type Shared struct {
+		Currency string `json:"currency"`
+	}
+	type payment struct {
+		*Shared
+		Amount  int             `json:"amount"`
+		Kelvin  int             `json:"k"`
+		Own     own             `json:"own"`
+		Raw     json.RawMessage `json:"raw"`
+		Any     any             `json:"any"`
+		Parts   []*payment      `json:"parts"`
+		ByID    map[int]payment `json:"by_id"`
+		ByName  map[upper]any   `json:"by_name"`
+		ByText  map[string]int  `json:"by_text"`
+		Exact   int             `json:"exact"`
+		EXACT   int
+		skipped int //nolint:unused // its name is not known
+	}
+	strict := kafka.StrictJSON[payment]()
+	for value, parts := range map[string]string{
+		`{"amount":1,"amount":777}`:                 `field "amount" twice`,
+		`{"amount":1,"\u0061mount":777}`:            `field "amount" twice`,
+		`{"amount":1,"Amount":777}`:                 `field "amount" in another case`,
+		`{"AMOUNT":777}`:                            `field "amount" in another case`,
+		"{\"\u212a\":777}":                          `field "k" in another case`, // the Kelvin sign
+		`{"currency":"MARK","currency":"MARK"}`:     `field "currency" twice`,
+		`{"Currency":"MARK"}`:                       `field "currency" in another case`,
+		`{"parts":[{},{"amount":1,"amount":777}]}`:  `field "amount" twice`,
+		`{"parts":[{"parts":[{"Amount":777}]}]}`:    `field "amount" in another case`,
+		`{"by_id":{"1":{"Amount":777}}}`:            `field "amount" in another case`,
+		`{"by_id":{"1":{},"1":{}}}`:                 `a name twice in an object`,
+		`{"by_id":{"1":{},"01":{}}}`:                `a name twice in an object`,
+		`{"by_name":{"MARK":1,"mark":777}}`:         `a name twice in an object`,
+		`{"by_text":{"MARK":1,"MARK":777}}`:         `a name twice in an object`,
+		`{"any":{"a":[{"MARK":1,"MARK":777}]}}`:     `a name twice in an object`,
+		`{"raw":[{"MARK":1,"MARK":777}]}`:           `a name twice in an object`,
+		`{"raw":{"a":{"MARK":1,"mark":777}}}`:       `a name twice in an object, or names that differ only in case`,
+		`{"own":{"Amount":1,"amount":777}}`:         `a name twice in an object, or names that differ only in case`,
+		`{"own":{"amount":1},"own":{"amount":777}}`: `field "own" twice`,
+		`{"Exact":777}`:                             `in another case`,
+		`{"EXACT":1,"EXACT":777}`:                   `field "EXACT" twice`,
+	} {
+		err := strict.Decode([]byte(value), new(payment))
+		wantFault(t, err, parts, ", in ")
+		if !isType[*kafka.DecodeError](err) || strings.Contains(fmt.Sprint(err), "MARK") || strings.Contains(fmt.Sprint(err), "777") {
+			t.Errorf("%s: %v, want a DecodeError without the value", value, err)
+		}
+	}
+	var got payment
+	good := `{"amount":1,"currency":"EUR","exact":2,"EXACT":3,"k":4,"own":{"AMOUNT":5,"other":[{"a":1},{"a":2}]},"raw":{"a":1,"b":{"A":2}},
+		"any":{"a":1,"A":2},"parts":[{"amount":6},null,{"amount":7}],"by_id":{"1":{},"2":{}},"by_name":{"a":1},"by_text":{"a":1,"A":2,"01":3,"1":4}}`
+	if err := strict.Decode([]byte(good), &got); err != nil || got.Currency != "EUR" || got.Own.amount != 5 || got.Exact != 2 || got.EXACT != 3 || len(got.ByText) != 4 {
+		t.Errorf("read %+v (%v)", got, err)
+	}
+	if err := kafka.StrictJSON[[]map[string]int]().Decode([]byte(`[{"a":1},{"a":1,"a":2}]`), new([]map[string]int)); err == nil {
+		t.Error("a name was twice")
+	}
+	var last payment // JSON's doc comment says so
+	if err := kafka.JSON[payment]().Decode([]byte(`{"amount":1,"AMOUNT":2,"amount":3}`), &last); err != nil || last.Amount != 3 {
+		t.Errorf("JSON read %+v (%v)", last, err)
+	}
+}
+
+type (
+	hidden  struct{ id string }
+	ignored struct {
+		ID string `json:"-"`
+	}
+	readsItself  struct{ id string }
+	writesItself struct{ id string }
+	text         struct{ id string }
+	empty        struct{}
+	guarded      struct{ _ struct{} }
+	embedding    struct{ hidden }
+	embeds       struct{ Shown }
+	locked       struct {
+		sync.Mutex
+		ID string
+	}
+	node struct {
+		Next *node
+		ID   string
+	}
+)
+
+// Shown is embedded.
+type Shown struct{ ID string }
+
+func (r *readsItself) UnmarshalJSON(data []byte) error { return json.Unmarshal(data, &r.id) }
+func (w *writesItself) MarshalJSON() ([]byte, error)   { return json.Marshal(w.id) }
+func (t text) MarshalText() ([]byte, error)            { return []byte(t.id), nil }
+func (t *text) UnmarshalText(data []byte) error        { t.id = string(data); return nil }
+
+// A struct of which JSON writes nothing would be published as {}, with a nil error.
+func TestTypesThatJSONLosesAreRefusedByConstructors(t *testing.T) {
+	refused(t, true, true, hidden{"x"})
+	refused(t, true, true, &hidden{"x"})
+	refused(t, true, true, []hidden{})
+	refused(t, true, true, map[string][2]*hidden{})
+	refused(t, true, true, ignored{"x"})
+	refused(t, true, true, embedding{hidden{"x"}})
+	refused(t, true, true, struct{ Items []struct{ Line hidden } }{})
+	refused(t, true, true, struct{ Count atomic.Int64 }{})
+	refused(t, true, false, readsItself{"x"})
+	refused(t, false, true, writesItself{"x"})
+	refused(t, true, true, map[string]writesItself{}) // a map's values have no address
+	refused(t, false, false, text{"x"})
+	refused(t, false, false, empty{})
+	refused(t, false, false, struct{}{})
+	refused(t, false, false, guarded{})
+	refused(t, false, false, map[string]struct{}{})
+	refused(t, false, false, embeds{Shown{"x"}})
+	refused(t, false, false, locked{})
+	refused(t, false, false, node{})
+	refused(t, false, false, time.Time{})
+	refused(t, false, false, json.RawMessage(`1`))
+	refused(t, false, false, "x")
+	refused[any](t, false, false, 1)
+}
+
+// refused checks a type with each constructor. Those that take it go on, and fail for want of a broker.
+func refused[T any](t *testing.T, written, read bool, value T) {
+	t.Helper()
+	check := func(what string, want bool, err error) {
+		t.Helper()
+		if got := err != nil && strings.Contains(err.Error(), "has no exported field"); got != want {
+			t.Errorf("%s of %T: %v, want it refused: %t", what, value, err, want)
+		}
+	}
+	producing := kafka.NewProducerConfig("orders", "127.0.0.1:1")
+	consuming := kafka.NewConsumerConfig("orders", "billing", "127.0.0.1:1")
+	requesting := kafka.NewRequesterConfig("orders", "replies", "127.0.0.1:1")
+	for _, timeout := range []*time.Duration{&producing.ConnectTimeout, &consuming.ConnectTimeout, &requesting.ConnectTimeout} {
+		*timeout = time.Millisecond
+	}
+	handle := func(context.Context, kafka.Message[T]) error { return nil }
+	_, err := kafka.NewProducer[T](producing)
+	check("NewProducer", written, err)
+	_, err = kafka.NewProducerWithCodec(producing, kafka.StrictJSON[T]())
+	check("NewProducerWithCodec", written, err)
+	_, err = kafka.NewConsumer(consuming, handle)
+	check("NewConsumer", read, err)
+	_, err = kafka.NewConsumerWithCodec(consuming, kafka.StrictJSON[T](), handle)
+	check("NewConsumerWithCodec", read, err)
+	_, err = kafka.NewBatchConsumer(consuming, func(context.Context, []kafka.Message[T]) error { return nil })
+	check("NewBatchConsumer", read, err)
+	_, err = kafka.NewRequester[T, int](requesting)
+	check("NewRequester of requests", written, err)
+	_, err = kafka.NewRequester[int, T](requesting)
+	check("NewRequester of replies", read, err)
+	func() {
+		defer func() {
+			if r := recover(); (r != nil) != read {
+				t.Errorf("On of %T: %v, want it refused: %t", value, r, read)
+			}
+		}()
+		kafka.On(kafka.NewRouter(), "created", handle)
+	}()
+	check("DecodeValue", read, kafka.Message[json.RawMessage]{Value: json.RawMessage(`"x"`)}.DecodeValue(new(T)))
+}
+
+func TestValuesBehindAnInterfaceAreCheckedWhenTheyArePublished(t *testing.T) {
+	_, err := kafka.JSON[any]().Encode(hidden{"MARK"})
+	wantFault(t, err, "encode value: kafka_test.hidden has no exported field")
+	_, err = kafka.JSON[any]().Encode([]any{1})
+	if err != nil {
+		t.Error(err)
+	}
+	data, err := kafka.JSON[writesItself]().Encode(writesItself{"x"})
+	if string(data) != `"x"` {
+		t.Errorf("wrote %s (%v)", data, err)
 	}
 }
 

@@ -36,6 +36,9 @@ func NewConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle Hand
 	case handle == nil:
 		return nil, fmt.Errorf("kafka: consumer of %s: the handler is nil", cfg.Topic)
 	}
+	if err := checkDecode(codec); err != nil {
+		return nil, fmt.Errorf("kafka: consumer of %s: %w", cfg.Topic, err)
+	}
 	core, err := newConsumer(cfg, NewHandlerFunc(cfg, codec, handle))
 	if err != nil {
 		return nil, err

@@ -27,7 +27,8 @@ func (*echoingText) UnmarshalText(text []byte) error { return fmt.Errorf("bad va
 // field, and a schema's id.
 var decodeErrorText = regexp.MustCompile(`^decode value: (empty value, want JSON|JSON null, want a value|` +
 	`(invalid JSON|JSON (string|number|bool|object|array) does not fit [a-zA-Z0-9_.\[\]*]+( in field "(Name|When|Items|Count|Table|Data|Address|[0-9*]+|\.)+")?,?) ?at byte \d+, in \d+ bytes|` +
-	`(JSON refused with \*?[a-zA-Z0-9_.]+|unknown field( "[A-Za-z_][A-Za-z0-9_-]*")?), in \d+ bytes|` +
+	`(JSON refused with \*?[a-zA-Z0-9_.]+|unknown field( "[A-Za-z_][A-Za-z0-9_-]*")?|` +
+	`field "(Name|When|Items|Count|Table|Data|Address)" (twice|in another case)|a name twice in an object(, or names that differ only in case)?), in \d+ bytes|` +
 	`value begins with Schema Registry's magic byte \(schema id \d+\): use codec/schemaregistry)$`)
 
 // FuzzJSONDecode: no bytes make decoding panic, every error is a DecodeError, and its text repeats nothing of the value.
@@ -38,6 +39,7 @@ func FuzzJSONDecode(f *testing.F) {
 		`{"Name":1}`, `{"When":"MARK"}`, `{"When":1}`, `{"Items":[{"Count":300}]}`, `{"Items":[{"Count":"MARK"}]}`, `{"Items":"MARK"}`, `{"Table":{"MARK":"x"}}`,
 		`{"Data":"MARK!"}`, `{"Address":"MARK"}`, `{"Address":{}}`, `{"name":1,"NAME":2,"Name":true}`, `{"Items":null,"Table":null}`,
 		"\x00\x00\x00\x00\x07MARK", `{"Unknown":1}`, `{"MARK@":1}`, `{"Table":{"Table":{"MARK":1}}}`,
+		`{"Name":"a","Name":"b"}`, `{"Table":{"MARK":1,"MARK":2}}`, `{"Items":[{"count":1}]}`, `{"MARK":1,"mark":2}`,
 		`[[[[[[`, `{"Table":{"Table":{"Table":`,
 	} {
 		f.Add([]byte(seed))

@@ -2,12 +2,14 @@ package kafka
 
 import (
 	"encoding/json"
+	"reflect"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/skeji/kafka/internal/jsontype"
 	"github.com/skeji/kafka/internal/recordheader"
 )
 
@@ -101,12 +103,15 @@ func (m Message[T]) DecodeValue(v any) error {
 		case []byte:
 			data = value
 		default:
-			encoded, err := json.Marshal(value)
+			encoded, err := json.Marshal(&value)
 			if err != nil {
 				return &DecodeError{Reason: describeJSON(err), Err: err}
 			}
 			data = encoded
 		}
+	}
+	if err := jsontype.CheckRead(reflect.TypeOf(v)); err != nil {
+		return &DecodeError{Reason: err.Error(), Err: err}
 	}
 	return decodeJSON(data, v, json.Unmarshal)
 }

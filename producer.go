@@ -36,6 +36,9 @@ func NewProducerWithCodec[T any](cfg ProducerConfig, codec Codec[T]) (*Producer[
 	if codec == nil {
 		return nil, fmt.Errorf("kafka: producer to %s: the codec is nil", cfg.Topic)
 	}
+	if err := checkEncode(codec); err != nil {
+		return nil, fmt.Errorf("kafka: producer to %s: %w", cfg.Topic, err)
+	}
 	core, err := newPublisher(cfg)
 	if err != nil {
 		return nil, err

@@ -37,6 +37,9 @@ func NewRequesterWithCodecs[Req, Res any](cfg RequesterConfig, requests Codec[Re
 	if requests == nil || replies == nil {
 		return nil, fmt.Errorf("kafka: requester to %s: a codec is nil", cfg.Topic)
 	}
+	if err := errors.Join(checkEncode(requests), checkDecode(replies)); err != nil {
+		return nil, fmt.Errorf("kafka: requester to %s: %w", cfg.Topic, err)
+	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}

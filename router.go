@@ -37,7 +37,7 @@ func NewRouter() *Router {
 const maxShownEventType = 64
 
 // On has messages of an event type decoded from JSON, as [JSON] does, and handled. It panics if the type has a handler already, if
-// handle is nil, and once the router handles messages.
+// handle is nil, if JSON reads nothing into T, and once the router handles messages.
 func On[T any](r *Router, eventType string, handle Handler[T]) {
 	if err := checkJSON[T](); err != nil {
 		panic(err)
@@ -55,6 +55,9 @@ func OnWithCodec[T any](r *Router, eventType string, codec Codec[T], handle Hand
 		panic(fmt.Sprintf("kafka: OnWithCodec: the codec of event type %q is nil", eventType))
 	case r.handlers[eventType] != nil:
 		panic(fmt.Sprintf("kafka: On: event type %q has two handlers", eventType))
+	}
+	if err := checkDecode(codec); err != nil {
+		panic(fmt.Sprintf("kafka: On: event type %q: %v", eventType, err))
 	}
 	r.handlers[eventType] = func(ctx context.Context, raw Message[[]byte]) error {
 		msg := Message[T]{

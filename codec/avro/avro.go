@@ -25,7 +25,8 @@ import (
 )
 
 // Codec returns a codec of T by a schema, which package github.com/twmb/avro parses; its page says which Go types fit which schema.
-// nil: the schema is inferred from T, a struct, and the error says what of T has no place in Avro.
+// nil: the schema is inferred from T, a struct, and the error says what of T has no place in Avro. A struct that has fields, and none
+// that is exported, is refused.
 //
 // It refuses what is cut off, what has bytes left over, numbers that T's fields can't hold, and what claims to be longer or deeper
 // than it can be. Its errors name the field and hold none of the value.
@@ -35,9 +36,19 @@ func Codec[T any](schema *avro.Schema) (kafka.Codec[T], error) {
 		if err != nil {
 			return nil, fmt.Errorf("avro: schema of %v: %w", reflect.TypeFor[T](), err)
 		}
+		if t := structOf(reflect.TypeFor[T]()); len(inferred.Root().Fields) == 0 && t.Size() > 0 {
+			return nil, fmt.Errorf("avro: schema of %v: it has no exported field, so that its values would be written as nothing: export its fields, or give a schema", t)
+		}
 		schema = inferred
 	}
 	return codec[T]{schema}, nil
+}
+
+func structOf(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Pointer {
+		return t.Elem()
+	}
+	return t
 }
 
 type codec[T any] struct{ schema *avro.Schema }

@@ -187,6 +187,14 @@ func TestTypesWithoutASchemaAreRefusedAtOnce(t *testing.T) {
 	if _, err := avro.Codec[map[string]any](nil); err == nil {
 		t.Error("a map has no schema")
 	}
+	type hidden struct{ id string }
+	if _, err := avro.Codec[*hidden](nil); err == nil || !strings.Contains(err.Error(), "avro_test.hidden: it has no exported field") {
+		t.Errorf("no exported field: %v", err)
+	}
+	type ping struct{}
+	if _, err := avro.Codec[ping](nil); err != nil {
+		t.Errorf("nothing to lose: %v", err)
+	}
 }
 
 // FuzzDecode: no bytes make decoding panic, and every error is a DecodeError without the value.

@@ -22,12 +22,18 @@
 //   - omitempty leaves out what is empty in JSON (null, "", {}, []), and not false or 0: that is omitzero
 //   - the entries of maps come in any order
 //   - <, >, &, U+2028 and U+2029 are not escaped
-//   - MarshalJSON with a pointer receiver is called for values, too
+//   - MarshalJSON with a pointer receiver is called for a map's values, too
+//
+// Names in another case are ignored as all unknown names are: {"Amount":1} leaves a field named amount at zero. With
+// json.RejectUnknownMembers(true) they are refused. With json.MatchCaseInsensitiveNames(true) they are the field's, and refused where
+// the field comes twice.
 //
 // Options change each of these; see [json.Options]. All of encoding/json's behavior at once is DefaultOptionsV1 of the module's
 // package v1, at some of the speed:
 //
 //	jsonv2.Codec[Booking](jsonv1.DefaultOptionsV1())
+//
+// It takes names twice and in any case, too, and the last one counts: two services may understand one value in two ways.
 //
 // Up to Go 1.26, no option does so for encoding/json's Number, which is a string here, read and written: with DefaultOptionsV1,
 // package v1's own Number is a number.
@@ -36,11 +42,13 @@ package jsonv2
 import (
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/jsontype"
 	"github.com/skeji/kafka/internal/magicbyte"
 )
 
@@ -55,8 +63,31 @@ type codec[T any] struct{ options json.Options }
 
 func (codec[T]) ContentType() string { return "application/json" }
 
+// CheckEncode refuses, for a constructor, what [kafka.JSON] refuses: types of which nothing would be written.
+func (c codec[T]) CheckEncode() error {
+	if _, own := json.GetOption(c.options, json.WithMarshalers); own {
+		return nil
+	}
+	return jsontype.CheckWritten(reflect.TypeFor[T](), reflect.TypeFor[json.MarshalerTo]())
+}
+
+// CheckDecode refuses types into which nothing would be read.
+func (c codec[T]) CheckDecode() error {
+	if _, own := json.GetOption(c.options, json.WithUnmarshalers); own {
+		return nil
+	}
+	return jsontype.CheckRead(reflect.TypeFor[T](), reflect.TypeFor[json.UnmarshalerFrom]())
+}
+
 func (c codec[T]) Encode(value T) ([]byte, error) {
-	data, err := json.Marshal(value, c.options)
+	if reflect.TypeFor[T]().Kind() == reflect.Interface {
+		if _, own := json.GetOption(c.options, json.WithMarshalers); !own {
+			if err := jsontype.CheckWritten(reflect.TypeOf(value), reflect.TypeFor[json.MarshalerTo]()); err != nil {
+				return nil, fmt.Errorf("encode value: %w", err)
+			}
+		}
+	}
+	data, err := json.Marshal(&value, c.options) // a pointer, for T whose pointer has MarshalJSON
 	err = withoutNames(err)
 	if err == nil && isNull(data) {
 		err = errors.New("value is null in JSON, which receivers refuse; send a tombstone to delete a key")

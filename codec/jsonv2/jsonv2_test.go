@@ -1,6 +1,7 @@
 package jsonv2_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"github.com/skeji/kafka"
@@ -100,6 +102,7 @@ type (
 	}
 	unsorted map[int]int
 	pointer  struct{ byPointer }
+	pointers map[string]byPointer
 )
 
 type byPointer struct{}
@@ -156,7 +159,8 @@ func TestDifferencesFromEncodingJSON(t *testing.T) {
 		"writes a zero with omitempty":           {both[sparse], "", sparse{}, `{}`, `{"N":0}`},
 		"the same: a nil pointer with omitempty": {both[optional], "", optional{}, `{}`, `{}`},
 		"writes HTML":                            {both[string], "", "<&>", `"\u003c\u0026\u003e"`, `"<&>"`},
-		"writes by a pointer's method":           {both[pointer], "", pointer{}, `{}`, `"by pointer"`},
+		"writes a map's by a pointer's method":   {both[pointers], "", pointers{"k": {}}, `{"k":{}}`, `{"k":"by pointer"}`},
+		"the same: by a pointer's method":        {both[pointer], "", pointer{}, `"by pointer"`, `"by pointer"`},
 		"the same: a number in a string":         {both[counted], `{"N":"1"}`, nil, "{1}", "{1}"},
 		"the same: unknown names":                {both[named], `{"ID":1,"Other":[2]}`, nil, "{1}", "{1}"},
 	} {
@@ -289,6 +293,68 @@ func TestUnreadableValuesAreNamedWithoutTheValue(t *testing.T) {
 
 func into[T any]() func(data []byte) error {
 	return func(data []byte) error { return codec.Codec[T]().Decode(data, new(T)) }
+}
+
+func TestAmbiguousNames(t *testing.T) {
+	type payment struct {
+		Amount int `json:"amount"`
+	}
+	var got payment
+	if err := codec.Codec[payment]().Decode([]byte(`{"amount":1,"Amount":2}`), &got); err != nil || got.Amount != 1 {
+		t.Errorf("read %+v (%v)", got, err)
+	}
+	for name, options := range map[string][]jsonv2.Options{
+		"unknown names refused": {jsonv2.RejectUnknownMembers(true)}, "names in any case": {jsonv2.MatchCaseInsensitiveNames(true)},
+	} {
+		for _, data := range []string{`{"amount":1,"amount":777}`, `{"amount":1,"Amount":777}`} {
+			if err := codec.Codec[payment](options...).Decode([]byte(data), new(payment)); err == nil || strings.Contains(err.Error(), "777") {
+				t.Errorf("%s: %s: %v", name, data, err)
+			}
+		}
+	}
+}
+
+type writesV2 struct{ id string }
+
+func (w writesV2) MarshalJSONTo(out *jsontext.Encoder) error {
+	return out.WriteToken(jsontext.String(w.id))
+}
+func (w *writesV2) UnmarshalJSONFrom(in *jsontext.Decoder) error {
+	token, err := in.ReadToken()
+	w.id = token.String()
+	return err
+}
+
+// A struct of which nothing would be written is refused by constructors, unless it writes itself or the options do.
+func TestTypesOfWhichNothingIsWrittenAreRefused(t *testing.T) {
+	type hidden struct{ id string }
+	refused(t, true, codec.Codec[hidden](), hidden{"x"})
+	refused(t, true, codec.Codec[[]*hidden](), nil)
+	refused(t, false, codec.Codec[struct{}](), struct{}{})
+	refused(t, false, codec.Codec[writesV2](), writesV2{"x"})
+	refused(t, false, codec.Codec[byPointer](), byPointer{})
+	refused(t, false, codec.Codec[order](), anOrder)
+	write := jsonv2.MarshalFunc(func(h hidden) ([]byte, error) { return []byte(`"` + h.id + `"`), nil })
+	read := jsonv2.UnmarshalFunc(func(data []byte, h *hidden) error { h.id = string(data); return nil })
+	refused(t, false, codec.Codec[hidden](jsonv2.WithMarshalers(write), jsonv2.WithUnmarshalers(read)), hidden{"x"})
+	if _, err := codec.Codec[any]().Encode(struct {
+		ID string `json:"-"`
+	}{"MARK"}); err == nil || strings.Contains(err.Error(), "MARK") {
+		t.Errorf("behind an interface: %v", err)
+	}
+}
+
+func refused[T any](t *testing.T, want bool, c kafka.Codec[T], value T) {
+	t.Helper()
+	producing, consuming := kafka.NewProducerConfig("orders", "127.0.0.1:1"), kafka.NewConsumerConfig("orders", "billing", "127.0.0.1:1")
+	producing.ConnectTimeout, consuming.ConnectTimeout = time.Millisecond, time.Millisecond
+	_, written := kafka.NewProducerWithCodec(producing, c)
+	_, read := kafka.NewConsumerWithCodec(consuming, c, func(context.Context, kafka.Message[T]) error { return nil })
+	for _, err := range []error{written, read} {
+		if got := strings.Contains(err.Error(), "has no exported field"); got != want {
+			t.Errorf("%T: %v, want it refused: %t", value, err, want)
+		}
+	}
 }
 
 func TestNullIsNotWritten(t *testing.T) {

@@ -28,6 +28,9 @@ func Avro[T any](cfg Config, schema *avro.Schema) (kafka.Codec[T], error) {
 		if schema, err = avro.SchemaFor[T](); err != nil {
 			return nil, fmt.Errorf("schemaregistry: Avro schema of %v: %w", reflect.TypeFor[T](), err)
 		}
+		if _, err = avrocodec.Codec[T](nil); err != nil { // which refuses what no value would be written of
+			return nil, fmt.Errorf("schemaregistry: %w", err)
+		}
 	}
 	format, err := avrocodec.Codec[T](schema)
 	if err != nil {

@@ -49,6 +49,22 @@ func newCodec[T any](cfg Config, format kafka.Codec[T], schema sr.Schema, index 
 
 func (*codec[T]) ContentType() string { return "application/octet-stream" }
 
+// CheckEncode asks the format, for a producer's constructor.
+func (c *codec[T]) CheckEncode() error {
+	if format, ok := c.format.(interface{ CheckEncode() error }); ok {
+		return format.CheckEncode()
+	}
+	return nil
+}
+
+// CheckDecode asks the format, for a consumer's constructor.
+func (c *codec[T]) CheckDecode() error {
+	if format, ok := c.format.(interface{ CheckDecode() error }); ok {
+		return format.CheckDecode()
+	}
+	return nil
+}
+
 func (c *codec[T]) Encode(value T) ([]byte, error) {
 	if c.prefix == nil {
 		return nil, errors.New("encode value: the codec only reads: set schemaregistry.Config.Topic or Subject")

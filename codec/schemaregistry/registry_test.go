@@ -1,6 +1,7 @@
 package schemaregistry_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -31,6 +32,19 @@ func TestWrongConfigsAreRefusedAtOnce(t *testing.T) {
 	}
 	_, err := schemaregistry.Avro[chan int](schemaregistry.Config{Client: client}, nil)
 	wantText(t, err, "Avro schema of chan int")
+}
+
+func TestTypesOfWhichNothingIsWrittenAreRefused(t *testing.T) {
+	type hidden struct{ id string }
+	client := startRegistry(t).client(t)
+	_, err := schemaregistry.Avro[hidden](schemaregistry.Config{Client: client}, nil)
+	wantText(t, err, "schemaregistry: ", "hidden: it has no exported field")
+
+	codec := must(schemaregistry.JSONSchema[hidden](schemaregistry.Config{Client: client, Topic: "bookings", Register: true}, `{}`))
+	_, err = kafka.NewProducerWithCodec(kafka.NewProducerConfig("bookings", "127.0.0.1:1"), codec)
+	wantText(t, err, "producer to bookings: ", "hidden has no exported field")
+	_, err = kafka.NewConsumerWithCodec(kafka.NewConsumerConfig("bookings", "test", "127.0.0.1:1"), codec, func(context.Context, kafka.Message[hidden]) error { return nil })
+	wantText(t, err, "consumer of bookings: ", "hidden has no exported field")
 }
 
 func TestASchemaMustBeThere(t *testing.T) {
