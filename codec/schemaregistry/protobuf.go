@@ -2,7 +2,6 @@ package schemaregistry
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"github.com/bufbuild/protocompile/parser"
 	"github.com/bufbuild/protocompile/reporter"
 	"github.com/twmb/franz-go/pkg/sr"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -26,7 +26,8 @@ import (
 // imports are looked up, or registered, under the names that it imports them by, but for those of google/protobuf, which registries have.
 //
 // A value says which message of its schema it is. It is read if the message has T's full name, whatever else the schema has: another
-// message is a permanent error, which names both.
+// message is a permanent error, which names both. Where a map field stands among nested messages, writers number these in two ways:
+// see [MessageIndex].
 func Protobuf[T proto.Message](cfg Config) (kafka.Codec[T], error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -46,13 +47,13 @@ func Protobuf[T proto.Message](cfg Config) (kafka.Codec[T], error) {
 			return nil, err
 		}
 	}
-	return newCodec(cfg, format, own, indexOf(message), func(_ registry, written sr.Schema) (reader[T], error) {
+	return newCodec(cfg, format, own, indexOf(message, cfg.MessageIndex), func(_ registry, written sr.Schema) (reader[T], error) {
 		file, err := parseFile(written)
 		if err != nil {
 			return nil, err
 		}
 		return func(data []byte, value *T) error {
-			rest, err := checkMessage(file, data, message.FullName())
+			rest, err := checkMessage(file, data, message.FullName(), cfg.MessageIndex)
 			if err != nil {
 				return err
 			}
@@ -87,17 +88,16 @@ func (r registry) fileSchema(file protoreflect.FileDescriptor, register bool) (s
 	return schema, nil
 }
 
-// indexOf is where a message stands in its file: its place among the messages of the file, and within the one, and so on. The entries
-// of maps are not counted, as Java's serializer does not: in a descriptor they are messages, in the file's text they are none.
-func indexOf(message protoreflect.MessageDescriptor) (index []int) {
+// indexOf is where a message stands in its file: its place among the messages of the file, and within the one, and so on.
+func indexOf(message protoreflect.MessageDescriptor, numbering MessageIndex) (index []int) {
 	place := 0
 	for i := range message.Index() {
-		if !siblings(message).Get(i).IsMapEntry() {
+		if numbering == DescriptorIndex || !siblings(message).Get(i).IsMapEntry() {
 			place++
 		}
 	}
 	if parent, nested := message.Parent().(protoreflect.MessageDescriptor); nested {
-		index = indexOf(parent)
+		index = indexOf(parent, numbering)
 	}
 	return append(index, place)
 }
@@ -134,32 +134,115 @@ func parseFile(written sr.Schema) (*descriptorpb.FileDescriptorProto, error) {
 const maxIndex = 32
 
 // checkMessage takes off the value which message of the file it is, and returns the rest.
-func checkMessage(file *descriptorpb.FileDescriptorProto, data []byte, want protoreflect.FullName) ([]byte, error) {
+func checkMessage(file *descriptorpb.FileDescriptorProto, data []byte, want protoreflect.FullName, numbering MessageIndex) ([]byte, error) {
 	index, rest, err := header.DecodeIndex(data, maxIndex)
 	if err != nil {
 		return nil, &kafka.DecodeError{Reason: "the index of the message can't be read", Err: err}
 	}
-	name, err := nameAt(file, index)
-	if err != nil {
-		return nil, &kafka.DecodeError{Reason: err.Error()}
+	var found []numbered
+	for _, other := range []MessageIndex{DeclaredIndex, DescriptorIndex} {
+		message, ok := messageAt(file, index, other)
+		if ok && (numbering == AnyIndex || numbering == other) && (len(found) == 0 || found[0].name != message.name) {
+			found = append(found, message)
+		}
 	}
-	if name != want {
-		return nil, &kafka.DecodeError{Reason: fmt.Sprintf("the value is a %s, want a %s", name, want)}
+	switch {
+	case len(found) == 0:
+		return nil, &kafka.DecodeError{Reason: "it has no message of the value's index"}
+	case len(found) == 1 && found[0].name != want:
+		return nil, &kafka.DecodeError{Reason: fmt.Sprintf("the value is a %s, want a %s", found[0].name, want)}
+	case len(found) == 1:
+		return rest, nil
+	case found[0].name != want && found[1].name != want:
+		return nil, &kafka.DecodeError{Reason: fmt.Sprintf("the value is a %v, or a %v, want a %s", found[0], found[1], want)}
+	}
+	mine, other := found[0], found[1]
+	if mine.name != want {
+		mine, other = other, mine
+	}
+	if !fits(rest, mine.message) && fits(rest, other.message) {
+		reason := fmt.Sprintf("the value is a %v, or a %v, and has fields that only the first has: set Config.MessageIndex", other, mine)
+		return nil, &kafka.DecodeError{Reason: reason}
 	}
 	return rest, nil
 }
 
-// nameAt is the other way of indexOf.
-func nameAt(file *descriptorpb.FileDescriptorProto, index []int) (protoreflect.FullName, error) {
-	name := protoreflect.FullName(file.GetPackage())
+// numbered is a message that an index means by one of the numberings.
+type numbered struct {
+	numbering MessageIndex
+	name      protoreflect.FullName
+	message   *descriptorpb.DescriptorProto
+}
+
+func (n numbered) String() string {
+	return fmt.Sprintf("%s if %v wrote it", n.name, n.numbering)
+}
+
+// messageAt is the other way of indexOf. The entries of a map are no messages that anybody sends.
+func messageAt(file *descriptorpb.FileDescriptorProto, index []int, numbering MessageIndex) (found numbered, ok bool) {
+	found = numbered{numbering: numbering, name: protoreflect.FullName(file.GetPackage())}
 	messages := file.GetMessageType()
+	isEntry := func(m *descriptorpb.DescriptorProto) bool { return m.GetOptions().GetMapEntry() }
 	for _, i := range index {
-		messages = slices.DeleteFunc(slices.Clone(messages), func(m *descriptorpb.DescriptorProto) bool { return m.GetOptions().GetMapEntry() })
-		if i < 0 || i >= len(messages) {
-			return "", errors.New("it has no message of the value's index")
+		if numbering == DeclaredIndex {
+			messages = slices.DeleteFunc(slices.Clone(messages), isEntry)
 		}
-		name = name.Append(protoreflect.Name(messages[i].GetName()))
+		if i < 0 || i >= len(messages) || isEntry(messages[i]) {
+			return found, false
+		}
+		found.message = messages[i]
+		found.name = found.name.Append(protoreflect.Name(messages[i].GetName()))
 		messages = messages[i].GetNestedType()
 	}
-	return name, nil
+	return found, found.message != nil
+}
+
+// fits reports whether a value has no field but those that its writer's schema gives to a message.
+func fits(data []byte, message *descriptorpb.DescriptorProto) bool {
+	for len(data) > 0 {
+		number, kind, size := protowire.ConsumeTag(data)
+		if size < 0 {
+			return false
+		}
+		value := protowire.ConsumeFieldValue(number, kind, data[size:])
+		if value < 0 || !slices.ContainsFunc(message.GetField(), func(f *descriptorpb.FieldDescriptorProto) bool {
+			return f.GetNumber() == int32(number) && fitsType(kind, f)
+		}) && !slices.ContainsFunc(message.GetExtensionRange(), func(r *descriptorpb.DescriptorProto_ExtensionRange) bool {
+			return r.GetStart() <= int32(number) && int32(number) < r.GetEnd()
+		}) {
+			return false
+		}
+		data = data[size+value:]
+	}
+	return true
+}
+
+// fitsType reports whether a field is written so. In a schema's text the types of enums and messages are not told apart.
+func fitsType(kind protowire.Type, field *descriptorpb.FieldDescriptorProto) bool {
+	repeated := field.GetLabel() == descriptorpb.FieldDescriptorProto_LABEL_REPEATED
+	switch {
+	case field.Type == nil:
+		return kind == protowire.VarintType || kind == protowire.BytesType
+	case kind == protowire.BytesType:
+		return repeated || isBytes(field.GetType())
+	case kind == protowire.Fixed32Type:
+		return slices.Contains([]descriptorpb.FieldDescriptorProto_Type{
+			descriptorpb.FieldDescriptorProto_TYPE_FLOAT, descriptorpb.FieldDescriptorProto_TYPE_FIXED32, descriptorpb.FieldDescriptorProto_TYPE_SFIXED32,
+		}, field.GetType())
+	case kind == protowire.Fixed64Type:
+		return slices.Contains([]descriptorpb.FieldDescriptorProto_Type{
+			descriptorpb.FieldDescriptorProto_TYPE_DOUBLE, descriptorpb.FieldDescriptorProto_TYPE_FIXED64, descriptorpb.FieldDescriptorProto_TYPE_SFIXED64,
+		}, field.GetType())
+	case kind == protowire.StartGroupType:
+		return field.GetType() == descriptorpb.FieldDescriptorProto_TYPE_GROUP || field.GetType() == descriptorpb.FieldDescriptorProto_TYPE_MESSAGE
+	}
+	return kind == protowire.VarintType && !isBytes(field.GetType()) && field.GetType() != descriptorpb.FieldDescriptorProto_TYPE_GROUP
+}
+
+func isBytes(kind descriptorpb.FieldDescriptorProto_Type) bool {
+	switch kind {
+	case descriptorpb.FieldDescriptorProto_TYPE_STRING, descriptorpb.FieldDescriptorProto_TYPE_BYTES, descriptorpb.FieldDescriptorProto_TYPE_MESSAGE:
+		return true
+	}
+	return false
 }

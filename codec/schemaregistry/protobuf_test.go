@@ -1,12 +1,15 @@
 package schemaregistry_test
 
 import (
+	"encoding/base64"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/sr"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/codec/schemaregistry"
@@ -103,4 +106,89 @@ func TestMessagesOfAnotherFileAreReadByName(t *testing.T) {
 	} {
 		wantClass(t, reads.Decode([]byte(data), &got), kafka.ClassPermanent, part)
 	}
+}
+
+// Go and Python number the entries of map fields, Java and this library do not: [2,2] is Order.Line of the former, Order.Last of the latter.
+func TestMessagesBehindAMapFieldAreReadUnderEitherNumbering(t *testing.T) {
+	const goLine, javaLine, goLast, javaLast = "\x04\x04\x04", "\x04\x04\x02", "\x04\x04\x06", "\x04\x04\x04"
+	const goDeep, javaDeep, early = "\x06\x04\x04\x00", "\x06\x04\x02\x00", "\x04\x04\x00"
+	const text, textAndN = "\x0a\x01x", "\x0a\x01x\x10\x07"
+	registry := startRegistry(t)
+	source, err := os.ReadFile("internal/shop/shop.proto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry.seed(1, sr.TypeProtobuf, string(source))
+	registry.seed(2, sr.TypeProtobuf, descriptorOf(t, (&shop.Order{}).ProtoReflect().Descriptor().ParentFile()))
+	for id := range 2 {
+		frame := "\x00\x00\x00\x00" + string(rune(id+1))
+		reading := func(numbering schemaregistry.MessageIndex) schemaregistry.Config {
+			cfg := registry.reading(t)
+			cfg.MessageIndex = numbering
+			return cfg
+		}
+		line := func(numbering schemaregistry.MessageIndex, data string) (*shop.Order_Line, error) {
+			var got *shop.Order_Line
+			err := must(schemaregistry.Protobuf[*shop.Order_Line](reading(numbering))).Decode([]byte(frame+data), &got)
+			return got, err
+		}
+		last := func(numbering schemaregistry.MessageIndex, data string) (*shop.Order_Last, error) {
+			var got *shop.Order_Last
+			err := must(schemaregistry.Protobuf[*shop.Order_Last](reading(numbering))).Decode([]byte(frame+data), &got)
+			return got, err
+		}
+		deep := must(schemaregistry.Protobuf[*shop.Order_Line_Deep](registry.reading(t)))
+
+		for data, numbering := range map[string]schemaregistry.MessageIndex{
+			goLine + textAndN: schemaregistry.DescriptorIndex, javaLine + textAndN: schemaregistry.DeclaredIndex,
+		} {
+			for _, allowed := range []schemaregistry.MessageIndex{schemaregistry.AnyIndex, numbering} {
+				if got, err := line(allowed, data); err != nil || got.GetN() != 7 {
+					t.Errorf("schema %d: a line of %v: %v (%v)", id+1, numbering, got, err)
+				}
+			}
+		}
+		for _, data := range []string{goLast + text, javaLast + text} {
+			if got, err := last(schemaregistry.AnyIndex, data); err != nil || got.GetText() != "x" {
+				t.Errorf("schema %d: a last of %q: %v (%v)", id+1, data, got, err)
+			}
+		}
+		for _, data := range []string{goDeep + text, javaDeep + text} {
+			var got *shop.Order_Line_Deep
+			if err := deep.Decode([]byte(frame+data), &got); err != nil || got.GetText() != "x" {
+				t.Errorf("schema %d: a message within of %q: %v (%v)", id+1, data, got, err)
+			}
+		}
+
+		_, err := last(schemaregistry.AnyIndex, goLine+textAndN) // a line for sure: a last has no n
+		wantClass(t, err, kafka.ClassPermanent, "Order.Line if Confluent's Go or Python client wrote it", "Order.Last if Confluent's Java client or this library wrote it", "Config.MessageIndex")
+		_, err = last(schemaregistry.DescriptorIndex, goLine+text)
+		wantClass(t, err, kafka.ClassPermanent, "the value is a registryshop.v1.Order.Line, want a registryshop.v1.Order.Last")
+		_, err = line(schemaregistry.DeclaredIndex, javaLast+text)
+		wantClass(t, err, kafka.ClassPermanent, "the value is a registryshop.v1.Order.Last, want a registryshop.v1.Order.Line")
+		_, err = line(schemaregistry.AnyIndex, early+text)
+		wantClass(t, err, kafka.ClassPermanent, "the value is a registryshop.v1.Order.Early, want")
+		wantClass(t, deep.Decode([]byte(frame+javaLast+text), new(*shop.Order_Line_Deep)), kafka.ClassPermanent, "Order.Last if ", "Order.Line if ", "want a registryshop.v1.Order.Line.Deep")
+		_, err = line(schemaregistry.DescriptorIndex, javaLine+text)
+		wantClass(t, err, kafka.ClassPermanent, "it has no message of the value's index") // but a map's entry
+	}
+
+	cfg := registry.writing(t)
+	cfg.MessageIndex = schemaregistry.DescriptorIndex
+	data, err := must(schemaregistry.Protobuf[*shop.Order_Line](cfg)).Encode(&shop.Order_Line{Text: "x"})
+	if err != nil || string(data[5:]) != goLine+text {
+		t.Errorf("wrote %q (%v)", data, err)
+	}
+	cfg.MessageIndex = 3
+	_, err = schemaregistry.Protobuf[*shop.Order_Line](cfg)
+	wantText(t, err, "MessageIndex is 3: want ")
+}
+
+func descriptorOf(t *testing.T, file protoreflect.FileDescriptor) string {
+	t.Helper()
+	data, err := proto.Marshal(protodesc.ToFileDescriptorProto(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(data)
 }

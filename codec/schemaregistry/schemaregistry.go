@@ -52,6 +52,8 @@ type Config struct {
 	// Register has a schema registered that the subject has not. By default that is an error: in many places schemas are
 	// reviewed, and a service may not register any. Schema Registry: auto.register.schemas, whose default is true.
 	Register bool
+	// MessageIndex says how the topic's writers number the messages of a Protocol Buffers schema. Default AnyIndex.
+	MessageIndex MessageIndex
 	// Timeout bounds what is asked of the registry at a time: when the codec is made, and for each id. A handler's shutdown waits
 	// for it: keep it below DrainTimeout. Default 5s.
 	Timeout time.Duration
@@ -65,6 +67,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("schemaregistry: Topic %q and Subject %q: set one of them", c.Topic, c.Subject)
 	case c.Register && c.subject() == "":
 		return errors.New("schemaregistry: Register without a Topic: set it, or Subject")
+	case c.MessageIndex < AnyIndex || c.MessageIndex > DescriptorIndex:
+		return fmt.Errorf("schemaregistry: MessageIndex is %d: want AnyIndex, DeclaredIndex or DescriptorIndex", int(c.MessageIndex))
 	case c.Timeout < 0:
 		return fmt.Errorf("schemaregistry: Timeout is %v", c.Timeout)
 	}
@@ -85,4 +89,37 @@ func (c Config) context() (context.Context, context.CancelFunc) {
 		timeout = defaultTimeout
 	}
 	return context.WithTimeout(context.Background(), timeout)
+}
+
+// MessageIndex is how messages of a Protocol Buffers schema are numbered in a value. A map field has a message of its own for its entries,
+// which only the schema's descriptor has, and not its text. Writers disagree on whether the entries are numbered, so that a message
+// behind a map field has two numbers, and a number may mean two messages:
+//
+//	message Order {
+//	  map<string, Place> stops = 1;
+//	  message Line { … }  // Order.Line: 0 in Order for Java and this library, 1 for Go and Python
+//	  message Last { … }  // Order.Last: 1 in Order for Java and this library, 2 for Go and Python
+//	}
+type MessageIndex int
+
+const (
+	// AnyIndex reads a value if either numbering makes it a T, and writes as DeclaredIndex. If the other numbering makes it another
+	// message, the value is refused if it has fields that only the other has. If its fields are those of both, it is read as a T: on
+	// a topic with several such messages, and writers of one kind, set the numbering.
+	AnyIndex MessageIndex = iota
+	// DeclaredIndex numbers the messages that the schema's text declares: Confluent's serializer for Java, and this library.
+	DeclaredIndex
+	// DescriptorIndex numbers the entries of map fields, too: Confluent's serializers for Go and Python. Values are written so, too.
+	DescriptorIndex
+)
+
+// String names the writers.
+func (m MessageIndex) String() string {
+	switch m {
+	case DeclaredIndex:
+		return "Confluent's Java client or this library"
+	case DescriptorIndex:
+		return "Confluent's Go or Python client"
+	}
+	return "any client"
 }

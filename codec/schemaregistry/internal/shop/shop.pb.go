@@ -145,6 +145,59 @@ func (x *Booking) GetStops() map[string]*Place {
 	return nil
 }
 
+// A map field among nested messages: its entries are a nested message, too, which some writers number and others do not.
+type Order struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Stops         map[string]*Place      `protobuf:"bytes,2,rep,name=stops,proto3" json:"stops,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Order) Reset() {
+	*x = Order{}
+	mi := &file_shop_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Order) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Order) ProtoMessage() {}
+
+func (x *Order) ProtoReflect() protoreflect.Message {
+	mi := &file_shop_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Order.ProtoReflect.Descriptor instead.
+func (*Order) Descriptor() ([]byte, []int) {
+	return file_shop_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Order) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Order) GetStops() map[string]*Place {
+	if x != nil {
+		return x.Stops
+	}
+	return nil
+}
+
 type Booking_Line struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
@@ -154,7 +207,7 @@ type Booking_Line struct {
 
 func (x *Booking_Line) Reset() {
 	*x = Booking_Line{}
-	mi := &file_shop_proto_msgTypes[3]
+	mi := &file_shop_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -166,7 +219,7 @@ func (x *Booking_Line) String() string {
 func (*Booking_Line) ProtoMessage() {}
 
 func (x *Booking_Line) ProtoReflect() protoreflect.Message {
-	mi := &file_shop_proto_msgTypes[3]
+	mi := &file_shop_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -198,7 +251,7 @@ type Booking_Note struct {
 
 func (x *Booking_Note) Reset() {
 	*x = Booking_Note{}
-	mi := &file_shop_proto_msgTypes[4]
+	mi := &file_shop_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -210,7 +263,7 @@ func (x *Booking_Note) String() string {
 func (*Booking_Note) ProtoMessage() {}
 
 func (x *Booking_Note) ProtoReflect() protoreflect.Message {
-	mi := &file_shop_proto_msgTypes[4]
+	mi := &file_shop_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -227,6 +280,190 @@ func (*Booking_Note) Descriptor() ([]byte, []int) {
 }
 
 func (x *Booking_Note) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+type Order_Early struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Order_Early) Reset() {
+	*x = Order_Early{}
+	mi := &file_shop_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Order_Early) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Order_Early) ProtoMessage() {}
+
+func (x *Order_Early) ProtoReflect() protoreflect.Message {
+	mi := &file_shop_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Order_Early.ProtoReflect.Descriptor instead.
+func (*Order_Early) Descriptor() ([]byte, []int) {
+	return file_shop_proto_rawDescGZIP(), []int{2, 0}
+}
+
+func (x *Order_Early) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+type Order_Line struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	N             int32                  `protobuf:"varint,2,opt,name=n,proto3" json:"n,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Order_Line) Reset() {
+	*x = Order_Line{}
+	mi := &file_shop_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Order_Line) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Order_Line) ProtoMessage() {}
+
+func (x *Order_Line) ProtoReflect() protoreflect.Message {
+	mi := &file_shop_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Order_Line.ProtoReflect.Descriptor instead.
+func (*Order_Line) Descriptor() ([]byte, []int) {
+	return file_shop_proto_rawDescGZIP(), []int{2, 2}
+}
+
+func (x *Order_Line) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Order_Line) GetN() int32 {
+	if x != nil {
+		return x.N
+	}
+	return 0
+}
+
+type Order_Last struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Order_Last) Reset() {
+	*x = Order_Last{}
+	mi := &file_shop_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Order_Last) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Order_Last) ProtoMessage() {}
+
+func (x *Order_Last) ProtoReflect() protoreflect.Message {
+	mi := &file_shop_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Order_Last.ProtoReflect.Descriptor instead.
+func (*Order_Last) Descriptor() ([]byte, []int) {
+	return file_shop_proto_rawDescGZIP(), []int{2, 3}
+}
+
+func (x *Order_Last) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+type Order_Line_Deep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Order_Line_Deep) Reset() {
+	*x = Order_Line_Deep{}
+	mi := &file_shop_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Order_Line_Deep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Order_Line_Deep) ProtoMessage() {}
+
+func (x *Order_Line_Deep) ProtoReflect() protoreflect.Message {
+	mi := &file_shop_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Order_Line_Deep.ProtoReflect.Descriptor instead.
+func (*Order_Line_Deep) Descriptor() ([]byte, []int) {
+	return file_shop_proto_rawDescGZIP(), []int{2, 2, 0}
+}
+
+func (x *Order_Line_Deep) GetText() string {
 	if x != nil {
 		return x.Text
 	}
@@ -254,6 +491,22 @@ const file_shop_proto_rawDesc = "" +
 	"\x04Line\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x1a\x1a\n" +
 	"\x04Note\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\"\xa1\x02\n" +
+	"\x05Order\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x127\n" +
+	"\x05stops\x18\x02 \x03(\v2!.registryshop.v1.Order.StopsEntryR\x05stops\x1a\x1b\n" +
+	"\x05Early\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x1aP\n" +
+	"\n" +
+	"StopsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.registryshop.v1.PlaceR\x05value:\x028\x01\x1aD\n" +
+	"\x04Line\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\f\n" +
+	"\x01n\x18\x02 \x01(\x05R\x01n\x1a\x1a\n" +
+	"\x04Deep\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x1a\x1a\n" +
+	"\x04Last\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04textB;Z9github.com/skeji/kafka/codec/schemaregistry/internal/shopb\x06proto3"
 
 var (
@@ -268,26 +521,34 @@ func file_shop_proto_rawDescGZIP() []byte {
 	return file_shop_proto_rawDescData
 }
 
-var file_shop_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_shop_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_shop_proto_goTypes = []any{
 	(*Cancelled)(nil),             // 0: registryshop.v1.Cancelled
 	(*Booking)(nil),               // 1: registryshop.v1.Booking
-	nil,                           // 2: registryshop.v1.Booking.StopsEntry
-	(*Booking_Line)(nil),          // 3: registryshop.v1.Booking.Line
-	(*Booking_Note)(nil),          // 4: registryshop.v1.Booking.Note
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
-	(*Place)(nil),                 // 6: registryshop.v1.Place
+	(*Order)(nil),                 // 2: registryshop.v1.Order
+	nil,                           // 3: registryshop.v1.Booking.StopsEntry
+	(*Booking_Line)(nil),          // 4: registryshop.v1.Booking.Line
+	(*Booking_Note)(nil),          // 5: registryshop.v1.Booking.Note
+	(*Order_Early)(nil),           // 6: registryshop.v1.Order.Early
+	nil,                           // 7: registryshop.v1.Order.StopsEntry
+	(*Order_Line)(nil),            // 8: registryshop.v1.Order.Line
+	(*Order_Last)(nil),            // 9: registryshop.v1.Order.Last
+	(*Order_Line_Deep)(nil),       // 10: registryshop.v1.Order.Line.Deep
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*Place)(nil),                 // 12: registryshop.v1.Place
 }
 var file_shop_proto_depIdxs = []int32{
-	5, // 0: registryshop.v1.Booking.created:type_name -> google.protobuf.Timestamp
-	6, // 1: registryshop.v1.Booking.place:type_name -> registryshop.v1.Place
-	2, // 2: registryshop.v1.Booking.stops:type_name -> registryshop.v1.Booking.StopsEntry
-	6, // 3: registryshop.v1.Booking.StopsEntry.value:type_name -> registryshop.v1.Place
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	11, // 0: registryshop.v1.Booking.created:type_name -> google.protobuf.Timestamp
+	12, // 1: registryshop.v1.Booking.place:type_name -> registryshop.v1.Place
+	3,  // 2: registryshop.v1.Booking.stops:type_name -> registryshop.v1.Booking.StopsEntry
+	7,  // 3: registryshop.v1.Order.stops:type_name -> registryshop.v1.Order.StopsEntry
+	12, // 4: registryshop.v1.Booking.StopsEntry.value:type_name -> registryshop.v1.Place
+	12, // 5: registryshop.v1.Order.StopsEntry.value:type_name -> registryshop.v1.Place
+	6,  // [6:6] is the sub-list for method output_type
+	6,  // [6:6] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_shop_proto_init() }
@@ -302,7 +563,7 @@ func file_shop_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shop_proto_rawDesc), len(file_shop_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
