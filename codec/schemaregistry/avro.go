@@ -19,12 +19,12 @@ import (
 // The codec's own schema is looked up as the text that it was parsed from, and must not refer to other subjects; those that write what
 // is read may.
 func Avro[T any](cfg Config, schema *avro.Schema) (kafka.Codec[T], error) {
-	if err := cfg.validate(); err != nil {
+	cfg, err := cfg.checked()
+	if err != nil {
 		return nil, err
 	}
 	inferred := schema == nil
 	if inferred {
-		var err error
 		if schema, err = avro.SchemaFor[T](); err != nil {
 			return nil, fmt.Errorf("schemaregistry: Avro schema of %v: %w", reflect.TypeFor[T](), err)
 		}

@@ -14,7 +14,8 @@ import (
 // Values are not checked against the schema, neither the written nor the read. For that give it a T that checks itself when it is
 // unmarshalled. Schema Registry: json.fail.invalid.schema, whose default is false.
 func JSONSchema[T any](cfg Config, schema string) (kafka.Codec[T], error) {
-	if err := cfg.validate(); err != nil {
+	cfg, err := cfg.checked()
+	if err != nil {
 		return nil, err
 	}
 	if schema == "" && cfg.subject() != "" {

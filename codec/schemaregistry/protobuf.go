@@ -29,7 +29,8 @@ import (
 // message is a permanent error, which names both. Where a map field stands among nested messages, writers number these in two ways:
 // see [MessageIndex].
 func Protobuf[T proto.Message](cfg Config) (kafka.Codec[T], error) {
-	if err := cfg.validate(); err != nil {
+	cfg, err := cfg.checked()
+	if err != nil {
 		return nil, err
 	}
 	var none T
@@ -42,7 +43,6 @@ func Protobuf[T proto.Message](cfg Config) (kafka.Codec[T], error) {
 	if cfg.subject() != "" {
 		ctx, cancel := cfg.context()
 		defer cancel()
-		var err error
 		if own, err = (registry{ctx, cfg.Client}).fileSchema(message.ParentFile(), cfg.Register); err != nil {
 			return nil, err
 		}

@@ -47,7 +47,7 @@ func (r registry) byVersion(subject string, version int) (sr.Schema, error) {
 	return schema.Schema, classed(err)
 }
 
-// classed says that what the registry does not know it will not know, and that everything else may pass: outages, refused credentials,
+// classed says that what the registry does not know it will not know, that no answer gets shorter, and that everything else may pass: outages, refused credentials,
 // and answers of something else at that address.
 func classed(err error) error {
 	switch {
@@ -55,6 +55,8 @@ func classed(err error) error {
 		return nil
 	case isUnknown(err):
 		return &kafka.DecodeError{Reason: errUnknownSchema.Error(), Err: errors.Join(errUnknownSchema, err)}
+	case errors.Is(err, errTooLong):
+		return &kafka.DecodeError{Reason: errTooLong.Error(), Err: err}
 	}
 	return kafka.NewTransientError("schema registry", plain(err))
 }
@@ -95,6 +97,9 @@ func plain(err error) error {
 	}
 	if request, ok := errors.AsType[*url.Error](err); ok {
 		return &plainError{request.Error(), err} // which has no password
+	}
+	if errors.Is(err, errTooLong) {
+		return &plainError{errTooLong.Error(), err}
 	}
 	return &plainError{"its answer can't be read", err}
 }

@@ -1,7 +1,7 @@
 // Package schemaregistry has codecs of the wire format that Schema Registry's serializers share: a zero byte, the id of the schema that
 // wrote the value, and the value, in Avro, Protocol Buffers or JSON.
 //
-//	registry, err := sr.NewClient(sr.URLs("http://registry:8081"), sr.BasicAuth(user, password))
+//	registry, err := sr.NewClient(sr.URLs("https://registry:8081"), sr.BasicAuth(user, password))
 //	codec, err := schemaregistry.Avro[Booking](schemaregistry.Config{Client: registry, Topic: "bookings"}, nil)
 //	producer, err := kafka.NewProducerWithCodec(cfg, codec)
 //
@@ -14,12 +14,16 @@
 // # Reading
 //
 // The schema of an id is fetched when the id is first met, by one goroutine while others that met it wait, and kept: up to 1,000 of
-// them for each codec. What becomes of the record then:
+// them for each codec, of which the one that was not used for longest makes room. What becomes of the record then:
 //
 //   - The registry does not answer, or with anything but an answer to the question: a transient error. The record is retried, up to
 //     MaxRetries, and dead-lettered after that: raise MaxRetries to sit out longer outages. Ids that are known need no registry.
 //   - The registry does not know the id: a permanent error, for this record and those that come within the next 10 seconds.
-//   - The schema is of another format, or what it writes can't be read as T: a permanent error.
+//   - The schema is of another format, or what it writes can't be read as T, or the registry's answer is longer than 2 MiB: a permanent
+//     error.
+//   - A hundred ids were refused in short time for one of these reasons, as when somebody publishes made-up ids: then a codec asks for 20 new ids
+//     in a second. A record with an id beyond that is a transient error, and tried again after half a second to one. Schemas that
+//     are known stay known: refused ids are kept apart from them, up to 1,000.
 //   - The value is not in the wire format, or is empty: a permanent error.
 //
 // Errors name the schema's id and hold none of the value, and no password of a registry's address.
@@ -42,8 +46,13 @@ const defaultTimeout = 5 * time.Second // as sr's own HTTP client has it
 
 // Config says where schemas are.
 type Config struct {
-	// Client asks the registry. It is required; its options are the registry's addresses, credentials and certificates.
+	// Client asks the registry. It is required; its options are the registry's addresses, credentials and certificates. Credentials are
+	// refused with an http address beyond loopback, see AllowPlaintext. The codec takes over the client's options and its HTTP client,
+	// and reads no answer of more than 2 MiB.
 	Client *sr.Client
+	// AllowPlaintext lets credentials be sent unencrypted to a registry beyond this machine. Without it a client with credentials and such
+	// an address is an error, and so is a request that gets credentials from a hook, or is redirected to such an address.
+	AllowPlaintext bool
 	// Topic whose values are written. Their schema's subject is Topic + "-value", as the topic name strategy has it. With neither
 	// Topic nor Subject the codec only reads.
 	Topic string
@@ -57,6 +66,15 @@ type Config struct {
 	// Timeout bounds what is asked of the registry at a time: when the codec is made, and for each id. A handler's shutdown waits
 	// for it: keep it below DrainTimeout. Default 5s.
 	Timeout time.Duration
+}
+
+// checked returns the config with a client that is watched.
+func (c Config) checked() (Config, error) {
+	err := c.validate()
+	if err == nil {
+		c.Client, err = guarded(c.Client, c.AllowPlaintext)
+	}
+	return c, err
 }
 
 func (c Config) validate() error {

@@ -2,6 +2,8 @@ package schemaregistry
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -11,8 +13,18 @@ import (
 const (
 	// maxSchemas bounds what is kept: a topic has a handful, and whoever publishes may claim any id.
 	maxSchemas = 1000
-	// unknownFor is how long an id stays unknown: records that claim it must not each cost a request, and it may be registered soon.
+	// maxRefused bounds the ids that are kept as refused, beside the schemas, so that claimed ids displace none of these.
+	maxRefused = 1000
+	// unknownFor is how long an id stays unknown: records that claim it must not each cost a request, and it may be registered soon. So
+	// with answers that are too long, which may be another server's.
 	unknownFor = 10 * time.Second
+	// Of ids that turn out to be refused, the registry is asked for burst at once, and for rate in a second after that. A topic has
+	// such ids by mistake or by attack; the registry serves others, too.
+	burst = 100
+	rate  = 20
+	// askedAgainAfter is when a record is tried again whose id was not asked for: then a few partitions' records have had their turn.
+	// Up to as much again is added at random.
+	askedAgainAfter = 500 * time.Millisecond
 )
 
 // errUnknownSchema: the registry does not know the id.
@@ -22,59 +34,120 @@ var errUnknownSchema = errors.New("the registry does not know it")
 type schemas[V any] struct {
 	fetch func(id int) (V, error)
 
-	mu   sync.Mutex
-	byID map[int]*schema[V]
+	mu       sync.Mutex
+	byID     map[int]*schema[V] // those that can be used
+	refused  map[int]*schema[V] // those that can't, by permanent errors
+	fetching map[int]*schema[V]
+	uses     int     // of byID and refused
+	tokens   float64 // how many refused ids may be asked for
+	counted  time.Time
 }
 
-// schema is what was made of one id, or is being made of it. Only fetched and expires may be looked at before fetched is closed.
+// schema is what was made of one id, or is being made of it.
 type schema[V any] struct {
-	fetched chan struct{} // closed by who fetches
-	expires time.Time     // zero: never; guarded by schemas.mu
+	fetched chan struct{} // closed by who fetches; value and err are read after that
 	value   V
 	err     error
+
+	used    int       // when, in uses of all; guarded by schemas.mu
+	expires time.Time // zero: never; guarded by schemas.mu
 }
 
 func newSchemas[V any](fetch func(id int) (V, error)) *schemas[V] {
-	return &schemas[V]{fetch: fetch, byID: map[int]*schema[V]{}}
+	return &schemas[V]{
+		fetch: fetch, byID: map[int]*schema[V]{}, refused: map[int]*schema[V]{}, fetching: map[int]*schema[V]{}, tokens: burst, counted: time.Now(),
+	}
 }
 
 // get returns what was made of an id. The first to ask fetches it, in its own goroutine, and others that ask meanwhile wait.
 func (s *schemas[V]) get(id int) (V, error) {
 	s.mu.Lock()
-	known, ok := s.byID[id]
-	if ok && (known.expires.IsZero() || time.Now().Before(known.expires)) {
+	if known := s.lookup(id); known != nil {
 		s.mu.Unlock()
 		<-known.fetched
 		return known.value, known.err
 	}
-	if len(s.byID) >= maxSchemas {
-		for other := range s.byID { // whichever: it is fetched again when it is met again
-			delete(s.byID, other)
-			break
-		}
+	if !s.take() {
+		s.mu.Unlock()
+		var none V
+		wait := askedAgainAfter + rand.N(askedAgainAfter)
+		return none, kafka.NewTransientError(fmt.Sprintf("schema registry: schema %d is not asked for: too many records claim ids that are refused", id), nil).WithRetryAfter(wait)
 	}
 	mine := &schema[V]{fetched: make(chan struct{})}
-	s.byID[id] = mine
+	s.fetching[id] = mine
 	s.mu.Unlock()
 	s.fill(id, mine)
 	return mine.value, mine.err
 }
 
+// lookup returns what is known of an id, or being fetched. The mutex must be held.
+func (s *schemas[V]) lookup(id int) *schema[V] {
+	for _, known := range []*schema[V]{s.byID[id], s.refused[id]} {
+		if known != nil && (known.expires.IsZero() || time.Now().Before(known.expires)) {
+			s.uses++
+			known.used = s.uses
+			return known
+		}
+	}
+	return s.fetching[id]
+}
+
+// take reports whether an id may be asked for that may turn out to be refused. The mutex must be held.
+func (s *schemas[V]) take() bool {
+	now := time.Now()
+	s.tokens = min(burst, s.tokens+now.Sub(s.counted).Seconds()*rate)
+	s.counted = now
+	if s.tokens < 1 {
+		return false
+	}
+	s.tokens--
+	return true
+}
+
 func (s *schemas[V]) fill(id int, mine *schema[V]) {
-	keep, until := false, time.Time{}
+	done := false
 	defer func() { // whoever waits must not wait for ever, whatever fetch does
 		s.mu.Lock()
-		mine.expires = until
-		if !keep && s.byID[id] == mine {
-			delete(s.byID, id)
+		delete(s.fetching, id)
+		if done {
+			s.keep(id, mine)
 		}
 		s.mu.Unlock()
 		close(mine.fetched)
 	}()
 	mine.err = kafka.NewTransientError("schema registry: the schema could not be read", nil) // if fetch panics
 	mine.value, mine.err = s.fetch(id)
-	keep = kafka.ClassOf(mine.err) != kafka.ClassTransient
-	if errors.Is(mine.err, errUnknownSchema) {
-		until = time.Now().Add(unknownFor)
+	done = true
+}
+
+// keep puts away what was made of an id. The mutex must be held.
+func (s *schemas[V]) keep(id int, mine *schema[V]) {
+	s.uses++
+	mine.used = s.uses
+	switch {
+	case mine.err == nil:
+		s.tokens++
+		put(s.byID, maxSchemas, id, mine)
+	case kafka.ClassOf(mine.err) == kafka.ClassTransient:
+		s.tokens++ // outages are no claims
+	default:
+		if errors.Is(mine.err, errUnknownSchema) || errors.Is(mine.err, errTooLong) {
+			mine.expires = time.Now().Add(unknownFor)
+		}
+		put(s.refused, maxRefused, id, mine)
 	}
+}
+
+// put adds to a map, and takes out what was not used for longest if that is too much.
+func put[V any](kept map[int]*schema[V], most, id int, added *schema[V]) {
+	if _, ok := kept[id]; !ok && len(kept) >= most {
+		oldest := -1
+		for other := range kept {
+			if oldest < 0 || kept[other].used < kept[oldest].used {
+				oldest = other
+			}
+		}
+		delete(kept, oldest)
+	}
+	kept[id] = added
 }

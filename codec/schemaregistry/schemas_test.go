@@ -89,6 +89,75 @@ func TestClaimedIDsDontFillTheMemory(t *testing.T) {
 	}
 }
 
+// Forged ids neither displace schemas nor are asked for without end.
+func TestRefusedIDsAreAskedForAtARate(t *testing.T) {
+	for name, refusal := range map[string]error{
+		"unknown": &kafka.DecodeError{Reason: "unknown", Err: errUnknownSchema}, "unusable": &kafka.DecodeError{Reason: "it is AVRO, want JSON"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				good, forged := 0, 0
+				s := newSchemas(func(id int) (int, error) {
+					if id < maxSchemas {
+						good++
+						return id, nil
+					}
+					forged++
+					return 0, refusal
+				})
+				askAll := func() {
+					for id := range maxSchemas {
+						if value, err := s.get(id); value != id || err != nil {
+							t.Fatalf("%d: %d (%v)", id, value, err)
+						}
+					}
+				}
+				askAll()
+				for id := range 20_000 {
+					_, err := s.get(maxSchemas + id)
+					if id < burst && err != refusal {
+						t.Fatalf("%d: %v", id, err)
+					}
+					if later, ok := err.(*kafka.TransientError); id >= burst && (!ok || later.RetryAfter < askedAgainAfter || later.RetryAfter > 2*askedAgainAfter) {
+						t.Fatalf("%d: %v", id, err)
+					}
+				}
+				askAll()
+				if good != maxSchemas || forged != burst {
+					t.Errorf("%d good ids and %d forged ones were fetched", good, forged)
+				}
+				time.Sleep(time.Second)
+				for id := range 20_000 {
+					_, _ = s.get(2*maxSchemas + burst + id)
+				}
+				if forged != burst+rate {
+					t.Errorf("%d forged ids were fetched after another second", forged)
+				}
+				time.Sleep(time.Hour)
+				for id := range 20 * maxRefused {
+					_, _ = s.get(maxSchemas + id)
+					time.Sleep(time.Second / rate)
+				}
+				if len(s.refused) != maxRefused || len(s.byID) != maxSchemas || len(s.fetching) != 0 {
+					t.Errorf("%d, %d and %d are kept", len(s.refused), len(s.byID), len(s.fetching))
+				}
+			})
+		})
+	}
+}
+
+func TestTheSchemaThatIsUsedLeastMakesRoom(t *testing.T) {
+	fetched := 0
+	s := newSchemas(func(id int) (int, error) { fetched++; return id, nil })
+	for id := range 3 * maxSchemas {
+		_, _ = s.get(id)
+		_, _ = s.get(0)
+	}
+	if fetched != 3*maxSchemas {
+		t.Errorf("fetched %d times", fetched)
+	}
+}
+
 func TestAPanicLeavesNobodyWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answer := make(chan struct{})
