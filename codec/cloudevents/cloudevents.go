@@ -56,6 +56,10 @@ type Event struct {
 }
 
 // Read returns the event that a message is. Its errors are permanent, name the attribute and hold none of its value.
+//
+// It takes what writers send that the binding does not have: the data's content type as ce_datacontenttype, where there is no
+// content-type header; headers named Content-Type; versions such as 1.0.2; times with a lower-case t and z, or an offset without a colon; empty
+// attributes, as if they were not there; and a ce_dataschema that is no absolute URI. It ignores ce_data.
 func Read[T any](msg kafka.Message[T]) (Event, error) {
 	event, err := read(msg.Headers)
 	if err != nil {
@@ -65,14 +69,17 @@ func Read[T any](msg kafka.Message[T]) (Event, error) {
 }
 
 func read(headers []kgo.RecordHeader) (event Event, err error) {
-	version := ""
+	version, contentType := "", ""
 	for _, header := range headers { // of two headers of a name the last counts, as everywhere
 		name, ours := strings.CutPrefix(header.Key, prefix)
 		value := string(header.Value)
 		switch {
-		case header.Key == kafka.HeaderContentType:
+		case strings.EqualFold(header.Key, kafka.HeaderContentType):
 			event.DataContentType = value
-		case !ours:
+		case !ours || value == "" && !slices.Contains([]string{"specversion", "id", "source", "type"}, name):
+		case name == "datacontenttype":
+			contentType = value
+		case name == "data":
 		case name == "specversion":
 			version = value
 		case name == "id":
@@ -86,8 +93,8 @@ func read(headers []kgo.RecordHeader) (event Event, err error) {
 		case name == "dataschema":
 			event.DataSchema = value
 		case name == "time":
-			if event.Time, err = time.Parse(time.RFC3339, value); err != nil {
-				return event, errors.New("ce_time is no time as RFC 3339 writes it") // its own text repeats the value
+			if event.Time, err = parseTime(value); err != nil {
+				return event, err
 			}
 		case isName(name):
 			if event.Extensions == nil {
@@ -101,10 +108,23 @@ func read(headers []kgo.RecordHeader) (event Event, err error) {
 		return event, ErrStructured
 	case version == "":
 		return event, ErrNoEvent
-	case version != specVersion:
+	case version != specVersion && !strings.HasPrefix(version, specVersion+"."):
 		return event, errors.New("ce_specversion is not " + specVersion)
 	}
+	if event.DataContentType == "" {
+		event.DataContentType = contentType
+	}
 	return event, event.check()
+}
+
+// parseTime reads a time as RFC 3339 has it, which allows for lower-case letters, and with an offset as ISO 8601 also writes it.
+func parseTime(value string) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700"} {
+		if parsed, err := time.Parse(layout, strings.ToUpper(value)); err == nil {
+			return parsed, nil
+		}
+	}
+	return time.Time{}, errors.New("ce_time is no time as RFC 3339 writes it") // time's own text repeats the value
 }
 
 // Write returns the message with the headers of an event. ID, Source and Type that are empty are the message's own, which
@@ -129,7 +149,11 @@ func Write[T any](msg kafka.Message[T], event Event) (kafka.Message[T], error) {
 		}
 		event.Time = stamp
 	}
-	if err := event.check(); err != nil {
+	err := event.check()
+	if schema, parseErr := url.Parse(event.DataSchema); err == nil && event.DataSchema != "" && (parseErr != nil || !schema.IsAbs()) {
+		err = fmt.Errorf("%sdataschema is no URI", prefix)
+	}
+	if err != nil {
 		return msg, fmt.Errorf("cloudevents: %w", err)
 	}
 	msg.Timestamp = stamp
@@ -173,7 +197,7 @@ func (e Event) texts() []attribute {
 	return all
 }
 
-// check says what the specification forbids.
+// check says what the specification forbids, and Read does not take.
 func (e Event) check() error {
 	for name := range e.Extensions {
 		if !isName(name) || slices.Contains([]string{"specversion", "id", "source", "type", "subject", "time", "dataschema", "datacontenttype", "data"}, name) {
@@ -193,9 +217,6 @@ func (e Event) check() error {
 	}
 	if _, err := url.Parse(e.Source); err != nil {
 		return fmt.Errorf("%ssource is no URI reference", prefix)
-	}
-	if schema, err := url.Parse(e.DataSchema); err != nil || e.DataSchema != "" && !schema.IsAbs() {
-		return fmt.Errorf("%sdataschema is no URI", prefix)
 	}
 	return nil
 }

@@ -132,6 +132,40 @@ func TestUnreadableEventsArePermanentErrors(t *testing.T) {
 	}
 }
 
+// What writers send that the binding does not have: none of it is a reason to refuse the event.
+func TestEventsOfWritersThatStrayAreRead(t *testing.T) {
+	for name, test := range map[string]struct {
+		msg  kafka.Message[booking]
+		want cloudevents.Event
+	}{
+		"a content type of its own":       {event("ce_datacontenttype", "application/json"), cloudevents.Event{DataContentType: "application/json"}},
+		"two content types":               {event("ce_datacontenttype", "text/plain", "content-type", "application/json"), cloudevents.Event{DataContentType: "application/json"}},
+		"in another order":                {event("content-type", "application/json", "ce_datacontenttype", "text/plain"), cloudevents.Event{DataContentType: "application/json"}},
+		"an envelope's type of the data":  {event("ce_datacontenttype", "application/cloudevents+json"), cloudevents.Event{DataContentType: "application/cloudevents+json"}},
+		"a content type in another case":  {event("Content-Type", "application/json"), cloudevents.Event{DataContentType: "application/json"}},
+		"an empty content type":           {event("ce_datacontenttype", ""), cloudevents.Event{}},
+		"a patch version":                 {event("ce_specversion", "1.0.2"), cloudevents.Event{}},
+		"a time in lower case":            {event("ce_time", "2026-01-02t03:04:05.678z"), cloudevents.Event{Time: when}},
+		"an offset without a colon":       {event("ce_time", "2026-01-02T04:04:05.678+0100"), cloudevents.Event{Time: when}},
+		"no time":                         {event("ce_time", ""), cloudevents.Event{}},
+		"no subject, schema or extension": {event("ce_subject", "", "ce_dataschema", "", "ce_a", ""), cloudevents.Event{}},
+		"a schema's file":                 {event("ce_dataschema", "booking.avsc"), cloudevents.Event{DataSchema: "booking.avsc"}},
+		"data in a header":                {event("ce_data", "x"), cloudevents.Event{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.want.ID, test.want.Source, test.want.Type = "1", "a", "b"
+			got, err := cloudevents.Read(test.msg)
+			if err != nil || !got.Time.Equal(test.want.Time) {
+				t.Fatalf("read %+v (%v)", got, err)
+			}
+			got.Time = test.want.Time
+			if !reflect.DeepEqual(got, test.want) {
+				t.Errorf("read %+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
 // Through a broker: our event, one of somebody who knows CloudEvents alone, an envelope, and a message that is none.
 func TestEventsGoThroughABroker(t *testing.T) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "bookings", "dlq-bookings"))
