@@ -11,14 +11,22 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/skeji/kafka/internal/jsontype"
 	"github.com/skeji/kafka/internal/magicbyte"
 )
 
 // Codec turns values into bytes and back. A codec is used by many goroutines at once.
 //
-// A codec may also have the methods CheckEncode() error and CheckDecode() error, which say that values of T can't be written or read
-// at all: constructors of producers and consumers call them, and return their error.
+// A codec may have further methods:
+//
+//   - CheckEncode() error and CheckDecode() error say that values of T can't be written or read at all. Constructors of producers and
+//     consumers call them, and return their error.
+//   - DecodeWithHeaders(headers []kgo.RecordHeader, data []byte, value *T) error is called in place of Decode for records, if headers
+//     say how the value is read. The headers must not be kept.
+//   - ReplacedHeader() string names a header of that kind that does not hold for what the codec writes. Producers take it off the
+//     messages that they publish, which may have it from a record that was consumed.
 type Codec[T any] interface {
 	// Encode returns the value's bytes, which the caller keeps.
 	Encode(value T) ([]byte, error)
@@ -66,6 +74,19 @@ func (jsonCodec[T]) CheckEncode() error { return jsontype.CheckWritten(reflect.T
 
 // CheckDecode refuses types into which JSON reads nothing.
 func (jsonCodec[T]) CheckDecode() error { return jsontype.CheckRead(reflect.TypeFor[T]()) }
+
+// headerDecoder is a codec that reads values by their record's headers.
+type headerDecoder[T any] interface {
+	DecodeWithHeaders(headers []kgo.RecordHeader, data []byte, value *T) error
+}
+
+// replacedHeader returns the header that a codec replaces, and "" if there is none.
+func replacedHeader[T any](codec Codec[T]) string {
+	if c, ok := codec.(interface{ ReplacedHeader() string }); ok {
+		return c.ReplacedHeader()
+	}
+	return ""
+}
 
 // checkEncode asks a producer's codec whether it can write T.
 func checkEncode[T any](codec Codec[T]) error {

@@ -36,7 +36,7 @@ func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFun
 			return contained(ctx, msg, handle)
 		}
 		value := roomFor[T](r)
-		if err := decode(codec, r.Value, value); err != nil {
+		if err := decode(codec, r.Headers, r.Value, value); err != nil {
 			return err
 		}
 		msg.Value = *value
@@ -71,8 +71,13 @@ func messageOf[T any](r *kgo.Record) Message[T] {
 
 // decode makes a DecodeError of whatever the codec says: the text of another error may repeat the value, even if it wraps one of
 // ours. A TransientError is not about the value: retried, it may be read.
-func decode[T any](codec Codec[T], data []byte, value *T) error {
-	err := codec.Decode(data, value)
+func decode[T any](codec Codec[T], headers []kgo.RecordHeader, data []byte, value *T) error {
+	var err error
+	if c, ok := codec.(headerDecoder[T]); ok {
+		err = c.DecodeWithHeaders(headers, data, value)
+	} else {
+		err = codec.Decode(data, value)
+	}
 	if err == nil {
 		return nil
 	}

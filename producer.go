@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ type Producer[T any] struct {
 	codec         Codec[T]
 	contentType   []byte
 	passesThrough bool // the codec knows nothing of the value: a content type that is there says more
+	replaces      string
 	core          *publisher
 }
 
@@ -44,7 +46,7 @@ func NewProducerWithCodec[T any](cfg ProducerConfig, codec Codec[T]) (*Producer[
 		return nil, err
 	}
 	_, passesThrough := any(codec).(bytesCodec)
-	return &Producer[T]{codec, []byte(codec.ContentType()), passesThrough, core}, nil
+	return &Producer[T]{codec, []byte(codec.ContentType()), passesThrough, replacedHeader(codec), core}, nil
 }
 
 // Use adds middleware, or plugins that bring it; the first middleware is the outermost. It panics after the first Publish.
@@ -138,6 +140,9 @@ func (p *Producer[T]) Close() error { return p.core.close() }
 func (p *Producer[T]) publish(ctx context.Context, msg *Message[T], out *outgoing) {
 	const ours = 2 // the message id and the content type
 	headers := append(make([]kgo.RecordHeader, 0, len(msg.Headers)+ours), msg.Headers...)
+	if p.replaces != "" {
+		headers = slices.DeleteFunc(headers, func(h kgo.RecordHeader) bool { return h.Key == p.replaces })
+	}
 	out.core = p.core
 	out.sent = kgo.Record{Topic: p.core.cfg.Topic, Headers: withMessageID(headers), Timestamp: msg.Timestamp}
 	r := &out.sent

@@ -154,7 +154,7 @@ func (r *Requester[Req, Res]) read(reply *kgo.Record) (Message[Res], error) {
 	if msg.Tombstone {
 		return msg, &DecodeError{Reason: ErrTombstone.Error(), Err: ErrTombstone}
 	}
-	return msg, decode(r.codec, reply.Value, &msg.Value)
+	return msg, decode(r.codec, reply.Headers, reply.Value, &msg.Value)
 }
 
 // remoteError returns the error that a reply tells of, or nil. A class that there is not counts as none.

@@ -66,7 +66,7 @@ func OnWithCodec[T any](r *Router, eventType string, codec Codec[T], handle Hand
 			raw: raw.raw,
 		}
 		if !raw.Tombstone {
-			if err := decode(codec, raw.Value, &msg.Value); err != nil {
+			if err := decode(codec, raw.Headers, raw.Value, &msg.Value); err != nil {
 				return err
 			}
 		}

@@ -5,7 +5,8 @@
 //
 // Values are the encoding and nothing else, and say nothing of their schema: writers and readers must have the same, and a value of
 // another may be read as something that it is not, a time in microseconds as one in milliseconds for example. Where schemas change, use codec/schemaregistry, whose values begin with their
-// schema's id; this codec can't tell those, since a zero byte may be Avro.
+// schema's id; this codec can't tell those, since a zero byte may be Avro. It refuses values whose schema's id is in the header
+// __value_schema_id.
 //
 // The content-type header of published messages is application/avro.
 //
@@ -20,8 +21,11 @@ import (
 	"reflect"
 
 	"github.com/twmb/avro"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/magicbyte"
+	"github.com/skeji/kafka/internal/recordheader"
 )
 
 // Codec returns a codec of T by a schema, which package github.com/twmb/avro parses; its page says which Go types fit which schema.
@@ -64,6 +68,17 @@ func (c codec[T]) Encode(value T) ([]byte, error) {
 		data = []byte{} // nil would be a tombstone
 	}
 	return data, nil
+}
+
+// ReplacedHeader: what is written has no schema that a registry knows.
+func (codec[T]) ReplacedHeader() string { return magicbyte.Header }
+
+// DecodeWithHeaders refuses values whose schema's id is in a header: they would be read by this codec's schema, whatever wrote them.
+func (c codec[T]) DecodeWithHeaders(headers []kgo.RecordHeader, data []byte, value *T) error {
+	if id, _ := recordheader.Last(headers, magicbyte.Header); id != nil {
+		return &kafka.DecodeError{Reason: "the value's schema is named by the header " + magicbyte.Header + ": use codec/schemaregistry"}
+	}
+	return c.Decode(data, value)
 }
 
 func (c codec[T]) Decode(data []byte, value *T) error {

@@ -3,17 +3,36 @@ package schemaregistry
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/magicbyte"
+	"github.com/skeji/kafka/internal/recordheader"
 )
 
 // codec is the frame around a format's bytes.
 type codec[T any] struct {
 	prefix  []byte // before each value that is written; nil: the codec only reads
 	format  kafka.Codec[T]
-	readers *schemas[reader[T]]
+	indexed bool // which message of the schema it is stands between the id and the value
+	readers *schemas[schemaID, reader[T]]
+}
+
+// schemaID is how a record names its schema: by a number, or by a GUID.
+type schemaID struct {
+	number int
+	guid   string
+}
+
+func (id schemaID) String() string {
+	if id.guid != "" {
+		return id.guid
+	}
+	return strconv.Itoa(id.number)
 }
 
 // reader reads what one schema wrote: all that follows the schema's id.
@@ -23,12 +42,18 @@ var header sr.ConfluentHeader
 
 // newCodec looks up the schema that format writes. index is of the message within the schema, for Protocol Buffers alone.
 func newCodec[T any](cfg Config, format kafka.Codec[T], schema sr.Schema, index []int, read func(registry, sr.Schema) (reader[T], error)) (kafka.Codec[T], error) {
-	c := &codec[T]{format: format}
-	c.readers = newSchemas(func(id int) (reader[T], error) {
+	c := &codec[T]{format: format, indexed: index != nil}
+	c.readers = newSchemas(func(id schemaID) (reader[T], error) {
 		ctx, cancel := cfg.context()
 		defer cancel()
 		from := registry{ctx, cfg.Client}
-		written, err := from.byID(id)
+		var written sr.Schema
+		var err error
+		if id.guid != "" {
+			written, err = from.byGUID(id.guid)
+		} else {
+			written, err = from.byID(id.number)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -82,12 +107,51 @@ func (c *codec[T]) Decode(data []byte, value *T) error {
 	if err != nil {
 		return &kafka.DecodeError{Reason: fmt.Sprintf("not Schema Registry's format, in %d bytes: want a zero byte and a schema's id", len(data)), Err: err}
 	}
+	return c.decode(schemaID{number: id}, rest, value)
+}
+
+// ReplacedHeader: what is written has the schema's id before the value.
+func (*codec[T]) ReplacedHeader() string { return magicbyte.Header }
+
+const guidLen = 16
+
+// DecodeWithHeaders reads values whose schema's id is in a header, as some serializers of Confluent put it, in place of before the value:
+// a zero byte and the id, or a one and the schema's GUID. With Protocol Buffers the message's index follows.
+func (c *codec[T]) DecodeWithHeaders(headers []kgo.RecordHeader, data []byte, value *T) error {
+	named, _ := recordheader.Last(headers, magicbyte.Header)
+	if named == nil {
+		return c.Decode(data, value)
+	}
+	var id schemaID
+	rest := named
+	if number, after, err := header.DecodeID(named); err == nil {
+		id.number, rest = number, after
+	} else if len(named) > guidLen && named[0] == 1 {
+		guid := named[1 : 1+guidLen]
+		id.guid, rest = fmt.Sprintf("%x-%x-%x-%x-%x", guid[:4], guid[4:6], guid[6:8], guid[8:10], guid[10:]), named[1+guidLen:]
+	}
+	index, valid := rest, len(rest) < len(named)
+	if c.indexed && valid {
+		var err error
+		_, rest, err = header.DecodeIndex(index, maxIndex)
+		valid = err == nil
+	}
+	if !valid || len(rest) > 0 {
+		return &kafka.DecodeError{Reason: fmt.Sprintf("header %s names no schema, in %d bytes: want a zero byte and an id, or a one and a GUID", magicbyte.Header, len(named))}
+	}
+	if len(index) > 0 {
+		data = slices.Concat(index, data)
+	}
+	return c.decode(id, data, value)
+}
+
+func (c *codec[T]) decode(id schemaID, data []byte, value *T) error {
 	read, err := c.readers.get(id)
 	if err == nil {
-		err = read(rest, value)
+		err = read(data, value)
 	}
 	if fault, ok := err.(*kafka.DecodeError); ok {
-		return &kafka.DecodeError{Reason: fmt.Sprintf("schema %d: %s", id, fault.Reason), Err: fault}
+		return &kafka.DecodeError{Reason: fmt.Sprintf("schema %v: %s", id, fault.Reason), Err: fault}
 	}
 	return err
 }

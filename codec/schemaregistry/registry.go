@@ -41,6 +41,12 @@ func (r registry) byID(id int) (sr.Schema, error) {
 	return schema, classed(err)
 }
 
+// byGUID is byID for the other name that a schema has.
+func (r registry) byGUID(guid string) (sr.Schema, error) {
+	schema, err := r.client.SchemaByGUID(r.ctx, guid)
+	return schema.Schema, classed(err)
+}
+
 // byVersion returns a schema that another one refers to.
 func (r registry) byVersion(subject string, version int) (sr.Schema, error) {
 	schema, err := r.client.SchemaByVersion(r.ctx, subject, version)

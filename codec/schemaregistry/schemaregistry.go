@@ -26,6 +26,9 @@
 //     are known stay known: refused ids are kept apart from them, up to 1,000.
 //   - The value is not in the wire format, or is empty: a permanent error.
 //
+// Confluent's serializers may put the schema's id or GUID into the header __value_schema_id, and nothing before the value. Consumers read
+// such records, too: the header counts if it is there. Values are always written with the id before them, and without the header.
+//
 // Errors name the schema's id and hold none of the value, and no password of a registry's address.
 //
 // A tombstone is a message of its own, see [kafka.MessageBuilder.WithTombstone], and with ConsumerConfig.HandleTombstones it reaches the

@@ -31,13 +31,13 @@ const (
 var errUnknownSchema = errors.New("the registry does not know it")
 
 // schemas keeps what was made of each id.
-type schemas[V any] struct {
-	fetch func(id int) (V, error)
+type schemas[K comparable, V any] struct {
+	fetch func(id K) (V, error)
 
 	mu       sync.Mutex
-	byID     map[int]*schema[V] // those that can be used
-	refused  map[int]*schema[V] // those that can't, by permanent errors
-	fetching map[int]*schema[V]
+	byID     map[K]*schema[V] // those that can be used
+	refused  map[K]*schema[V] // those that can't, by permanent errors
+	fetching map[K]*schema[V]
 	uses     int     // of byID and refused
 	tokens   float64 // how many refused ids may be asked for
 	counted  time.Time
@@ -53,14 +53,14 @@ type schema[V any] struct {
 	expires time.Time // zero: never; guarded by schemas.mu
 }
 
-func newSchemas[V any](fetch func(id int) (V, error)) *schemas[V] {
-	return &schemas[V]{
-		fetch: fetch, byID: map[int]*schema[V]{}, refused: map[int]*schema[V]{}, fetching: map[int]*schema[V]{}, tokens: burst, counted: time.Now(),
+func newSchemas[K comparable, V any](fetch func(id K) (V, error)) *schemas[K, V] {
+	return &schemas[K, V]{
+		fetch: fetch, byID: map[K]*schema[V]{}, refused: map[K]*schema[V]{}, fetching: map[K]*schema[V]{}, tokens: burst, counted: time.Now(),
 	}
 }
 
 // get returns what was made of an id. The first to ask fetches it, in its own goroutine, and others that ask meanwhile wait.
-func (s *schemas[V]) get(id int) (V, error) {
+func (s *schemas[K, V]) get(id K) (V, error) {
 	s.mu.Lock()
 	if known := s.lookup(id); known != nil {
 		s.mu.Unlock()
@@ -71,7 +71,7 @@ func (s *schemas[V]) get(id int) (V, error) {
 		s.mu.Unlock()
 		var none V
 		wait := askedAgainAfter + rand.N(askedAgainAfter)
-		return none, kafka.NewTransientError(fmt.Sprintf("schema registry: schema %d is not asked for: too many records claim ids that are refused", id), nil).WithRetryAfter(wait)
+		return none, kafka.NewTransientError(fmt.Sprintf("schema registry: schema %v is not asked for: too many records claim ids that are refused", id), nil).WithRetryAfter(wait)
 	}
 	mine := &schema[V]{fetched: make(chan struct{})}
 	s.fetching[id] = mine
@@ -81,7 +81,7 @@ func (s *schemas[V]) get(id int) (V, error) {
 }
 
 // lookup returns what is known of an id, or being fetched. The mutex must be held.
-func (s *schemas[V]) lookup(id int) *schema[V] {
+func (s *schemas[K, V]) lookup(id K) *schema[V] {
 	for _, known := range []*schema[V]{s.byID[id], s.refused[id]} {
 		if known != nil && (known.expires.IsZero() || time.Now().Before(known.expires)) {
 			s.uses++
@@ -93,7 +93,7 @@ func (s *schemas[V]) lookup(id int) *schema[V] {
 }
 
 // take reports whether an id may be asked for that may turn out to be refused. The mutex must be held.
-func (s *schemas[V]) take() bool {
+func (s *schemas[K, V]) take() bool {
 	now := time.Now()
 	s.tokens = min(burst, s.tokens+now.Sub(s.counted).Seconds()*rate)
 	s.counted = now
@@ -104,7 +104,7 @@ func (s *schemas[V]) take() bool {
 	return true
 }
 
-func (s *schemas[V]) fill(id int, mine *schema[V]) {
+func (s *schemas[K, V]) fill(id K, mine *schema[V]) {
 	done := false
 	defer func() { // whoever waits must not wait for ever, whatever fetch does
 		s.mu.Lock()
@@ -121,7 +121,7 @@ func (s *schemas[V]) fill(id int, mine *schema[V]) {
 }
 
 // keep puts away what was made of an id. The mutex must be held.
-func (s *schemas[V]) keep(id int, mine *schema[V]) {
+func (s *schemas[K, V]) keep(id K, mine *schema[V]) {
 	s.uses++
 	mine.used = s.uses
 	switch {
@@ -139,12 +139,12 @@ func (s *schemas[V]) keep(id int, mine *schema[V]) {
 }
 
 // put adds to a map, and takes out what was not used for longest if that is too much.
-func put[V any](kept map[int]*schema[V], most, id int, added *schema[V]) {
+func put[K comparable, V any](kept map[K]*schema[V], most int, id K, added *schema[V]) {
 	if _, ok := kept[id]; !ok && len(kept) >= most {
-		oldest := -1
-		for other := range kept {
-			if oldest < 0 || kept[other].used < kept[oldest].used {
-				oldest = other
+		oldest, used := id, added.used
+		for other, known := range kept {
+			if known.used < used {
+				oldest, used = other, known.used
 			}
 		}
 		delete(kept, oldest)

@@ -10,6 +10,9 @@ import (
 // headerLen is that of the zero byte and the id.
 const headerLen = 5
 
+// Header is where Schema Registry's serializers put the schema's id that do not put it before the value.
+const Header = "__value_schema_id"
+
 // Reason says what is wrong with data that begins as the wire format does, and "" of other data. It is for formats whose values never
 // begin with a zero byte.
 func Reason(data []byte) string {
