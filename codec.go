@@ -21,12 +21,12 @@ import (
 //
 // A codec may have further methods:
 //
-//   - CheckEncode() error and CheckDecode() error say that values of T can't be written or read at all. Constructors of producers and
-//     consumers call them, and return their error.
-//   - DecodeWithHeaders(headers []kgo.RecordHeader, data []byte, value *T) error is called in place of Decode for records, if headers
-//     say how the value is read. The headers must not be kept.
-//   - ReplacedHeader() string names a header of that kind that does not hold for what the codec writes. Producers take it off the
-//     messages that they publish, which may have it from a record that was consumed.
+//   - CheckEncode() error and CheckDecode() error say that values of T can't be written or read at all. Constructors of
+//     producers and consumers call them, and return their error.
+//   - DecodeWithHeaders(headers []kgo.RecordHeader, data []byte, value *T) error is called in place of Decode for
+//     records, if headers say how the value is read. The headers must not be kept.
+//   - ReplacedHeader() string names a header of that kind that does not hold for what the codec writes. Producers take
+//     it off the messages that they publish, which may have it from a record that was consumed.
 type Codec[T any] interface {
 	// Encode returns the value's bytes, which the caller keeps.
 	Encode(value T) ([]byte, error)
@@ -42,19 +42,21 @@ type Codec[T any] interface {
 // JSON returns the default codec, on encoding/json. It refuses what decodes into nothing without an error: an empty
 // value and JSON null. Unknown fields are ignored, so that senders can add some.
 //
-// A name that is twice in an object is no error either: the last one counts, and a field is known by its name in any case. A reader
-// that takes the first, or minds the case, understands {"amount":1,"Amount":1000} differently: where one service checks
-// what another one pays, both must read the same. [StrictJSON] refuses such values, and codec/jsonv2 refuses names that are twice.
+// A name that is twice in an object is no error either: the last one counts, and a field is known by its name in any
+// case. A reader that takes the first, or minds the case, understands {"amount":1,"Amount":1000} differently: where one
+// service checks what another one pays, both must read the same. [StrictJSON] refuses such values, and codec/jsonv2
+// refuses names that are twice.
 //
-// Constructors refuse a T with a struct, or within it one, that has fields and none that is exported: it would be written as {}, and
-// nothing would be read into it. Types that have MarshalJSON or MarshalText to be written, and UnmarshalJSON or UnmarshalText to be
-// read, may be anything. A struct without any field, such as struct{}, is an empty message, written as {}. Where T is an interface,
-// each value is checked when it is published.
+// Constructors refuse a T with a struct, or within it one, that has fields and none that is exported: it would be
+// written as {}, and nothing would be read into it. Types that have MarshalJSON or MarshalText to be written, and
+// UnmarshalJSON or UnmarshalText to be read, may be anything. A struct without any field, such as struct{}, is an empty
+// message, written as {}. Where T is an interface, each value is checked when it is published.
 func JSON[T any]() Codec[T] { return jsonCodec[T]{} }
 
-// StrictJSON is [JSON] that refuses what two readers may understand in two ways, and what T has no place for: unknown fields, a field's
-// name in another case, and a name that is twice in an object. Keys of maps may differ in case. What a type's own UnmarshalJSON reads,
-// or is kept as [json.RawMessage], may have any names, but none twice and none that differ only in case.
+// StrictJSON is [JSON] that refuses what two readers may understand in two ways, and what T has no place for: unknown
+// fields, a field's name in another case, and a name that is twice in an object. Keys of maps may differ in case. What
+// a type's own UnmarshalJSON reads, or is kept as [json.RawMessage], may have any names, but none twice and none that
+// differ only in case.
 func StrictJSON[T any]() Codec[T] { return jsonCodec[T]{strict: true} }
 
 // checkJSON refuses []byte, which JSON makes base64 text of.
@@ -127,8 +129,8 @@ func (c jsonCodec[T]) Decode(data []byte, value *T) error {
 	return decodeJSON(data, value, json.Unmarshal)
 }
 
-// unmarshalStrict is json.Unmarshal that refuses unknown fields, as only a Decoder does, and ambiguous names, as nothing in
-// encoding/json does. A Decoder alone would not look at what follows the first value.
+// unmarshalStrict is json.Unmarshal that refuses unknown fields, as only a Decoder does, and ambiguous names, as
+// nothing in encoding/json does. A Decoder alone would not look at what follows the first value.
 func unmarshalStrict(data []byte, value any) error {
 	if !json.Valid(data) {
 		return json.Unmarshal(data, value) // which says where

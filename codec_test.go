@@ -210,18 +210,17 @@ func TestStrictJSONRefusesAmbiguousNames(t *testing.T) {
 	}
 	type payment struct {
 		*Shared
-		Amount  int             `json:"amount"`
-		Kelvin  int             `json:"k"`
-		Own     own             `json:"own"`
-		Raw     json.RawMessage `json:"raw"`
-		Any     any             `json:"any"`
-		Parts   []*payment      `json:"parts"`
-		ByID    map[int]payment `json:"by_id"`
-		ByName  map[upper]any   `json:"by_name"`
-		ByText  map[string]int  `json:"by_text"`
-		Exact   int             `json:"exact"`
-		EXACT   int
-		skipped int //nolint:unused // its name is not known
+		Amount int             `json:"amount"`
+		Kelvin int             `json:"k"`
+		Own    own             `json:"own"`
+		Raw    json.RawMessage `json:"raw"`
+		Any    any             `json:"any"`
+		Parts  []*payment      `json:"parts"`
+		ByID   map[int]payment `json:"by_id"`
+		ByName map[upper]any   `json:"by_name"`
+		ByText map[string]int  `json:"by_text"`
+		Exact  int             `json:"exact"`
+		EXACT  int
 	}
 	strict := kafka.StrictJSON[payment]()
 	for value, parts := range map[string]string{

@@ -36,8 +36,8 @@ func NewRouter() *Router {
 // maxShownEventType bounds what an error repeats of a header that anybody may have written.
 const maxShownEventType = 64
 
-// On has messages of an event type decoded from JSON, as [JSON] does, and handled. It panics if the type has a handler already, if
-// handle is nil, if JSON reads nothing into T, and once the router handles messages.
+// On has messages of an event type decoded from JSON, as [JSON] does, and handled. It panics if the type has a handler
+// already, if handle is nil, if JSON reads nothing into T, and once the router handles messages.
 func On[T any](r *Router, eventType string, handle Handler[T]) {
 	if err := checkJSON[T](); err != nil {
 		panic(err)

@@ -3,10 +3,10 @@
 //	codec, err := avro.Codec[Booking](nil) // the schema is that of the Go type
 //	consumer, err := kafka.NewConsumerWithCodec(cfg, codec, handle)
 //
-// Values are the encoding and nothing else, and say nothing of their schema: writers and readers must have the same, and a value of
-// another may be read as something that it is not, a time in microseconds as one in milliseconds for example. Where schemas change, use codec/schemaregistry, whose values begin with their
-// schema's id; this codec can't tell those, since a zero byte may be Avro. It refuses values whose schema's id is in the header
-// __value_schema_id.
+// Values are the encoding and nothing else, and say nothing of their schema: writers and readers must have the same,
+// and a value of another may be read as something that it is not, a time in microseconds as one in milliseconds for
+// example. Where schemas change, use codec/schemaregistry, whose values begin with their schema's id; this codec can't
+// tell those, since a zero byte may be Avro. It refuses values whose schema's id is in the header __value_schema_id.
 //
 // The content-type header of published messages is application/avro.
 //
@@ -28,9 +28,9 @@ import (
 	"github.com/skeji/kafka/internal/recordheader"
 )
 
-// Codec returns a codec of T by a schema, which package github.com/twmb/avro parses; its page says which Go types fit which schema.
-// nil: the schema is inferred from T, a struct, and the error says what of T has no place in Avro. A struct that has fields, and none
-// that is exported, is refused.
+// Codec returns a codec of T by a schema, which package github.com/twmb/avro parses; its page says which Go types fit
+// which schema. nil: the schema is inferred from T, a struct, and the error says what of T has no place in Avro. A
+// struct that has fields, and none that is exported, is refused.
 //
 // It refuses what is cut off, what has bytes left over, numbers that T's fields can't hold, and what claims to be longer or deeper
 // than it can be. Its errors name the field and hold none of the value.
@@ -41,7 +41,8 @@ func Codec[T any](schema *avro.Schema) (kafka.Codec[T], error) {
 			return nil, fmt.Errorf("avro: schema of %v: %w", reflect.TypeFor[T](), err)
 		}
 		if t := structOf(reflect.TypeFor[T]()); len(inferred.Root().Fields) == 0 && t.Size() > 0 {
-			return nil, fmt.Errorf("avro: schema of %v: it has no exported field, so that its values would be written as nothing: export its fields, or give a schema", t)
+			return nil, fmt.Errorf("avro: schema of %v: it has no exported field, so that its values would be written as "+
+				"nothing: export its fields, or give a schema", t)
 		}
 		schema = inferred
 	}
@@ -73,10 +74,12 @@ func (c codec[T]) Encode(value T) ([]byte, error) {
 // ReplacedHeader: what is written has no schema that a registry knows.
 func (codec[T]) ReplacedHeader() string { return magicbyte.Header }
 
-// DecodeWithHeaders refuses values whose schema's id is in a header: they would be read by this codec's schema, whatever wrote them.
+// DecodeWithHeaders refuses values whose schema's id is in a header: they would be read by this codec's schema,
+// whatever wrote them.
 func (c codec[T]) DecodeWithHeaders(headers []kgo.RecordHeader, data []byte, value *T) error {
 	if id, _ := recordheader.Last(headers, magicbyte.Header); id != nil {
-		return &kafka.DecodeError{Reason: "the value's schema is named by the header " + magicbyte.Header + ": use codec/schemaregistry"}
+		reason := "the value's schema is named by the header " + magicbyte.Header + ": use codec/schemaregistry"
+		return &kafka.DecodeError{Reason: reason}
 	}
 	return c.Decode(data, value)
 }

@@ -187,7 +187,7 @@ func TestTypesWithoutASchemaAreRefusedAtOnce(t *testing.T) {
 	if _, err := avro.Codec[map[string]any](nil); err == nil {
 		t.Error("a map has no schema")
 	}
-	type hidden struct{ id string }
+	type hidden struct{ _ string }
 	if _, err := avro.Codec[*hidden](nil); err == nil || !strings.Contains(err.Error(), "avro_test.hidden: it has no exported field") {
 		t.Errorf("no exported field: %v", err)
 	}

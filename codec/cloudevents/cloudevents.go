@@ -57,9 +57,10 @@ type Event struct {
 
 // Read returns the event that a message is. Its errors are permanent, name the attribute and hold none of its value.
 //
-// It takes what writers send that the binding does not have: the data's content type as ce_datacontenttype, where there is no
-// content-type header; headers named Content-Type; versions such as 1.0.2; times with a lower-case t and z, or an offset without a colon; empty
-// attributes, as if they were not there; and a ce_dataschema that is no absolute URI. It ignores ce_data.
+// It takes what writers send that the binding does not have: the data's content type as ce_datacontenttype, where there
+// is no content-type header; headers named Content-Type; versions such as 1.0.2; times with a lower-case t and z, or an
+// offset without a colon; empty attributes, as if they were not there; and a ce_dataschema that is no absolute URI. It
+// ignores ce_data.
 func Read[T any](msg kafka.Message[T]) (Event, error) {
 	event, err := read(msg.Headers)
 	if err != nil {
@@ -117,7 +118,8 @@ func read(headers []kgo.RecordHeader) (event Event, err error) {
 	return event, event.check()
 }
 
-// parseTime reads a time as RFC 3339 has it, which allows for lower-case letters, and with an offset as ISO 8601 also writes it.
+// parseTime reads a time as RFC 3339 has it, which allows for lower-case letters, and with an offset as ISO 8601 also
+// writes it.
 func parseTime(value string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700"} {
 		if parsed, err := time.Parse(layout, strings.ToUpper(value)); err == nil {
@@ -150,8 +152,10 @@ func Write[T any](msg kafka.Message[T], event Event) (kafka.Message[T], error) {
 		event.Time = stamp
 	}
 	err := event.check()
-	if schema, parseErr := url.Parse(event.DataSchema); err == nil && event.DataSchema != "" && (parseErr != nil || !schema.IsAbs()) {
-		err = fmt.Errorf("%sdataschema is no URI", prefix)
+	if err == nil && event.DataSchema != "" {
+		if schema, parseErr := url.Parse(event.DataSchema); parseErr != nil || !schema.IsAbs() {
+			err = fmt.Errorf("%sdataschema is no URI", prefix)
+		}
 	}
 	if err != nil {
 		return msg, fmt.Errorf("cloudevents: %w", err)

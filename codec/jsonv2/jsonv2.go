@@ -25,15 +25,16 @@
 //   - MarshalJSON with a pointer receiver is called for a map's values, too
 //
 // Names in another case are ignored as all unknown names are: {"Amount":1} leaves a field named amount at zero. With
-// json.RejectUnknownMembers(true) they are refused. With json.MatchCaseInsensitiveNames(true) they are the field's, and refused where
-// the field comes twice.
+// json.RejectUnknownMembers(true) they are refused. With json.MatchCaseInsensitiveNames(true) they are the field's, and
+// refused where the field comes twice.
 //
 // Options change each of these; see [json.Options]. All of encoding/json's behavior at once is DefaultOptionsV1 of the module's
 // package v1, at some of the speed:
 //
 //	jsonv2.Codec[Booking](jsonv1.DefaultOptionsV1())
 //
-// It takes names twice and in any case, too, and the last one counts: two services may understand one value in two ways.
+// It takes names twice and in any case, too, and the last one counts: two services may understand one value in two
+// ways.
 //
 // Up to Go 1.26, no option does so for encoding/json's Number, which is a string here, read and written: with DefaultOptionsV1,
 // package v1's own Number is a number.

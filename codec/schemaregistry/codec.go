@@ -115,8 +115,9 @@ func (*codec[T]) ReplacedHeader() string { return magicbyte.Header }
 
 const guidLen = 16
 
-// DecodeWithHeaders reads values whose schema's id is in a header, as some serializers of Confluent put it, in place of before the value:
-// a zero byte and the id, or a one and the schema's GUID. With Protocol Buffers the message's index follows.
+// DecodeWithHeaders reads values whose schema's id is in a header, as some serializers of Confluent put it, in place of
+// before the value: a zero byte and the id, or a one and the schema's GUID. With Protocol Buffers the message's index
+// follows.
 func (c *codec[T]) DecodeWithHeaders(headers []kgo.RecordHeader, data []byte, value *T) error {
 	named, _ := recordheader.Last(headers, magicbyte.Header)
 	if named == nil {
@@ -128,7 +129,8 @@ func (c *codec[T]) DecodeWithHeaders(headers []kgo.RecordHeader, data []byte, va
 		id.number, rest = number, after
 	} else if len(named) > guidLen && named[0] == 1 {
 		guid := named[1 : 1+guidLen]
-		id.guid, rest = fmt.Sprintf("%x-%x-%x-%x-%x", guid[:4], guid[4:6], guid[6:8], guid[8:10], guid[10:]), named[1+guidLen:]
+		id.guid = fmt.Sprintf("%x-%x-%x-%x-%x", guid[:4], guid[4:6], guid[6:8], guid[8:10], guid[10:])
+		rest = named[1+guidLen:]
 	}
 	index, valid := rest, len(rest) < len(named)
 	if c.indexed && valid {
@@ -137,7 +139,8 @@ func (c *codec[T]) DecodeWithHeaders(headers []kgo.RecordHeader, data []byte, va
 		valid = err == nil
 	}
 	if !valid || len(rest) > 0 {
-		return &kafka.DecodeError{Reason: fmt.Sprintf("header %s names no schema, in %d bytes: want a zero byte and an id, or a one and a GUID", magicbyte.Header, len(named))}
+		const want = "header %s names no schema, in %d bytes: want a zero byte and an id, or a one and a GUID"
+		return &kafka.DecodeError{Reason: fmt.Sprintf(want, magicbyte.Header, len(named))}
 	}
 	if len(index) > 0 {
 		data = slices.Concat(index, data)

@@ -11,8 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 )
 
-// maxAnswer bounds an answer of the registry. Schemas are records of a Kafka topic, whose limit is 1 MiB by default, and JSON may double
-// them.
+// maxAnswer bounds an answer of the registry. Schemas are records of a Kafka topic, whose limit is 1 MiB by default,
+// and JSON may double them.
 const maxAnswer = 2 << 20
 
 // maxPage is what is read of an answer that is no success.
@@ -20,11 +20,12 @@ const maxPage = 64 << 10
 
 var (
 	errTooLong   = fmt.Errorf("the registry's answer is longer than %d bytes", maxAnswer)
-	errPlaintext = errors.New("credentials would be sent unencrypted: use an https address, or set Config.AllowPlaintext")
+	errPlaintext = errors.New("credentials would be sent unencrypted: " +
+		"use an https address, or set Config.AllowPlaintext")
 )
 
-// guarded returns a client with the options of another one, whose requests and answers are watched. An error says that each of its
-// requests would be refused.
+// guarded returns a client with the options of another one, whose requests and answers are watched. An error says that
+// each of its requests would be refused.
 func guarded(client *sr.Client, allowPlaintext bool) (*sr.Client, error) {
 	if !allowPlaintext {
 		if err := checkAddresses(client); err != nil {

@@ -25,9 +25,9 @@ import (
 // what they have; sr.DefaultParams(sr.Normalize) among the client's options has them do so regardless of order. The files that it
 // imports are looked up, or registered, under the names that it imports them by, but for those of google/protobuf, which registries have.
 //
-// A value says which message of its schema it is. It is read if the message has T's full name, whatever else the schema has: another
-// message is a permanent error, which names both. Where a map field stands among nested messages, writers number these in two ways:
-// see [MessageIndex].
+// A value says which message of its schema it is. It is read if the message has T's full name, whatever else the schema
+// has: another message is a permanent error, which names both. Where a map field stands among nested messages, writers
+// number these in two ways: see [MessageIndex].
 func Protobuf[T proto.Message](cfg Config) (kafka.Codec[T], error) {
 	cfg, err := cfg.checked()
 	if err != nil {
@@ -47,7 +47,8 @@ func Protobuf[T proto.Message](cfg Config) (kafka.Codec[T], error) {
 			return nil, err
 		}
 	}
-	return newCodec(cfg, format, own, indexOf(message, cfg.MessageIndex), func(_ registry, written sr.Schema) (reader[T], error) {
+	index := indexOf(message, cfg.MessageIndex)
+	return newCodec(cfg, format, own, index, func(_ registry, written sr.Schema) (reader[T], error) {
 		file, err := parseFile(written)
 		if err != nil {
 			return nil, err
@@ -88,7 +89,8 @@ func (r registry) fileSchema(file protoreflect.FileDescriptor, register bool) (s
 	return schema, nil
 }
 
-// indexOf is where a message stands in its file: its place among the messages of the file, and within the one, and so on.
+// indexOf is where a message stands in its file: its place among the messages of the file, and within the one, and so
+// on.
 func indexOf(message protoreflect.MessageDescriptor, numbering MessageIndex) (index []int) {
 	place := 0
 	for i := range message.Index() {
@@ -134,7 +136,9 @@ func parseFile(written sr.Schema) (*descriptorpb.FileDescriptorProto, error) {
 const maxIndex = 32
 
 // checkMessage takes off the value which message of the file it is, and returns the rest.
-func checkMessage(file *descriptorpb.FileDescriptorProto, data []byte, want protoreflect.FullName, numbering MessageIndex) ([]byte, error) {
+func checkMessage(
+	file *descriptorpb.FileDescriptorProto, data []byte, want protoreflect.FullName, numbering MessageIndex,
+) ([]byte, error) {
 	index, rest, err := header.DecodeIndex(data, maxIndex)
 	if err != nil {
 		return nil, &kafka.DecodeError{Reason: "the index of the message can't be read", Err: err}
@@ -154,14 +158,16 @@ func checkMessage(file *descriptorpb.FileDescriptorProto, data []byte, want prot
 	case len(found) == 1:
 		return rest, nil
 	case found[0].name != want && found[1].name != want:
-		return nil, &kafka.DecodeError{Reason: fmt.Sprintf("the value is a %v, or a %v, want a %s", found[0], found[1], want)}
+		reason := fmt.Sprintf("the value is a %v, or a %v, want a %s", found[0], found[1], want)
+		return nil, &kafka.DecodeError{Reason: reason}
 	}
 	mine, other := found[0], found[1]
 	if mine.name != want {
 		mine, other = other, mine
 	}
 	if !fits(rest, mine.message) && fits(rest, other.message) {
-		reason := fmt.Sprintf("the value is a %v, or a %v, and has fields that only the first has: set Config.MessageIndex", other, mine)
+		reason := fmt.Sprintf("the value is a %v, or a %v, and has fields that only the first has: set Config.MessageIndex",
+			other, mine)
 		return nil, &kafka.DecodeError{Reason: reason}
 	}
 	return rest, nil
@@ -205,11 +211,7 @@ func fits(data []byte, message *descriptorpb.DescriptorProto) bool {
 			return false
 		}
 		value := protowire.ConsumeFieldValue(number, kind, data[size:])
-		if value < 0 || !slices.ContainsFunc(message.GetField(), func(f *descriptorpb.FieldDescriptorProto) bool {
-			return f.GetNumber() == int32(number) && fitsType(kind, f)
-		}) && !slices.ContainsFunc(message.GetExtensionRange(), func(r *descriptorpb.DescriptorProto_ExtensionRange) bool {
-			return r.GetStart() <= int32(number) && int32(number) < r.GetEnd()
-		}) {
+		if value < 0 || !hasField(message, int32(number), kind) {
 			return false
 		}
 		data = data[size+value:]
@@ -217,32 +219,41 @@ func fits(data []byte, message *descriptorpb.DescriptorProto) bool {
 	return true
 }
 
-// fitsType reports whether a field is written so. In a schema's text the types of enums and messages are not told apart.
-func fitsType(kind protowire.Type, field *descriptorpb.FieldDescriptorProto) bool {
-	repeated := field.GetLabel() == descriptorpb.FieldDescriptorProto_LABEL_REPEATED
+func hasField(message *descriptorpb.DescriptorProto, number int32, kind protowire.Type) bool {
+	for _, extensions := range message.GetExtensionRange() {
+		if extensions.GetStart() <= number && number < extensions.GetEnd() {
+			return true
+		}
+	}
+	return slices.ContainsFunc(message.GetField(), func(f *descriptorpb.FieldDescriptorProto) bool {
+		return f.GetNumber() == number && isWrittenAs(f, kind)
+	})
+}
+
+// isWrittenAs reports whether a field is written so. In a schema's text the types of enums and messages are not told
+// apart, and repeated numbers may be packed.
+func isWrittenAs(field *descriptorpb.FieldDescriptorProto, kind protowire.Type) bool {
+	own, ok := wireTypes[field.GetType()]
 	switch {
 	case field.Type == nil:
 		return kind == protowire.VarintType || kind == protowire.BytesType
-	case kind == protowire.BytesType:
-		return repeated || isBytes(field.GetType())
-	case kind == protowire.Fixed32Type:
-		return slices.Contains([]descriptorpb.FieldDescriptorProto_Type{
-			descriptorpb.FieldDescriptorProto_TYPE_FLOAT, descriptorpb.FieldDescriptorProto_TYPE_FIXED32, descriptorpb.FieldDescriptorProto_TYPE_SFIXED32,
-		}, field.GetType())
-	case kind == protowire.Fixed64Type:
-		return slices.Contains([]descriptorpb.FieldDescriptorProto_Type{
-			descriptorpb.FieldDescriptorProto_TYPE_DOUBLE, descriptorpb.FieldDescriptorProto_TYPE_FIXED64, descriptorpb.FieldDescriptorProto_TYPE_SFIXED64,
-		}, field.GetType())
-	case kind == protowire.StartGroupType:
-		return field.GetType() == descriptorpb.FieldDescriptorProto_TYPE_GROUP || field.GetType() == descriptorpb.FieldDescriptorProto_TYPE_MESSAGE
+	case !ok:
+		own = protowire.VarintType
 	}
-	return kind == protowire.VarintType && !isBytes(field.GetType()) && field.GetType() != descriptorpb.FieldDescriptorProto_TYPE_GROUP
+	packed := field.GetLabel() == descriptorpb.FieldDescriptorProto_LABEL_REPEATED && kind == protowire.BytesType
+	return kind == own || packed
 }
 
-func isBytes(kind descriptorpb.FieldDescriptorProto_Type) bool {
-	switch kind {
-	case descriptorpb.FieldDescriptorProto_TYPE_STRING, descriptorpb.FieldDescriptorProto_TYPE_BYTES, descriptorpb.FieldDescriptorProto_TYPE_MESSAGE:
-		return true
-	}
-	return false
+// wireTypes are how fields are written that are not varints.
+var wireTypes = map[descriptorpb.FieldDescriptorProto_Type]protowire.Type{
+	descriptorpb.FieldDescriptorProto_TYPE_STRING:   protowire.BytesType,
+	descriptorpb.FieldDescriptorProto_TYPE_BYTES:    protowire.BytesType,
+	descriptorpb.FieldDescriptorProto_TYPE_MESSAGE:  protowire.BytesType,
+	descriptorpb.FieldDescriptorProto_TYPE_GROUP:    protowire.StartGroupType,
+	descriptorpb.FieldDescriptorProto_TYPE_FLOAT:    protowire.Fixed32Type,
+	descriptorpb.FieldDescriptorProto_TYPE_FIXED32:  protowire.Fixed32Type,
+	descriptorpb.FieldDescriptorProto_TYPE_SFIXED32: protowire.Fixed32Type,
+	descriptorpb.FieldDescriptorProto_TYPE_DOUBLE:   protowire.Fixed64Type,
+	descriptorpb.FieldDescriptorProto_TYPE_FIXED64:  protowire.Fixed64Type,
+	descriptorpb.FieldDescriptorProto_TYPE_SFIXED64: protowire.Fixed64Type,
 }

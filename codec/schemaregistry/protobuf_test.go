@@ -108,7 +108,8 @@ func TestMessagesOfAnotherFileAreReadByName(t *testing.T) {
 	}
 }
 
-// Go and Python number the entries of map fields, Java and this library do not: [2,2] is Order.Line of the former, Order.Last of the latter.
+// Go and Python number the entries of map fields, Java and this library do not: [2,2] is Order.Line of the former,
+// Order.Last of the latter.
 func TestMessagesBehindAMapFieldAreReadUnderEitherNumbering(t *testing.T) {
 	const goLine, javaLine, goLast, javaLast = "\x04\x04\x04", "\x04\x04\x02", "\x04\x04\x06", "\x04\x04\x04"
 	const goDeep, javaDeep, early = "\x06\x04\x04\x00", "\x06\x04\x02\x00", "\x04\x04\x00"

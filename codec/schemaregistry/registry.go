@@ -53,8 +53,8 @@ func (r registry) byVersion(subject string, version int) (sr.Schema, error) {
 	return schema.Schema, classed(err)
 }
 
-// classed says that what the registry does not know it will not know, that no answer gets shorter, and that everything else may pass: outages, refused credentials,
-// and answers of something else at that address.
+// classed says that what the registry does not know it will not know, that no answer gets shorter, and that everything
+// else may pass: outages, refused credentials, and answers of something else at that address.
 func classed(err error) error {
 	switch {
 	case err == nil:

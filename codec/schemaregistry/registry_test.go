@@ -35,7 +35,7 @@ func TestWrongConfigsAreRefusedAtOnce(t *testing.T) {
 }
 
 func TestTypesOfWhichNothingIsWrittenAreRefused(t *testing.T) {
-	type hidden struct{ id string }
+	type hidden struct{ _ string }
 	client := startRegistry(t).client(t)
 	_, err := schemaregistry.Avro[hidden](schemaregistry.Config{Client: client}, nil)
 	wantText(t, err, "schemaregistry: ", "hidden: it has no exported field")

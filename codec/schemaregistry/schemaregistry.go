@@ -13,21 +13,23 @@
 //
 // # Reading
 //
-// The schema of an id is fetched when the id is first met, by one goroutine while others that met it wait, and kept: up to 1,000 of
-// them for each codec, of which the one that was not used for longest makes room. What becomes of the record then:
+// The schema of an id is fetched when the id is first met, by one goroutine while others that met it wait, and kept: up
+// to 1,000 of them for each codec, of which the one that was not used for longest makes room. What becomes of the
+// record then:
 //
 //   - The registry does not answer, or with anything but an answer to the question: a transient error. The record is retried, up to
 //     MaxRetries, and dead-lettered after that: raise MaxRetries to sit out longer outages. Ids that are known need no registry.
 //   - The registry does not know the id: a permanent error, for this record and those that come within the next 10 seconds.
-//   - The schema is of another format, or what it writes can't be read as T, or the registry's answer is longer than 2 MiB: a permanent
-//     error.
-//   - A hundred ids were refused in short time for one of these reasons, as when somebody publishes made-up ids: then a codec asks for 20 new ids
-//     in a second. A record with an id beyond that is a transient error, and tried again after half a second to one. Schemas that
-//     are known stay known: refused ids are kept apart from them, up to 1,000.
+//   - The schema is of another format, or what it writes can't be read as T, or the registry's answer is longer than 2
+//     MiB: a permanent error.
+//   - A hundred ids were refused in short time for one of these reasons, as when somebody publishes made-up ids: then a
+//     codec asks for 20 new ids in a second. A record with an id beyond that is a transient error, and tried again
+//     after half a second to one. Schemas that are known stay known: refused ids are kept apart from them, up to 1,000.
 //   - The value is not in the wire format, or is empty: a permanent error.
 //
-// Confluent's serializers may put the schema's id or GUID into the header __value_schema_id, and nothing before the value. Consumers read
-// such records, too: the header counts if it is there. Values are always written with the id before them, and without the header.
+// Confluent's serializers may put the schema's id or GUID into the header __value_schema_id, and nothing before the
+// value. Consumers read such records, too: the header counts if it is there. Values are always written with the id
+// before them, and without the header.
 //
 // Errors name the schema's id and hold none of the value, and no password of a registry's address.
 //
@@ -49,12 +51,13 @@ const defaultTimeout = 5 * time.Second // as sr's own HTTP client has it
 
 // Config says where schemas are.
 type Config struct {
-	// Client asks the registry. It is required; its options are the registry's addresses, credentials and certificates. Credentials are
-	// refused with an http address beyond loopback, see AllowPlaintext. The codec takes over the client's options and its HTTP client,
-	// and reads no answer of more than 2 MiB.
+	// Client asks the registry. It is required; its options are the registry's addresses, credentials and certificates.
+	// Credentials are refused with an http address beyond loopback, see AllowPlaintext. The codec takes over the
+	// client's options and its HTTP client, and reads no answer of more than 2 MiB.
 	Client *sr.Client
-	// AllowPlaintext lets credentials be sent unencrypted to a registry beyond this machine. Without it a client with credentials and such
-	// an address is an error, and so is a request that gets credentials from a hook, or is redirected to such an address.
+	// AllowPlaintext lets credentials be sent unencrypted to a registry beyond this machine. Without it a client with
+	// credentials and such an address is an error, and so is a request that gets credentials from a hook, or is
+	// redirected to such an address.
 	AllowPlaintext bool
 	// Topic whose values are written. Their schema's subject is Topic + "-value", as the topic name strategy has it. With neither
 	// Topic nor Subject the codec only reads.
@@ -89,7 +92,8 @@ func (c Config) validate() error {
 	case c.Register && c.subject() == "":
 		return errors.New("schemaregistry: Register without a Topic: set it, or Subject")
 	case c.MessageIndex < AnyIndex || c.MessageIndex > DescriptorIndex:
-		return fmt.Errorf("schemaregistry: MessageIndex is %d: want AnyIndex, DeclaredIndex or DescriptorIndex", int(c.MessageIndex))
+		return fmt.Errorf("schemaregistry: MessageIndex is %d: want AnyIndex, DeclaredIndex or DescriptorIndex",
+			int(c.MessageIndex))
 	case c.Timeout < 0:
 		return fmt.Errorf("schemaregistry: Timeout is %v", c.Timeout)
 	}
@@ -112,9 +116,9 @@ func (c Config) context() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), timeout)
 }
 
-// MessageIndex is how messages of a Protocol Buffers schema are numbered in a value. A map field has a message of its own for its entries,
-// which only the schema's descriptor has, and not its text. Writers disagree on whether the entries are numbered, so that a message
-// behind a map field has two numbers, and a number may mean two messages:
+// MessageIndex is how messages of a Protocol Buffers schema are numbered in a value. A map field has a message of its
+// own for its entries, which only the schema's descriptor has, and not its text. Writers disagree on whether the
+// entries are numbered, so that a message behind a map field has two numbers, and a number may mean two messages:
 //
 //	message Order {
 //	  map<string, Place> stops = 1;
@@ -124,13 +128,15 @@ func (c Config) context() (context.Context, context.CancelFunc) {
 type MessageIndex int
 
 const (
-	// AnyIndex reads a value if either numbering makes it a T, and writes as DeclaredIndex. If the other numbering makes it another
-	// message, the value is refused if it has fields that only the other has. If its fields are those of both, it is read as a T: on
-	// a topic with several such messages, and writers of one kind, set the numbering.
+	// AnyIndex reads a value if either numbering makes it a T, and writes as DeclaredIndex. If the other numbering
+	// makes it another message, the value is refused if it has fields that only the other has. If its fields are those
+	// of both, it is read as a T: on a topic with several such messages, and writers of one kind, set the numbering.
 	AnyIndex MessageIndex = iota
-	// DeclaredIndex numbers the messages that the schema's text declares: Confluent's serializer for Java, and this library.
+	// DeclaredIndex numbers the messages that the schema's text declares: Confluent's serializer for Java, and this
+	// library.
 	DeclaredIndex
-	// DescriptorIndex numbers the entries of map fields, too: Confluent's serializers for Go and Python. Values are written so, too.
+	// DescriptorIndex numbers the entries of map fields, too: Confluent's serializers for Go and Python. Values are
+	// written so, too.
 	DescriptorIndex
 )
 

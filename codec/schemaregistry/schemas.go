@@ -13,17 +13,18 @@ import (
 const (
 	// maxSchemas bounds what is kept: a topic has a handful, and whoever publishes may claim any id.
 	maxSchemas = 1000
-	// maxRefused bounds the ids that are kept as refused, beside the schemas, so that claimed ids displace none of these.
+	// maxRefused bounds the ids that are kept as refused, beside the schemas, so that claimed ids displace none of
+	// these.
 	maxRefused = 1000
-	// unknownFor is how long an id stays unknown: records that claim it must not each cost a request, and it may be registered soon. So
-	// with answers that are too long, which may be another server's.
+	// unknownFor is how long an id stays unknown: records that claim it must not each cost a request, and it may be
+	// registered soon. So with answers that are too long, which may be another server's.
 	unknownFor = 10 * time.Second
-	// Of ids that turn out to be refused, the registry is asked for burst at once, and for rate in a second after that. A topic has
-	// such ids by mistake or by attack; the registry serves others, too.
+	// Of ids that turn out to be refused, the registry is asked for burst at once, and for rate in a second after that.
+	// A topic has such ids by mistake or by attack; the registry serves others, too.
 	burst = 100
 	rate  = 20
-	// askedAgainAfter is when a record is tried again whose id was not asked for: then a few partitions' records have had their turn.
-	// Up to as much again is added at random.
+	// askedAgainAfter is when a record is tried again whose id was not asked for: then a few partitions' records have
+	// had their turn. Up to as much again is added at random.
 	askedAgainAfter = 500 * time.Millisecond
 )
 
@@ -55,7 +56,8 @@ type schema[V any] struct {
 
 func newSchemas[K comparable, V any](fetch func(id K) (V, error)) *schemas[K, V] {
 	return &schemas[K, V]{
-		fetch: fetch, byID: map[K]*schema[V]{}, refused: map[K]*schema[V]{}, fetching: map[K]*schema[V]{}, tokens: burst, counted: time.Now(),
+		fetch: fetch, byID: map[K]*schema[V]{}, refused: map[K]*schema[V]{}, fetching: map[K]*schema[V]{},
+		tokens: burst, counted: time.Now(),
 	}
 }
 
@@ -70,8 +72,8 @@ func (s *schemas[K, V]) get(id K) (V, error) {
 	if !s.take() {
 		s.mu.Unlock()
 		var none V
-		wait := askedAgainAfter + rand.N(askedAgainAfter)
-		return none, kafka.NewTransientError(fmt.Sprintf("schema registry: schema %v is not asked for: too many records claim ids that are refused", id), nil).WithRetryAfter(wait)
+		text := fmt.Sprintf("schema registry: schema %v is not asked for: too many records claim ids that are refused", id)
+		return none, kafka.NewTransientError(text, nil).WithRetryAfter(askedAgainAfter + rand.N(askedAgainAfter))
 	}
 	mine := &schema[V]{fetched: make(chan struct{})}
 	s.fetching[id] = mine

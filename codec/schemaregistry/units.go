@@ -16,9 +16,9 @@ import (
 	"github.com/skeji/kafka"
 )
 
-// Avro's schema resolution ignores logical types: a count of microseconds is read as one of milliseconds if the reader's schema says
-// so. This file compares the logical types of both schemas, and converts counts of one unit into counts of another in the bytes, before
-// they are decoded.
+// Avro's schema resolution ignores logical types: a count of microseconds is read as one of milliseconds if the
+// reader's schema says so. This file compares the logical types of both schemas, and converts counts of one unit into
+// counts of another in the bytes, before they are decoded.
 
 // units are counts for each second, by the ends of the names of the logical types that have units.
 var units = map[string]int64{"millis": 1_000, "micros": 1_000_000, "nanos": 1_000_000_000}
@@ -40,7 +40,8 @@ var carriers = map[string][]string{
 	"decimal": {"bytes", "fixed"}, "big-decimal": {"bytes"}, "duration": {"fixed"}, "uuid": {"string", "fixed"},
 }
 
-// conversion rewrites values of the writer's schema, whose structure stays, so that their times have the units of the codec's schema.
+// conversion rewrites values of the writer's schema, whose structure stays, so that their times have the units of the
+// codec's schema.
 type conversion struct {
 	root  *step
 	lossy bool // some unit is coarser than the writer's: values with digits below it are refused
@@ -165,8 +166,11 @@ type comparison struct {
 
 // step copies one value of the writer's schema from src to dst.
 type step struct {
-	copy func(dst, src []byte, depth int) (copied, rest []byte, err error)
+	copy copier
 }
+
+// copier appends the first value of src to dst.
+type copier func(dst, src []byte, depth int) (copied, rest []byte, err error)
 
 // step compares the writer's node with that of the codec's schema, which is zero where the value is skipped.
 func (c *comparison) step(writer, own place, path string) (*step, error) {
@@ -257,22 +261,22 @@ func (c *comparison) union(s *step, writer, own place, path string) error {
 
 // promotions are the types that a value of another type is read as.
 var promotions = map[string][]string{
-	"int": {"long", "float", "double"}, "long": {"float", "double"}, "float": {"double"}, "string": {"bytes"}, "bytes": {"string"},
+	"int": {"long", "float", "double"}, "long": {"float", "double"}, "float": {"double"},
+	"string": {"bytes"}, "bytes": {"string"},
 }
 
-// branchFor returns the branch of a union that a value of the writer's type is read as: the one of its type and full name, of its type
-// and short name, or the first that it can be widened to.
+// branchFor returns the branch of a union that a value of the writer's type is read as: the one of its type and full
+// name, of its type and short name, or the first that it can be widened to.
 func (p place) branchFor(writer place) place {
 	kind, name := writer.node.Type, fullName(writer.node)
+	named := func(own place, same func(other string) bool) bool {
+		names := append([]string{fullName(own.node)}, own.node.Aliases...)
+		return own.node.Type == kind && own.node.Size == writer.node.Size && slices.ContainsFunc(names, same)
+	}
 	for _, fits := range []func(own place) bool{
+		func(own place) bool { return named(own, func(other string) bool { return other == name }) },
 		func(own place) bool {
-			names := append([]string{fullName(own.node)}, own.node.Aliases...)
-			return own.node.Type == kind && (name == "" || slices.Contains(names, name) && own.node.Size == writer.node.Size)
-		},
-		func(own place) bool {
-			names := append([]string{fullName(own.node)}, own.node.Aliases...)
-			short := func(other string) bool { return shortName(other) == shortName(name) }
-			return own.node.Type == kind && slices.ContainsFunc(names, short) && own.node.Size == writer.node.Size
+			return named(own, func(other string) bool { return shortName(other) == shortName(name) })
 		},
 		func(own place) bool { return slices.Contains(promotions[kind], own.node.Type) },
 	} {
@@ -370,13 +374,14 @@ func (c *comparison) leaf(s *step, writer, own place, path string) error {
 	}
 	c.converts = true
 	if toUnit > fromUnit {
-		s.copy = multiply(toUnit/fromUnit, &kafka.DecodeError{Reason: fmt.Sprintf("%sits %s is out of the range of %s", field, written, wanted)})
+		tooLarge := fmt.Sprintf("%sits %s is out of the range of %s", field, written, wanted)
+		s.copy = multiply(toUnit/fromUnit, &kafka.DecodeError{Reason: tooLarge})
 		return nil
 	}
 	c.lossy = true
-	s.copy = divide(fromUnit/toUnit, &kafka.DecodeError{
-		Reason: fmt.Sprintf("%sits %s has digits that %s can't hold; give the codec a schema with %s", field, written, wanted, written),
-	})
+	tooFine := fmt.Sprintf("%sits %s has digits that %s can't hold; give the codec a schema with %s",
+		field, written, wanted, written)
+	s.copy = divide(fromUnit/toUnit, &kafka.DecodeError{Reason: tooFine})
 	return nil
 }
 
@@ -385,7 +390,7 @@ var errMalformed = errors.New("invalid Avro")
 // maxDepth is how deep values may be nested, as in package avro.
 const maxDepth = 1000
 
-func nested(copy func(dst, src []byte, depth int) ([]byte, []byte, error)) func(dst, src []byte, depth int) ([]byte, []byte, error) {
+func nested(copy copier) copier {
 	return func(dst, src []byte, depth int) ([]byte, []byte, error) {
 		if depth >= maxDepth {
 			return nil, nil, errMalformed
@@ -407,7 +412,7 @@ func copyLong(dst, src []byte, _ int) ([]byte, []byte, error) {
 	return binary.AppendVarint(dst, n), rest, err
 }
 
-func copyBytes(size int) func(dst, src []byte, depth int) ([]byte, []byte, error) {
+func copyBytes(size int) copier {
 	return func(dst, src []byte, _ int) ([]byte, []byte, error) {
 		if len(src) < size {
 			return nil, nil, errMalformed
@@ -424,7 +429,7 @@ func copyText(dst, src []byte, _ int) ([]byte, []byte, error) {
 	return append(binary.AppendVarint(dst, size), rest[:size]...), rest[size:], nil
 }
 
-func multiply(factor int64, tooLarge error) func(dst, src []byte, depth int) ([]byte, []byte, error) {
+func multiply(factor int64, tooLarge error) copier {
 	return func(dst, src []byte, _ int) ([]byte, []byte, error) {
 		n, rest, err := readLong(src)
 		if err == nil && (n > math.MaxInt64/factor || n < math.MinInt64/factor) {
@@ -434,7 +439,7 @@ func multiply(factor int64, tooLarge error) func(dst, src []byte, depth int) ([]
 	}
 }
 
-func divide(factor int64, tooFine error) func(dst, src []byte, depth int) ([]byte, []byte, error) {
+func divide(factor int64, tooFine error) copier {
 	return func(dst, src []byte, _ int) ([]byte, []byte, error) {
 		n, rest, err := readLong(src)
 		if err == nil && n%factor != 0 {
@@ -444,11 +449,12 @@ func divide(factor int64, tooFine error) func(dst, src []byte, depth int) ([]byt
 	}
 }
 
-// finerSchemas returns what may be inferred of T in place of milliseconds, coarsest first: a [time.Time] holds any unit. None where
-// tags of T name units, or defaults are numbers of a unit.
+// finerSchemas returns what may be inferred of T in place of milliseconds, coarsest first: a [time.Time] holds any
+// unit. None where tags of T name units, or defaults are numbers of a unit.
 func finerSchemas[T any]() (finer []*avro.Schema) {
 	for _, unit := range []string{"timestamp-micros", "timestamp-nanos"} {
-		schema, err := avro.SchemaFor[T](avro.CustomType{GoType: reflect.TypeFor[time.Time](), AvroType: "long", LogicalType: unit})
+		times := avro.CustomType{GoType: reflect.TypeFor[time.Time](), AvroType: "long", LogicalType: unit}
+		schema, err := avro.SchemaFor[T](times)
 		if err != nil || hasDefaults(schema) {
 			return nil
 		}

@@ -1,5 +1,5 @@
-// Package jsontype says what encoding/json makes of a Go type: which names its objects have, and which of its values would be written
-// as {} without an error.
+// Package jsontype says what encoding/json makes of a Go type: which names its objects have, and which of its values
+// would be written as {} without an error.
 package jsontype
 
 import (
@@ -21,16 +21,15 @@ type field struct {
 	tagged bool
 }
 
-// fields returns the members of a struct's object: exported fields, and those of embedded structs. Of several of one name the one that
-// is embedded least counts, then the one whose tag has the name, else none.
+// fields returns the members of a struct's object: exported fields, and those of embedded structs. Of several of one
+// name the one that is embedded least counts, then the one whose tag has the name, else none.
 func fields(t reflect.Type) []field {
 	var all []field
 	visited := map[reflect.Type]bool{}
 	for depth, level := 0, []reflect.Type{t}; len(level) > 0; depth++ {
 		var next []reflect.Type
 		for _, t := range level {
-			for i := range t.NumField() {
-				f := t.Field(i)
+			for f := range t.Fields() {
 				inner := f.Type
 				if inner.Kind() == reflect.Pointer && inner.Name() == "" {
 					inner = inner.Elem()
@@ -61,7 +60,8 @@ func fields(t reflect.Type) []field {
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(f field) bool {
 		return slices.ContainsFunc(all, func(other field) bool {
-			return other.name == f.name && (other.depth < f.depth || other.depth == f.depth && other.tagged && !f.tagged)
+			better := other.depth < f.depth || other.depth == f.depth && other.tagged && !f.tagged
+			return other.name == f.name && better
 		}) || count(all, f) > 1
 	})
 }
@@ -86,9 +86,9 @@ var (
 	unmarshalers = []reflect.Type{reflect.TypeFor[json.Unmarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()}
 )
 
-// CheckWritten returns an error if t, or a type within it, is a struct that has fields and none that JSON writes, so that what its values
-// hold would be lost without an error. Types that write themselves may be anything: those with MarshalJSON or MarshalText, or one of
-// the other interfaces. So may structs without fields, which hold nothing.
+// CheckWritten returns an error if t, or a type within it, is a struct that has fields and none that JSON writes, so
+// that what its values hold would be lost without an error. Types that write themselves may be anything: those with
+// MarshalJSON or MarshalText, or one of the other interfaces. So may structs without fields, which hold nothing.
 func CheckWritten(t reflect.Type, others ...reflect.Type) error {
 	return check(t, true, append(others, marshalers...))
 }
@@ -98,31 +98,27 @@ func CheckRead(t reflect.Type, others ...reflect.Type) error {
 	return check(t, false, append(others, unmarshalers...))
 }
 
+// checked is a question whose answer is kept, so that it can be asked for each value.
 type checked struct {
-	typ   reflect.Type
-	write bool
+	typ        reflect.Type
+	write      bool
+	interfaces int // how many make a type write itself: each caller has the same each time
 }
 
-var (
-	mu    sync.Mutex
-	known = map[checked]error{} // for CheckWritten and CheckRead without other interfaces
-)
+var known sync.Map // of error or nil, by checked
 
 func check(t reflect.Type, write bool, own []reflect.Type) error {
 	if t == nil {
 		return nil
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	key := checked{t, write}
-	err, ok := known[key]
-	if !ok || len(own) > len(marshalers) {
-		c := checker{write: write, own: own, seen: map[visit]bool{}}
-		err = c.check(t, t.String(), true)
+	key := checked{t, write, len(own)}
+	if answer, ok := known.Load(key); ok {
+		err, _ := answer.(error)
+		return err
 	}
-	if !ok && len(own) == len(marshalers) {
-		known[key] = err
-	}
+	c := checker{write: write, own: own, seen: map[visit]bool{}}
+	err := c.check(t, t.String(), true)
+	known.Store(key, err)
 	return err
 }
 
@@ -179,7 +175,9 @@ func (c *checker) fault(t reflect.Type, path string) error {
 		where = " (in " + path + ")"
 	}
 	if c.write {
-		return fmt.Errorf("%v has no exported field for JSON%s, so that its values would be written as {}: export its fields, or give it MarshalJSON", t, where)
+		return fmt.Errorf("%v has no exported field for JSON%s, so that its values would be written as {}: "+
+			"export its fields, or give it MarshalJSON", t, where)
 	}
-	return fmt.Errorf("%v has no exported field for JSON%s, so that nothing would be read into it: export its fields, or give it UnmarshalJSON", t, where)
+	return fmt.Errorf("%v has no exported field for JSON%s, so that nothing would be read into it: "+
+		"export its fields, or give it UnmarshalJSON", t, where)
 }

@@ -6,21 +6,22 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"unicode"
 )
 
-// NameError says what is wrong with the names of an object. It repeats names of Go types' fields, and none that is data.
+// NameError says what is wrong with the names of an object. It repeats names of Go types' fields, and none that is
+// data.
 type NameError struct{ Reason string }
 
 func (e *NameError) Error() string { return e.Reason }
 
-// CheckNames refuses names in valid JSON by which two readers may understand two things: a name that is twice in an object, and the
-// name of a struct's field in another case. Names of maps are data, and may differ in case alone. Names that are read by a type's own
-// UnmarshalJSON, or kept as [json.RawMessage], may not: they may be a struct's after all. Other unknown names are ignored.
+// CheckNames refuses names in valid JSON by which two readers may understand two things: a name that is twice in an
+// object, and the name of a struct's field in another case. Names of maps are data, and may differ in case alone. Names
+// that are read by a type's own UnmarshalJSON, or kept as [json.RawMessage], may not: they may be a struct's after all.
+// Other unknown names are ignored.
 func CheckNames(data []byte, t reflect.Type) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
@@ -62,8 +63,10 @@ func (n names) value(t reflect.Type) error {
 func target(t reflect.Type) reflect.Type {
 	for {
 		pointer := reflect.PointerTo(t)
-		if slices.ContainsFunc(unmarshalers, func(own reflect.Type) bool { return t.Implements(own) || pointer.Implements(own) }) {
-			return raw
+		for _, own := range unmarshalers {
+			if t.Implements(own) || pointer.Implements(own) {
+				return raw
+			}
 		}
 		if t.Kind() != reflect.Pointer {
 			return t
