@@ -13,8 +13,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/skeji/kafka"
 )
 
 // lock is a run's membership of its group. Of several members one has all partitions, and runs; the others wait. A member that was
@@ -35,7 +33,7 @@ const (
 )
 
 // errLockLost is the end of a run whose membership is gone: another run may have begun.
-var errLockLost = errors.New("deadletter: the group has removed this run")
+var errLockLost = errors.New("deadletter: the group has removed this run, and another one may have begun")
 
 // acquire joins the group, and waits until the lock is granted. The lock's context ends with ctx, and when the lock is lost.
 func acquire(ctx context.Context, r *reader, wait time.Duration) (*lock, error) {
@@ -224,18 +222,6 @@ func (l *lock) release() {
 	_ = l.client.LeaveGroupContext(ctx)
 	l.client.Close()
 	l.lose(context.Canceled)
-}
-
-// explain adds what callers can ask for with errors.Is.
-func explain(err error) error {
-	switch {
-	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed),
-		errors.Is(err, kerr.ClusterAuthorizationFailed):
-		return fmt.Errorf("%w: %w", kafka.ErrAuthorization, err)
-	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		return fmt.Errorf("%w: %w", kafka.ErrTopicMissing, err)
-	}
-	return err
 }
 
 // leaderTakesAll gives all partitions to the group's leader. The coordinator keeps the leader for as long as it is a member, so that

@@ -22,9 +22,11 @@ func TestPermissionsThatAreMissingAreNamedBeforeAnythingIsSent(t *testing.T) {
 	allow("read letters", kmsg.ACLResourceTypeTopic, dlq, kmsg.ACLOperationRead)
 	allow("write marks", kmsg.ACLResourceTypeTopic, dlq, kmsg.ACLOperationWrite)
 	allow("write records", kmsg.ACLResourceTypeTopic, source, kmsg.ACLOperationWrite)
+	allow("transact", kmsg.ACLResourceTypeTransactionalId, deadletter.GroupOf(dlq), kmsg.ACLOperationWrite)
 	allow("join", kmsg.ACLResourceTypeGroup, deadletter.GroupOf(dlq), kmsg.ACLOperationRead)
 	for missing, named := range map[string]string{
 		"": "", "write marks": "topic " + dlq, "write records": "topic " + source, "join": "group " + deadletter.GroupOf(dlq),
+		"transact": "transactional id " + deadletter.GroupOf(dlq),
 	} {
 		var granted []kfake.ACL
 		for name, acl := range all {
@@ -61,6 +63,14 @@ func TestPermissionsThatAreMissingAreNamedBeforeAnythingIsSent(t *testing.T) {
 			t.Errorf("with all: %+v, %v", result, err)
 		case missing != "" && (result.Sent != 0 || !errors.Is(err, kafka.ErrAuthorization) || !strings.Contains(err.Error(), named)):
 			t.Errorf("without %q: %+v, %v", missing, result, err)
+		}
+		if missing == "transact" { // and may be done without
+			if !errors.Is(err, deadletter.ErrNoTransactions) {
+				t.Errorf("without %q: %v", missing, err)
+			}
+			if result, err := deadletter.Redrive(t.Context(), app, dlq, deadletter.RedriveOptions{NoTransactions: true}); err != nil || result.Sent != 1 {
+				t.Errorf("without %q and without transactions: %+v, %v", missing, result, err)
+			}
 		}
 		_, _ = admin.Close(), app.Close()
 		cluster.Close()

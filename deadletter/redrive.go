@@ -38,6 +38,12 @@ type RedriveOptions struct {
 	// as running for another ten seconds.
 	Wait time.Duration
 
+	// NoTransactions sends without a transactional id, where brokers have no transactions or these credentials may not use them. Then a
+	// run that was frozen for longer than its session (ten seconds) may still send the letters that it had on their way, behind newer
+	// records; and a run that was killed has stored up to [Window] letters that no mark names, which everybody gets twice. Default:
+	// letters and their mark are a transaction of the transactional id that [GroupOf] names.
+	NoTransactions bool
+
 	// Transform may change the record before it is sent: value, headers, even the key, to mend a payload after a schema
 	// change for example. Its topic and partition are set, and stay. Don't write into the bytes that are there: replace them. An
 	// error ends the run before the letter is sent, unless it is ErrLeave: then the letter is left, pending. Where consumers park keys,
@@ -73,11 +79,12 @@ type Progress struct {
 
 // Result is what a run did.
 type Result struct {
-	Sent     int64            // acknowledged by all in-sync replicas, and marked; or what would be sent (DryRun)
+	Sent     int64            // stored by all in-sync replicas, marked, and committed; or what would be sent (DryRun)
 	Left     map[Reason]int64 // meant by the filter, not sent, pending
 	Filtered int64            // pending, not meant by the filter
-	// Repeated is how many letters may have been sent twice, at most, because the run before this one was killed between sending and
-	// marking.
+	// Repeated is how many letters may have been sent twice, at most, because the run before this one was killed or refused while it
+	// sent. Readers of what is committed (isolation.level=read_committed) have each of them once; others, as consumers are by default,
+	// have also seen what was sent in vain.
 	Repeated int64
 	// Sources counts what was sent, by the topic it was sent to.
 	Sources map[string]int64
@@ -107,8 +114,8 @@ var (
 
 const defaultMaxRedrives = 3
 
-// GroupOf is the name of the group that redrives of a dead letter topic run in. Its lag is how far the topic goes beyond the first
-// pending letter.
+// GroupOf is the name of the group that redrives of a dead letter topic run in, and of their transactional id. The group's lag is how
+// far the topic goes beyond the first pending letter.
 func GroupOf(topic string) string { return "redrive-" + topic }
 
 // Redrive sends pending letters back.
@@ -122,19 +129,23 @@ func GroupOf(topic string) string { return "redrive-" + topic }
 // counts from that, and an old record's could be over.
 //
 // A run goes up to the topic's end as it was at its start, so that a letter that comes back at once is not sent in circles. It sends
-// up to [Window] letters, waits until all in-sync replicas have them, marks them, commits, and goes on. When it is killed, the next
-// run goes on from there: none is lost, and those that were sent and not marked, Window at most, are sent again; the [Result] counts
-// them. Letters that the filter doesn't mean, or that can't be sent, stay pending, and the committed offset stays at the first of
+// up to [Window] letters and the mark that names them in a transaction, waits until all in-sync replicas have them, commits, and goes
+// on. When it is killed, the next run goes on from there: none is lost, and what was not committed, Window letters at most, is sent
+// again; the [Result] counts that. Letters that the filter doesn't mean, or that can't be sent, stay pending, and the committed offset stays at the first of
 // them: a later run begins there and passes over what the marks name.
 //
-// One run at a time: each is a member of the group that [GroupOf] names. Another one returns [ErrRunning], or waits.
+// One run at a time: each is a member of the group that [GroupOf] names. Another one returns [ErrRunning], or waits. A run that was
+// frozen while another one began is fenced: brokers refuse whatever it still sends, since both have the same transactional id, which
+// has the name of the group. Readers of what is committed see letters once their transaction has ended, which takes as long as sending
+// a window; after a kill -9 in the midst of that, up to a minute, unless another run begins.
 //
 // When ctx ends, so does Redrive, with its error: what is on its way is awaited and marked first, for up to ten seconds. Where sending
 // fails, the run ends, and later letters of the same window may have been sent before that one. The Result is what was done, beside an
 // error too.
 //
-// It needs READ, DESCRIBE and WRITE on the dead letter topic, DESCRIBE and WRITE on the destinations, READ on its group, and DESCRIBE
-// on those that letters name.
+// It needs READ, DESCRIBE and WRITE on the dead letter topic, DESCRIBE and WRITE on the destinations, READ on its group, DESCRIBE on
+// those that letters name, and WRITE on the transactional id; without that it returns [ErrNoTransactions] before it sends anything,
+// unless NoTransactions is set.
 func Redrive(ctx context.Context, client *kafka.Client, topic string, opts RedriveOptions) (Result, error) {
 	if opts.MaxRedrives == 0 {
 		opts.MaxRedrives = defaultMaxRedrives
@@ -153,5 +164,5 @@ func (o RedriveOptions) check() error {
 	return o.Filter.check()
 }
 
-// Window is how many letters a run has on their way at a time, and so how many are sent twice at most when it is killed.
+// Window is how many letters a transaction has at most, and so how many are sent again when a run is killed.
 const Window = 500

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -613,28 +613,9 @@ func TestACancelledRunGoesOnWhereItWas(t *testing.T) {
 // refuse has the broker refuse what is written to a partition, until take is called.
 func (p *place) refuse(topic string, partition int32) (take func()) {
 	p.t.Helper()
-	listed, err := kadm.NewClient(p.raw).ListTopics(p.context(), topic)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	var taken atomic.Bool
-	p.cluster.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		p.cluster.KeepControl()
-		produce := request.(*kmsg.ProduceRequest)
-		asked := produce.Topics[0]
-		if taken.Load() || asked.Topic != topic && asked.TopicID != listed[topic].ID || asked.Partitions[0].Partition != partition {
-			return nil, nil, false
-		}
-		response := produce.ResponseKind().(*kmsg.ProduceResponse)
-		of := kmsg.NewProduceResponseTopic()
-		of.Topic, of.TopicID = asked.Topic, asked.TopicID
-		refused := kmsg.NewProduceResponseTopicPartition()
-		refused.Partition, refused.ErrorCode = partition, kerr.PolicyViolation.Code
-		of.Partitions = append(of.Partitions, refused)
-		response.Topics = append(response.Topics, of)
-		return response, nil, true
-	})
-	return func() { taken.Store(true) }
+	return p.cluster.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Partitions: []int32{partition}, Err: kerr.PolicyViolation, Count: -1,
+	}).Remove
 }
 
 // What the brokers refuse ends the run and stays pending; what they took before is marked.
@@ -659,22 +640,28 @@ func TestALetterThatIsRefusedStaysPending(t *testing.T) {
 	}
 }
 
-// Letters that were sent and could not be marked are sent again, and counted.
+// Letters that were sent and could not be marked are sent again, and counted. Without transactions everybody has them twice.
 func TestWhatIsNotMarkedIsSentAgainAndCounted(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t)
-	p.write(letter(0, 0), letter(0, 1))
-	take := p.refuse(dlq, 0)
-	result, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{})
-	if !errors.Is(err, kerr.PolicyViolation) || result.Sent != 0 {
-		t.Errorf("%+v, %v", result, err)
-	}
-	take()
-	if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != 2 || result.Repeated != 2 {
-		t.Errorf("%+v", result)
-	}
-	if got := p.sentValues(); !slices.Equal(got, []string{"0/0", "0/1", "0/0", "0/1"}) {
-		t.Errorf("sent %q", got)
+	for _, without := range []bool{false, true} {
+		p := newPlace(t)
+		p.write(letter(0, 0), letter(0, 1))
+		take := p.refuse(dlq, 0)
+		result, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{NoTransactions: without})
+		if !errors.Is(err, kerr.PolicyViolation) || result.Sent != 0 {
+			t.Errorf("%+v, %v", result, err)
+		}
+		take()
+		if result := p.redrive(deadletter.RedriveOptions{NoTransactions: without}); result.Sent != 2 || result.Repeated != 2 {
+			t.Errorf("%+v", result)
+		}
+		want := []string{`"0/0"`, `"0/1"`}
+		if without {
+			want = append(want, want...)
+		}
+		if got := p.committed(); !slices.Equal(got, want) {
+			t.Errorf("without transactions %v: committed %q", without, got)
+		}
 	}
 }
 

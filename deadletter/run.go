@@ -17,8 +17,8 @@ type run struct {
 	opts   RedriveOptions
 	reader *reader
 	to     destinations
-	lock   *lock       // nil in a dry run
-	sender *kgo.Client // nil in a dry run
+	lock   *lock   // nil in a dry run
+	sender *sender // nil in a dry run
 	pace   *pace
 	begun  time.Time
 	result Result
@@ -57,10 +57,13 @@ func redrive(ctx context.Context, client *kafka.Client, topic string, opts Redri
 		}
 		defer run.lock.release()
 		ctx = run.lock.ctx
-		if run.sender, err = newSender(r.client, topic, run.to.limits); err != nil {
+		if run.sender, err = newSender(r.client, topic, run.to.limits, !opts.NoTransactions); err != nil {
 			return result, err
 		}
-		defer run.sender.Close()
+		defer run.sender.close()
+		if err := run.sender.fence(ctx); err != nil { // before the marks are read: nothing that they don't name is stored later
+			return result, err
+		}
 	}
 	partitions, err := r.survey(ctx, opts.Filter.Partitions)
 	if err != nil {
@@ -101,26 +104,6 @@ func lookUpDestinations(ctx context.Context, r *reader, opts RedriveOptions) (de
 	return d, errors.Join(faults...)
 }
 
-// newSender is a producer that puts records where they are told to go. It shares nothing with others that use the client.
-func newSender(client *kgo.Client, dlq string, limits map[string]int32) (*kgo.Client, error) {
-	sender, err := derive(client,
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-		// Or a run would wait for ever for brokers that have died before they answered. Its context ends once nothing more is to be sent.
-		kgo.AllowIdempotentProduceCancellation(),
-		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 {
-			if limit, ok := limits[topic]; ok {
-				return limit
-			}
-			return defaultMaxMessageBytes
-		}),
-	)
-	if err != nil {
-		return nil, fmt.Errorf("deadletter: producer for %s: %w", dlq, err)
-	}
-	return sender, nil
-}
-
 func (r *run) all(ctx context.Context, partitions []surveyed) error {
 	positions := map[int32]int64{}
 	for _, s := range partitions {
@@ -140,6 +123,9 @@ func (r *run) all(ctx context.Context, partitions []surveyed) error {
 		finished, err := r.one(ctx, s)
 		positions[s.partition] = r.position()
 		if err != nil || !finished {
+			if err == nil && r.sender != nil {
+				_, _ = r.awaitMarks(ctx)
+			}
 			return errors.Join(err, r.end(ctx, positions))
 		}
 		r.result.Deleted += max(0, s.pending-r.looked)
@@ -149,13 +135,13 @@ func (r *run) all(ctx context.Context, partitions []surveyed) error {
 	return r.end(ctx, positions)
 }
 
-// skipMarks moves positions beyond the marks that are there, this run's own at the end, so that nothing seems to be pending where
-// nothing is. Where that fails, it seems so.
+// skipMarks moves positions beyond the marks that are there, this run's own at the end, and beyond the markers of its transactions, so
+// that nothing seems to be pending where nothing is. Where that fails, it seems so.
 func (r *run) skipMarks(ctx context.Context, positions map[int32]int64) {
 	if r.result.Sent == 0 || r.opts.DryRun {
 		return
 	}
-	_, ends, err := r.reader.bounds(ctx)
+	ends, err := r.awaitMarks(ctx)
 	if err != nil {
 		return
 	}
@@ -165,6 +151,27 @@ func (r *run) skipMarks(ctx context.Context, positions map[int32]int64) {
 		}
 	}
 }
+
+// awaitMarks returns where each partition ends, once this run's marks can be read: brokers say that a transaction is committed before
+// all partitions have its markers. Who asks next, for what is pending, is to find nothing of what was sent.
+func (r *run) awaitMarks(ctx context.Context) (ends map[int32]int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout) // another producer's transaction may be open, which is nothing to wait for
+	defer cancel()
+	for {
+		if _, ends, err = r.reader.bounds(ctx); err != nil {
+			return nil, err
+		}
+		readable := true
+		for partition, mark := range r.sender.marked {
+			readable = readable && ends[partition] > mark
+		}
+		if readable || !sleep(ctx, markersBackoff) {
+			return ends, nil
+		}
+	}
+}
+
+const markersBackoff = 20 * time.Millisecond // markers take milliseconds
 
 // end says in the offsets that every letter that was sent is marked, if that is so: a run before this one may have been killed between
 // the two, and this one may not have come to its letters.
@@ -223,6 +230,11 @@ func (r *run) one(ctx context.Context, s surveyed) (finished bool, err error) {
 
 // look decides what becomes of a record of the dead letter topic.
 func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool, err error) {
+	if r.window.due(0) { // there may be nothing to send for long
+		if err := r.flush(sending); err != nil {
+			return false, err
+		}
+	}
 	if isMark(record) || r.partition.sent.has(record.Offset) {
 		r.next = record.Offset + 1
 		return true, nil
@@ -257,8 +269,8 @@ func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool,
 		r.result.count(out)
 		return true, nil
 	}
-	r.window.send(sending, r.sender, record.Offset, out)
-	if r.window.full() || time.Since(r.window.begun) > windowAge {
+	r.window.add(record.Offset, out)
+	if r.window.due(0) {
 		if err := r.flush(sending); err != nil {
 			return false, err
 		}
@@ -316,7 +328,7 @@ func (r *run) awaitTurn(ctx, sending context.Context) error {
 		return nil
 	}
 	if wait := r.pace.wait(time.Now()); wait > 0 {
-		if len(r.window.letters) > 0 && time.Since(r.window.begun)+wait > windowAge {
+		if r.window.due(wait) {
 			if err := r.flush(sending); err != nil {
 				return err
 			}
@@ -329,20 +341,28 @@ func (r *run) awaitTurn(ctx, sending context.Context) error {
 	return nil
 }
 
-// flush settles the window and commits how far the partition is.
+// flush sends the window and commits how far the partition is.
 func (r *run) flush(ctx context.Context) error {
 	if len(r.window.letters) == 0 {
 		return nil
 	}
-	sent, failed, err := r.window.settle(ctx, r.sender, r.reader.topic)
+	if cause := context.Cause(r.lock.ctx); errors.Is(cause, errLockLost) { // another run sends them
+		r.keep(r.window.letters[0].offset)
+		r.window.letters = nil
+		return cause
+	}
+	sent, failed, err := r.sender.settle(ctx, r.window)
 	for _, s := range sent {
 		r.result.count(s.record)
 	}
-	if failed >= 0 {
-		r.keep(failed)
+	if failed != nil {
+		r.keep(failed.offset)
 	}
 	if err != nil {
 		r.unsure = true
+		if errors.Is(err, errLockLost) {
+			r.lock.lose(errLockLost)
+		}
 		return err
 	}
 	return r.commit(ctx, map[int32]int64{r.partition.partition: r.position()}, stateRunning)

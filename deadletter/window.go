@@ -1,84 +1,40 @@
 package deadletter
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// window is the letters of one partition that a run has on their way. It ends when all of them are acknowledged and marked.
+// window is the letters of one partition that a run sends together. They wait here until it is full or old, and none of them is on its
+// way before: a transaction takes no longer than sending does.
 type window struct {
 	partition int32
 	begun     time.Time
-	acks      sync.WaitGroup
 	letters   []*sending
-}
-
-type sending struct {
-	offset int64 // of the letter
-	record *kgo.Record
-	err    error // written before acks is done
+	bytes     int
 }
 
 const (
-	// windowAge is how long a window stays open: at a low rate, a run that is killed has not sent minutes of work in vain.
+	// windowAge is how long a window stays open: at a low rate, a run that is killed has not looked at minutes of letters in vain.
 	windowAge = time.Second
-	// flushTimeout bounds how long a run whose context has ended waits for what is on its way.
+	// windowBytes bounds the memory of a window, before compression. One letter may be larger.
+	windowBytes = 8 << 20
+	// flushTimeout bounds how long a run whose context has ended waits for what it has taken on.
 	flushTimeout = 10 * time.Second
 )
 
-func (w *window) full() bool { return len(w.letters) >= Window }
-
-// send hands a record to franz-go, which repeats it until all in-sync replicas have it, or ctx ends.
-func (w *window) send(ctx context.Context, client *kgo.Client, offset int64, r *kgo.Record) {
+func (w *window) add(offset int64, r *kgo.Record) {
 	if len(w.letters) == 0 {
-		w.begun = time.Now()
+		w.begun, w.bytes = time.Now(), 0
 	}
-	s := &sending{offset: offset, record: r}
-	w.letters = append(w.letters, s)
-	w.acks.Add(1)
-	client.Produce(ctx, r, func(_ *kgo.Record, err error) {
-		s.err = err
-		w.acks.Done()
-	})
+	w.letters = append(w.letters, &sending{offset: offset, record: r})
+	w.bytes += batchBytes(r)
 }
 
-// settle waits for the acknowledgements and marks what has them. It returns what was acknowledged and marked, and the offset of the
-// first letter that was not both, or -1.
-func (w *window) settle(ctx context.Context, client *kgo.Client, dlq string) (sent []*sending, failed int64, err error) {
-	w.acks.Wait() // ends with the context that send was given
-	failed = -1
-	var offsets []int64
-	for _, s := range w.letters {
-		switch {
-		case s.err == nil:
-			sent, offsets = append(sent, s), append(offsets, s.offset)
-		case failed < 0:
-			failed = s.offset
-			err = fmt.Errorf("deadletter: send the letter %s-%d offset %d to %s-%d: %w",
-				dlq, w.partition, s.offset, s.record.Topic, s.record.Partition, explain(s.err))
-		}
-	}
-	w.letters = nil
-	if len(offsets) == 0 {
-		return nil, failed, err
-	}
-	slices.Sort(offsets)
-	mark := newMark(dlq, w.partition, offsets)
-	if failure := client.ProduceSync(ctx, mark).FirstErr(); failure != nil {
-		err = errors.Join(err, fmt.Errorf("deadletter: mark letters of %s-%d as sent, which will be sent again: %w",
-			dlq, w.partition, explain(failure)))
-		if failed < 0 || offsets[0] < failed {
-			failed = offsets[0]
-		}
-		return nil, failed, err
-	}
-	return sent, failed, err
+// due tells whether the window is full, or will be old after that time.
+func (w *window) due(in time.Duration) bool {
+	return len(w.letters) > 0 && (len(w.letters) >= Window || w.bytes >= windowBytes || time.Since(w.begun)+in > windowAge)
 }
 
 // pace spreads letters evenly over time.

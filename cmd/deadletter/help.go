@@ -108,7 +108,8 @@ later letters back, of its key neither. Letters that must never go back: send th
 
 It counts first and asks. Then it goes on until all letters that were there at the start are done. Ctrl-C ends
 it cleanly, and the same command goes on where it was: what was sent is noted in the dead letter topic, and is
-not sent again. Only after a kill -9 up to 500 letters may be sent twice.
+not sent again. Only after a kill -9 up to 500 letters are sent again: consumers with isolation.level
+read_committed get them once, others may get them twice.
 
   --dry-run             say what would be sent and where to, and change nothing
   --max N               send N letters at most, from 1 on: begin with some, and see that they are handled
@@ -123,6 +124,9 @@ not sent again. Only after a kill -9 up to 500 letters may be sent twice.
                         could not handle them; with --to another topic, everybody)
   --max-redrives N      leave a letter that has come back N times already (default 3); -1: no limit
   --wait DURATION       wait so long for the end of another redrive of TOPIC (default: refuse at once)
+  --no-transactions     where the brokers have no transactions, or don't grant WRITE on the transactional id
+                        redrive-TOPIC: then a redrive that was frozen for ten seconds may send old letters
+                        behind newer records, while another one runs
   --any-topic           redrive TOPIC though it is not named like a dead letter topic and none of its records
                         says what went wrong: notes about what was sent are written into it
   -o FORMAT             table (default) or json: a line for each letter that is left, then the result

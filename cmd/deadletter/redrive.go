@@ -49,6 +49,7 @@ func redriveFlags(flags *flag.FlagSet) *redriveOptions {
 		return nil
 	})
 	flags.BoolVar(&o.AnyTopic, "any-topic", false, "")
+	flags.BoolVar(&o.NoTransactions, "no-transactions", false, "")
 	return o
 }
 
@@ -142,6 +143,8 @@ func explain(err error, topic string, opts deadletter.RedriveOptions) error {
 		return fmt.Errorf("%w: is the name right? Else start its consumers first", err)
 	case errors.Is(err, deadletter.ErrNotDeadLetters):
 		return adviseAnyTopic(err)
+	case errors.Is(err, deadletter.ErrNoTransactions):
+		return fmt.Errorf("%w: --no-transactions does without; deadletter redrive -h says what that costs", err)
 	case errors.Is(err, kafka.ErrTopicMissing) && strings.Contains(err.Error(), "topic "+topic+":"):
 		return fmt.Errorf("%w: deadletter ls lists those that there are", err)
 	case errors.Is(err, deadletter.ErrDestination), errors.Is(err, kafka.ErrTopicMissing) && !named:
