@@ -2,6 +2,7 @@ package deadletter
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -35,6 +36,9 @@ type found struct {
 	operations int32           // what these credentials may do, a bit for each; negative if the brokers don't say
 	err        error
 }
+
+// idText is the topic's id as Kafka's tools print it. Brokers before 2.8 have none, which is text, too.
+func (f found) idText() string { return base64.RawURLEncoding.EncodeToString(f.id[:]) }
 
 func (f found) partitions() int32 { return int32(len(f.leaders)) }
 

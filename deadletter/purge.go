@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -21,25 +22,29 @@ type PurgeOptions struct {
 	Redriven   bool      // up to the first letter that is pending, or that still parks its key: it went back, and was not handled since
 	Partitions []int32   // only of these
 	AnyTopic   bool      // a topic that seems to have no dead letters, too: see [ErrNotDeadLetters]
+	Audit      Audit     // who deletes letters, and why, for the log lines about it
 }
 
-// Purge is a deletion that is planned: what it would delete has been counted. It is JSON, too.
+// Purge is a deletion that is planned: what it would delete has been counted. It is JSON, too, but for who and why.
 type Purge struct {
 	Topic   string          `json:"topic"`           // the dead letter topic
+	TopicID string          `json:"topicId"`         // as Kafka's tools print it: Do deletes nothing of a topic that was made again
 	UpTo    map[int32]int64 `json:"upTo"`            // by partition: the first offset that stays
 	Letters int64           `json:"letters"`         // that are deleted
 	Pending int64           `json:"pending"`         // of them: never sent back, and lost then
 	Oldest  time.Time       `json:"oldest,omitzero"` // of them, as written
 	Newest  time.Time       `json:"newest,omitzero"` // of them, as written
+	Audit   Audit           `json:"-"`               // that of the options
 }
 
 // PlanPurge counts what would be deleted, and deletes nothing.
 func PlanPurge(ctx context.Context, client *kafka.Client, topic string, opts PurgeOptions) (Purge, error) {
-	plan := Purge{Topic: topic, UpTo: map[int32]int64{}}
+	plan := Purge{Topic: topic, UpTo: map[int32]int64{}, Audit: opts.Audit}
 	r, partitions, err := openAll(ctx, client, topic, Filter{State: All, Partitions: opts.Partitions})
 	if err != nil {
 		return plan, err
 	}
+	plan.TopicID = r.found.idText()
 	if !opts.AnyTopic {
 		if err := r.checkLetters(partitions); err != nil {
 			return plan, err
@@ -103,14 +108,21 @@ func (p parkedPlaces) by(record *kgo.Record) bool {
 	return ok && p[string(place)] == record.Offset
 }
 
-// Do deletes what was counted and nothing else. It needs DELETE on the topic. Where it fails for some partitions, the error names them.
+// Do deletes what was counted and nothing else, and logs who did so, and why. It needs DELETE on the topic. Where it fails for some
+// partitions, the error names them.
 // While a redrive is running it returns [ErrRunning], if these credentials may describe its group: what that has not sent yet would be
 // lost.
 func (p Purge) Do(ctx context.Context, client *kafka.Client) error {
 	if len(p.UpTo) == 0 {
 		return nil
 	}
-	r := &reader{client: client.KGO(), topic: p.Topic}
+	r, err := open(ctx, client, p.Topic)
+	switch {
+	case err != nil:
+		return err
+	case r.found.idText() != p.TopicID:
+		return fmt.Errorf("deadletter: purge %s: nothing is deleted: %w", p.Topic, errMadeAgain)
+	}
 	switch who, err := members(ctx, r); {
 	case errors.Is(err, kerr.GroupAuthorizationFailed): // who may delete need not know of redrives
 	case err != nil:
@@ -118,6 +130,14 @@ func (p Purge) Do(ctx context.Context, client *kafka.Client) error {
 	case len(who) > 0:
 		return errorRunning(r, who)
 	}
+	attrs := []slog.Attr{slog.Int64("letters", p.Letters), slog.Int64("pending", p.Pending), slog.Any("up_to", p.UpTo)}
+	p.Audit.line(ctx, client, "purge of dead letters begins", p.Topic, nil, attrs...)
+	err = p.delete(ctx, client)
+	p.Audit.line(ctx, client, "purge of dead letters ended", p.Topic, err, attrs...)
+	return err
+}
+
+func (p Purge) delete(ctx context.Context, client *kafka.Client) error {
 	offsets := kadm.Offsets{}
 	for partition, upTo := range p.UpTo {
 		offsets.AddOffset(p.Topic, partition, upTo, -1)

@@ -61,7 +61,7 @@ func (r *reader) lookUp(ctx context.Context) error {
 }
 
 // errMadeAgain is a topic that has other letters now, at offsets that mean nothing for it.
-var errMadeAgain = fmt.Errorf("deadletter: the topic was deleted, and made again, while it was read: %w", kafka.ErrTopicMissing)
+var errMadeAgain = fmt.Errorf("deadletter: the topic was deleted, and made again meanwhile: %w", kafka.ErrTopicMissing)
 
 // bounds returns where each partition begins and ends, as far as transactions are committed.
 func (r *reader) bounds(ctx context.Context) (starts, ends map[int32]int64, err error) {

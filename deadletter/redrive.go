@@ -27,6 +27,11 @@ type RedriveOptions struct {
 	// where the group has another name now. A group that reads none of the topics that letters may go to, by its members and its
 	// committed offsets, is refused with [ErrGroup]: nobody would handle them.
 	Group string
+	// Only binds the run to what a dry run has shown: it sends letters that are in that one's Result.Selection, and no others, whether
+	// they came later or could not be sent then. Default: all that the filter means.
+	Only *Selection
+	// Audit says who sends letters back, and why, for the log lines about it.
+	Audit Audit
 	// AnyTopic redrives a topic that seems to have no dead letters, too: see [ErrNotDeadLetters].
 	AnyTopic bool
 
@@ -81,7 +86,7 @@ type Progress struct {
 type Result struct {
 	Sent     int64            // stored by all in-sync replicas, marked, and committed; or what would be sent (DryRun)
 	Left     map[Reason]int64 // meant by the filter, not sent, pending
-	Filtered int64            // pending, not meant by the filter
+	Filtered int64            // pending, not meant by the filter, or not in Only
 	// Repeated is how many letters may have been sent twice, at most, because the run before this one was killed or refused while it
 	// sent. Readers of what is committed (isolation.level=read_committed) have each of them once; others, as consumers are by default,
 	// have also seen what was sent in vain.
@@ -90,6 +95,8 @@ type Result struct {
 	Sources map[string]int64
 	// Groups counts what was sent, by the group that it is for; "" is everybody.
 	Groups map[string]int64
+	// Selection is which letters would be sent, for RedriveOptions.Only. It is nil unless DryRun is set.
+	Selection *Selection
 	// Deleted is how many letters were deleted while it ran, by retention or with DeleteRecords, before it came to them. They were not
 	// sent.
 	Deleted int64

@@ -42,6 +42,11 @@ func redrive(ctx context.Context, client *kafka.Client, topic string, opts Redri
 	if err != nil {
 		return Result{}, err
 	}
+	if opts.Only != nil {
+		if err := opts.Only.check(r); err != nil {
+			return Result{}, err
+		}
+	}
 	run := &run{opts: opts, reader: r, pace: newPace(opts.Rate), begun: begun}
 	run.result.Left, run.result.Sources, run.result.Groups = map[Reason]int64{}, map[string]int64{}, map[string]int64{}
 	defer func() {
@@ -74,12 +79,19 @@ func redrive(ctx context.Context, client *kafka.Client, topic string, opts Redri
 			return result, err
 		}
 	}
+	if opts.DryRun {
+		run.result.Selection = newSelection(r)
+	} else {
+		opts.Audit.line(ctx, client, "redrive begins", topic, nil, opts.auditAttrs()...)
+		defer func() { opts.Audit.line(ctx, client, "redrive ended", topic, err, run.result.auditAttrs()...) }()
+	}
 	if opts.DryRun && r.running(ctx) { // the run before was not killed
 		for i := range partitions {
 			partitions[i].killed = false
 		}
 	}
-	return result, run.all(ctx, partitions)
+	err = run.all(ctx, partitions)
+	return result, err
 }
 
 func lookUpDestinations(ctx context.Context, r *reader, opts RedriveOptions) (destinations, error) {
@@ -267,6 +279,7 @@ func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool,
 	r.next = record.Offset + 1
 	if r.opts.DryRun {
 		r.result.count(out)
+		r.result.Selection.add(record.Partition, record.Offset)
 		return true, nil
 	}
 	r.window.add(record.Offset, out)
@@ -298,6 +311,9 @@ func (r *run) keep(offset int64) {
 // judge returns what to send for a letter; nothing, and no reason, for one that the filter doesn't mean.
 func (r *run) judge(ctx context.Context, letter Letter) (*kgo.Record, Reason, error) {
 	if !r.opts.Filter.means(letter) || letter.Offset < r.opts.Filter.FromOffset {
+		return nil, "", nil
+	}
+	if only := r.opts.Only; only != nil && !only.has(letter.Partition, letter.Offset) {
 		return nil, "", nil
 	}
 	if limit := r.opts.MaxRedrives; limit >= 0 && letter.Origin.Redrives >= limit {

@@ -285,3 +285,38 @@ func TestLongValuesAreCutUnlessFullIsAskedFor(t *testing.T) {
 		t.Errorf("--full: exit %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
 }
+
+// answer says yes, after something has happened while the question was read.
+type answer struct{ meanwhile func() }
+
+func (a *answer) Read(p []byte) (int, error) {
+	if a.meanwhile != nil {
+		a.meanwhile()
+		a.meanwhile = nil
+	}
+	return copy(p, "y\n"), nil
+}
+
+// What is sent is what the question showed, though more letters came while it was read; who sent them, and why, is logged.
+func TestTheAnswerIsAboutWhatTheQuestionShowed(t *testing.T) {
+	s := startShop(t)
+	later := func() {
+		msg := kafka.NewMessage[order]().WithKey("later").WithValue(order{2}).Build()
+		kafkatest.Publish(t, s.broker, "orders", msg)
+		kafkatest.AwaitDone(t, s.broker, "orders", "billing")
+	}
+	got := callWith(t, streams{in: &answer{later}, inTerminal: true}, "redrive", "dlq-orders", "--class", "transient", "--by", "alice", "--reason", "INC\x1b17")
+	if got.code != exitDone || !strings.Contains(got.stderr, "3 letters of dlq-orders would go back") || !strings.Contains(got.stdout, "3  sent") {
+		t.Errorf("exit %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
+	for _, text := range []string{`msg="redrive begins" dlq_topic=dlq-orders by=alice reason="INC\x1b17"`, `msg="redrive ended"`, "sent=3", "filter.classes=transient"} {
+		if !strings.Contains(got.stderr, text) {
+			t.Errorf("standard error lacks %q:\n%s", text, got.stderr)
+		}
+	}
+	kafkatest.AwaitDone(t, s.broker, "orders", "billing") // all have come back
+	got = callWith(t, streams{in: &answer{later}, inTerminal: true}, "purge", "dlq-orders", "--all")
+	if got.code != exitDone || !strings.Contains(got.stderr, `msg="purge of dead letters ended" dlq_topic=dlq-orders by=`) || !strings.Contains(got.stderr, " letters=10 pending=7 ") {
+		t.Errorf("exit %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
+}

@@ -45,6 +45,10 @@ part: letters that were meant are left, or it was interrupted; 4 refused: nobody
 running. Tables have local times (TZ), but hours of --by hour; JSON has UTC.
 `
 
+const auditHelp = `  --by NAME             who does this, for the log (default: the user of this process, and its host)
+  --reason TEXT         why, for the log: a ticket, for example
+`
+
 const filterHelp = `
 Which letters. All that is given must be so; NAME,... is any of these:
   --class NAME,...      transient, permanent, parked; letters of Spring and Connect have an exception's name
@@ -106,8 +110,9 @@ does not take its size, its group does not read its topic, or nothing says where
 later letters back, of its key neither. Letters that must never go back: send them to a topic of their own with
 --to, or mend what makes them fail.
 
-It counts first and asks. Then it goes on until all letters that were there at the start are done. Ctrl-C ends
-it cleanly, and the same command goes on where it was: what was sent is noted in the dead letter topic, and is
+It counts first and asks, and then sends the letters that it has counted, and no others. With --yes, it sends
+all that were there at the start. What is done, by whom and why is logged to standard error. Ctrl-C ends it
+cleanly, and the same command goes on where it was: what was sent is noted in the dead letter topic, and is
 not sent again. Only after a kill -9 up to 500 letters are sent again: consumers with isolation.level
 read_committed get them once, others may get them twice.
 
@@ -129,7 +134,7 @@ read_committed get them once, others may get them twice.
                         behind newer records, while another one runs
   --any-topic           redrive TOPIC though it is not named like a dead letter topic and none of its records
                         says what went wrong: notes about what was sent are written into it
-  -o FORMAT             table (default) or json: a line for each letter that is left, then the result
+` + auditHelp + `  -o FORMAT             table (default) or json: a line for each letter that is left, then the result
 
 To mend values on the way, after a change of schema for example, write a program with deadletter.Redrive of the
 library, and its Transform.
@@ -138,8 +143,8 @@ library, and its Transform.
 const purgeHelp = `usage: deadletter purge TOPIC --redriven | --before TIME | --all [flags]
 
 Deletes letters for good. A topic is deleted from its beginning on, each partition up to a point: nothing can be
-picked out. It counts first, says how many of the letters are pending, and asks. While a redrive is running, it
-refuses.
+picked out. It counts first, says how many of the letters are pending, and asks. What is deleted, by whom and
+why is logged to standard error. While a redrive is running, it refuses.
 
   --redriven            up to the first letter that is pending, so that none of these is lost, or that still
                         parks its key, so that its service can keep the key's order: wait until what went
@@ -151,6 +156,6 @@ refuses.
   --any-topic           of TOPIC though it is not named like a dead letter topic and none of its records says
                         what went wrong
   --dry-run             count, and delete nothing
-  --yes                 don't ask
+` + auditHelp + `  --yes                 don't ask
   -o FORMAT             table (default) or json
 ` + exitCodes

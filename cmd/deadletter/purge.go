@@ -21,6 +21,7 @@ func purge(flags *flag.FlagSet) action {
 	dryRun := flags.Bool("dry-run", false, "")
 	yes := flags.Bool("yes", false, "")
 	asJSON := outputFlag(flags)
+	audit := auditFlags(flags)
 	return func(ctx context.Context, s streams, rest []string) error {
 		topic, err := theTopic("purge", rest)
 		if err != nil {
@@ -37,6 +38,8 @@ func purge(flags *flag.FlagSet) action {
 			return err
 		}
 		defer client.Close()
+		opts.Audit = *audit
+		opts.Audit.Logger = s.auditLog()
 		plan, err := deadletter.PlanPurge(ctx, client, topic, opts)
 		if errors.Is(err, deadletter.ErrNotDeadLetters) {
 			return adviseAnyTopic(err)

@@ -58,6 +58,7 @@ func redrive(flags *flag.FlagSet) action {
 	opts := redriveFlags(flags)
 	asJSON := outputFlag(flags)
 	filter := filterFlags(flags)
+	audit := auditFlags(flags)
 	return func(ctx context.Context, s streams, rest []string) error {
 		topic, err := theTopic("redrive", rest)
 		if err != nil {
@@ -66,14 +67,15 @@ func redrive(flags *flag.FlagSet) action {
 		if opts.To != "" && opts.Destinations != nil {
 			return mistake("--to sends all letters to one topic, --allow lets them go where they came from: want one of the two")
 		}
-		opts.asJSON, opts.Filter = *asJSON, *filter
+		opts.asJSON, opts.Filter, opts.Audit = *asJSON, *filter, *audit
+		opts.Audit.Logger = s.auditLog()
 		client, err := connect(s)
 		if err != nil {
 			return err
 		}
 		defer client.Close()
 		if !opts.DryRun && !opts.yes {
-			if agreed, err := ask(ctx, s, client, topic, *opts); !agreed || err != nil {
+			if opts.Only, err = ask(ctx, s, client, topic, *opts); opts.Only == nil || err != nil {
 				return err
 			}
 		}
@@ -81,26 +83,26 @@ func redrive(flags *flag.FlagSet) action {
 	}
 }
 
-// ask counts what would be sent, and asks whether it is to be.
-func ask(ctx context.Context, s streams, client *kafka.Client, topic string, opts redriveOptions) (agreed bool, err error) {
+// ask counts what would be sent, and asks whether it is to be. It returns the letters that it has counted, or nil if there are none.
+func ask(ctx context.Context, s streams, client *kafka.Client, topic string, opts redriveOptions) (counted *deadletter.Selection, err error) {
 	if !s.inTerminal { // counting may take long
-		return false, confirm(ctx, s, "It would send letters of "+topic+" back.")
+		return nil, confirm(ctx, s, "It would send letters of "+topic+" back.")
 	}
 	counting := opts.RedriveOptions
 	counting.DryRun, counting.Rate = true, 0
 	result, err := runWithProgress(ctx, s, client, topic, "counting", counting)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if result.Sent == 0 {
-		return false, tellResult(ctx, s, topic, result, opts, nil)
+		return nil, tellResult(ctx, s, topic, result, opts, nil)
 	}
 	fmt.Fprintf(s.err, "%s of %s would go back:\n", letters(result.Sent), printable(topic))
 	for _, where := range whereTo(result) {
 		fmt.Fprintf(s.err, "  %s %s\n", grouped(where.letters), where.text)
 	}
 	tellLeft(s, result)
-	return true, confirm(ctx, s, "Send them?")
+	return result.Selection, confirm(ctx, s, "Send them?")
 }
 
 // send sends them, or says what would be sent.
