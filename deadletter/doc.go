@@ -21,6 +21,10 @@
 // header [kafka.HeaderDLQRedriven]. Marks are no letters, and neither are the marks of consumers that park keys
 // ([kafka.HeaderDLQUnparked]): every function here passes over them, and so does this library's consumer.
 //
+// Other clients that read a dead letter topic get marks as records with an empty value. They should skip records that have one of the
+// two headers and no value, before they decode anything. A mark can't say more in its value: a record with a value is never taken for a
+// mark, so that no header makes a record with content disappear.
+//
 // # Reads
 //
 // Every read ends: it goes up to the topic's end as it was when the read began, with what is committed of transactions. In memory are

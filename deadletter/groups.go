@@ -27,7 +27,7 @@ func newGroups(client *kgo.Client) *groups {
 	return &groups{admin: kadm.NewClient(client), reads: map[groupTopic]bool{}}
 }
 
-// mayRead tells whether a group has committed offsets of the topic, or has members that read it. It is true as well where these
+// mayRead tells whether a group has committed offsets of the topic, or has members that read it, a share group (KIP-932) too. It is true as well where these
 // credentials may not know.
 func (g *groups) mayRead(ctx context.Context, group, topic string) (bool, error) {
 	of := groupTopic{group, topic}
@@ -42,7 +42,9 @@ func (g *groups) mayRead(ctx context.Context, group, topic string) (bool, error)
 }
 
 func (g *groups) ask(ctx context.Context, of groupTopic) (reads bool, err error) {
-	for _, ask := range []func(context.Context, groupTopic) (bool, error){g.committed, g.classicMember, g.member} {
+	for _, ask := range []func(context.Context, groupTopic) (bool, error){
+		g.committed, g.classicMember, g.member, g.shareMember, g.shareState,
+	} {
 		err := persist(ctx, func() (err error) {
 			reads, err = ask(ctx, of)
 			return err
@@ -76,8 +78,8 @@ func (g *groups) classicMember(ctx context.Context, of groupTopic) (bool, error)
 // member is of groups with the protocol of KIP-848, which brokers have from 3.7 on. It is true as well where members ask for a pattern.
 func (g *groups) member(ctx context.Context, of groupTopic) (bool, error) {
 	described, err := g.admin.DescribeConsumerGroups(ctx, of.group)
-	if _, answered := errors.AsType[*kerr.Error](err); err != nil && !answered && ctx.Err() == nil {
-		return false, nil // earlier ones are not even asked
+	if unasked(ctx, err) {
+		return false, nil
 	}
 	group := described[of.group]
 	reads := len(group.AssignedPartitions()[of.topic]) > 0 || slices.ContainsFunc(group.Members, func(m kadm.ConsumerGroupMember) bool {
@@ -85,4 +87,30 @@ func (g *groups) member(ctx context.Context, of groupTopic) (bool, error) {
 		return pattern != nil && *pattern != "" || slices.Contains(m.SubscribedTopics, of.topic)
 	})
 	return reads, errors.Join(err, group.Err)
+}
+
+// shareMember is of share groups, which brokers have from 4.0 on.
+func (g *groups) shareMember(ctx context.Context, of groupTopic) (bool, error) {
+	described, err := g.admin.DescribeShareGroups(ctx, of.group)
+	if unasked(ctx, err) {
+		return false, nil
+	}
+	group := described[of.group]
+	return slices.Contains(group.SubscribedTopics(), of.topic), errors.Join(err, group.Err)
+}
+
+// shareState is what a share group leaves that has no members now: where it is in the topics that it has read.
+func (g *groups) shareState(ctx context.Context, of groupTopic) (bool, error) {
+	described, err := g.admin.DescribeShareGroupOffsets(ctx, of.group)
+	if unasked(ctx, err) {
+		return false, nil
+	}
+	group := described[of.group]
+	return len(group.Offsets[of.topic]) > 0, errors.Join(err, group.Err)
+}
+
+// unasked tells whether brokers that are too old have not been asked.
+func unasked(ctx context.Context, err error) bool {
+	_, answered := errors.AsType[*kerr.Error](err)
+	return err != nil && !answered && ctx.Err() == nil
 }

@@ -1,6 +1,7 @@
 package deadletter
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ type Letter struct {
 	Origin kafka.DeadLetter
 	// Dialect is whose headers these are.
 	Dialect Dialect
+	// Pointer says that the letter has neither key nor value of the record, but only says where that is: brokers write such letters for
+	// share groups, unless errors.deadletterqueue.copy.record.enable is set for the group. They can't be sent back.
+	Pointer bool
 	// Redriven says that a redrive has sent the letter back. Otherwise it is pending.
 	Redriven bool
 	// Err is why the letter can't be sent back to where it came from: its headers don't say where that is. It wraps
@@ -69,6 +73,7 @@ func dialectOfHeader(header string) Dialect {
 
 func newLetter(r *kgo.Record) Letter {
 	letter := Letter{Record: r, Dialect: dialectOf(r.Headers)}
+	letter.Pointer = letter.Dialect == DialectKafka && isPointer(r)
 	ours, known := kafka.Message[struct{}]{Headers: r.Headers}.DeadLetter()
 	switch letter.Dialect {
 	case DialectKafka:
@@ -87,6 +92,14 @@ func newLetter(r *kgo.Record) Letter {
 		letter.Err = fmt.Errorf("%s-%d offset %d: %w", r.Topic, r.Partition, r.Offset, ErrUnreadable)
 	}
 	return letter
+}
+
+// isPointer tells a letter that is only a place from one whose record had neither key nor value. This library's letters have a class,
+// but for those that had no room for it; these don't name a group either.
+func isPointer(r *kgo.Record) bool {
+	_, class := recordheader.Last(r.Headers, kafka.HeaderDLQClass)
+	_, group := recordheader.Last(r.Headers, kafka.HeaderDLQGroup)
+	return r.Key == nil && r.Value == nil && group && !class
 }
 
 // dialectOf goes by the headers of the latest error: a letter that was sent back and failed again in another dialect has both.
@@ -156,10 +169,9 @@ func springOrigin(h headers) kafka.DeadLetter {
 	origin := kafka.DeadLetter{
 		Topic: string(h.springFirst("original-topic")), Partition: int32(bigEndian(h.springFirst("original-partition"))),
 		Offset: bigEndian(h.springFirst("original-offset")), Group: string(h.springFirst("original-consumer-group")),
-		Class: kafka.Class(h.springLast("exception-cause-fqcn")), Message: h.springLast("exception-message"),
-	}
-	if origin.Class == "" { // the cause is what the listener threw, where there is one
-		origin.Class = kafka.Class(h.springLast("exception-fqcn"))
+		// The cause is what the listener threw, where there is one. That a key can't be deserialized is in headers of its own.
+		Class:   kafka.Class(cmp.Or(h.springLast("exception-cause-fqcn"), h.springLast("exception-fqcn"), h.springLast("key-exception-fqcn"))),
+		Message: cmp.Or(h.springLast("exception-message"), h.springLast("key-exception-message")),
 	}
 	if ms := bigEndian(h.springFirst("original-timestamp")); ms >= 0 {
 		origin.Timestamp = time.UnixMilli(ms).UTC()

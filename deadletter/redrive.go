@@ -69,6 +69,7 @@ const (
 	LeftGroup       Reason = "group"             // the group that it would be for does not read the topic, and all others would pass over it
 	LeftDestination Reason = "destination"       // its topic is none of the Destinations, or not there
 	LeftUnreadable  Reason = "unreadable"        // its headers don't say where it came from
+	LeftPointer     Reason = "record not in it"  // it says where the record is, and does not have it: see Letter.Pointer
 	LeftTooLarge    Reason = "too large"         // its topic doesn't take it
 	LeftTransform   Reason = "left by transform" // Transform returned ErrLeave
 )

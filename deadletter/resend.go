@@ -21,6 +21,7 @@ type destinations struct {
 	groups *groups          // that letters may name
 	counts map[string]int32 // partitions
 	limits map[string]int32 // bytes
+	shrink *compressor
 }
 
 // allowed returns the names of the topics that letters may go to.
@@ -87,6 +88,8 @@ func (d destinations) checkGroup(ctx context.Context, topics []string) error {
 func (d destinations) record(ctx context.Context, letter Letter) (*kgo.Record, Reason, error) {
 	topic := d.to
 	switch {
+	case letter.Pointer:
+		return nil, LeftPointer, nil
 	case topic != "":
 	case letter.Err != nil:
 		return nil, LeftUnreadable, nil

@@ -62,7 +62,7 @@ func redrive(ctx context.Context, client *kafka.Client, topic string, opts Redri
 		}
 		defer run.lock.release()
 		ctx = run.lock.ctx
-		if run.sender, err = newSender(r.client, topic, run.to.limits, !opts.NoTransactions); err != nil {
+		if run.sender, err = newSender(r.client, topic, run.to.limits, run.to.shrink, !opts.NoTransactions); err != nil {
 			return result, err
 		}
 		defer run.sender.close()
@@ -110,6 +110,9 @@ func lookUpDestinations(ctx context.Context, r *reader, opts RedriveOptions) (de
 		d.counts[name] = topics[name].partitions()
 	}
 	d.limits = maxMessageBytes(ctx, r.client, names)
+	if d.shrink, err = newCompressor(r.client); err != nil {
+		return d, err
+	}
 	if opts.Group != "" {
 		faults = append(faults, d.checkGroup(ctx, names))
 	}
@@ -265,10 +268,7 @@ func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool,
 		if why == "" {
 			r.result.Filtered++
 		} else {
-			r.result.Left[why]++
-			if r.opts.OnLeft != nil {
-				r.opts.OnLeft(letter, why)
-			}
+			r.leave(letter, why)
 		}
 		r.next = record.Offset + 1
 		return true, nil
@@ -276,14 +276,20 @@ func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool,
 	if err := r.awaitTurn(ctx, sending); err != nil {
 		return false, err
 	}
+	limit := int(r.to.limits[out.Topic])
+	if !r.window.fits(out, limit) {
+		if err := r.flush(sending); err != nil {
+			return false, err
+		}
+	}
 	r.next = record.Offset + 1
 	if r.opts.DryRun {
 		r.result.count(out)
 		r.result.Selection.add(record.Partition, record.Offset)
 		return true, nil
 	}
-	r.window.add(record.Offset, out)
-	if r.window.due(0) {
+	r.window.add(letter, out)
+	if r.window.due(0) || batchBytes(out) > limit {
 		if err := r.flush(sending); err != nil {
 			return false, err
 		}
@@ -292,6 +298,14 @@ func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool,
 		return false, context.Cause(ctx)
 	}
 	return true, nil
+}
+
+// leave notes that a letter which the filter means is not sent.
+func (r *run) leave(letter Letter, why Reason) {
+	r.result.Left[why]++
+	if r.opts.OnLeft != nil {
+		r.opts.OnLeft(letter, why)
+	}
 }
 
 // count notes that a record was sent.
@@ -332,7 +346,7 @@ func (r *run) judge(ctx context.Context, letter Letter) (*kgo.Record, Reason, er
 		}
 		out.Topic, out.Partition = topic, partition
 	}
-	if batchBytes(out) > int(r.to.limits[out.Topic]) {
+	if !r.to.shrink.mayFit(out, int(r.to.limits[out.Topic])) {
 		return nil, LeftTooLarge, nil
 	}
 	return out, "", nil
@@ -363,23 +377,25 @@ func (r *run) flush(ctx context.Context) error {
 		return nil
 	}
 	if cause := context.Cause(r.lock.ctx); errors.Is(cause, errLockLost) { // another run sends them
-		r.keep(r.window.letters[0].offset)
+		r.keep(r.window.letters[0].letter.Offset)
 		r.window.letters = nil
 		return cause
 	}
-	sent, failed, err := r.sender.settle(ctx, r.window)
-	for _, s := range sent {
+	done := r.sender.settle(ctx, r.window)
+	for _, s := range done.sent {
 		r.result.count(s.record)
 	}
-	if failed != nil {
-		r.keep(failed.offset)
+	for _, s := range done.tooLarge {
+		r.keep(s.letter.Offset)
+		r.leave(s.letter, LeftTooLarge)
 	}
-	if err != nil {
+	if done.err != nil {
+		r.keep(done.failed.letter.Offset)
 		r.unsure = true
-		if errors.Is(err, errLockLost) {
+		if errors.Is(done.err, errLockLost) {
 			r.lock.lose(errLockLost)
 		}
-		return err
+		return done.err
 	}
 	return r.commit(ctx, map[int32]int64{r.partition.partition: r.position()}, stateRunning)
 }

@@ -21,12 +21,14 @@ type sender struct {
 	client        *kgo.Client
 	dlq           string
 	transactional bool
+	limits        map[string]int32 // the most bytes that each topic takes in a batch
+	compressor    *compressor
 	marked        map[int32]int64 // by partition: the offset of the latest mark
 }
 
 // sending is a letter on its way.
 type sending struct {
-	offset int64 // of the letter
+	letter Letter
 	record *kgo.Record
 	err    error // written by the acknowledgement
 }
@@ -41,16 +43,18 @@ const (
 )
 
 // newSender makes a producer that puts records where they are told to go. It shares nothing with others that use the client.
-func newSender(client *kgo.Client, dlq string, limits map[string]int32, transactional bool) (*sender, error) {
+func newSender(client *kgo.Client, dlq string, limits map[string]int32, compressor *compressor, transactional bool) (*sender, error) {
 	opts := []kgo.Opt{
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
+		// A window has no more than a topic takes before compression, or one letter alone, of which the brokers are the judges.
 		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 {
-			if limit, ok := limits[topic]; ok {
-				return limit
+			if _, ok := limits[topic]; ok {
+				return maxLetterBytes
 			}
 			return defaultMaxMessageBytes
 		}),
+		kgo.WithCompressor(compressor),
 	}
 	if transactional {
 		opts = append(opts, kgo.TransactionalID(GroupOf(dlq)), kgo.TransactionTimeout(transactionTimeout))
@@ -62,7 +66,9 @@ func newSender(client *kgo.Client, dlq string, limits map[string]int32, transact
 	if err != nil {
 		return nil, fmt.Errorf("deadletter: producer for %s: %w", dlq, err)
 	}
-	return &sender{client: producer, dlq: dlq, transactional: transactional, marked: map[int32]int64{}}, nil
+	return &sender{
+		client: producer, dlq: dlq, transactional: transactional, limits: limits, compressor: compressor, marked: map[int32]int64{},
+	}, nil
 }
 
 // fence takes the transactional id over. From then on the brokers refuse what an earlier run sends, and what it had not committed is
@@ -96,9 +102,16 @@ func (s *sender) fence(ctx context.Context) error {
 
 func (s *sender) close() { s.client.Close() }
 
-// settle sends the letters of a window and the mark that names them. It returns what was sent and marked, and the first letter that
-// was not, or nil.
-func (s *sender) settle(ctx context.Context, w *window) (sent []*sending, failed *sending, err error) {
+// outcome is what became of a window.
+type outcome struct {
+	sent     []*sending // and marked
+	tooLarge []*sending // their topic refuses their size
+	failed   *sending   // the first letter for which err counts; later ones were not sent or marked either
+	err      error
+}
+
+// settle sends the letters of a window and the mark that names them.
+func (s *sender) settle(ctx context.Context, w *window) (o outcome) {
 	letters := w.letters
 	w.letters = nil
 	if !s.transactional {
@@ -107,19 +120,47 @@ func (s *sender) settle(ctx context.Context, w *window) (sent []*sending, failed
 	refused, err := s.together(ctx, w.partition, letters)
 	switch {
 	case err == nil:
-		return letters, nil, nil
+		return outcome{sent: letters}
 	case refused == nil:
-		return nil, letters[0], err
+		return outcome{failed: letters[0], err: err}
 	case len(letters) == 1:
-		return nil, refused, err
+		o.refuse(refused, err)
+		return o
 	}
 	// A letter that is refused aborts all of its window, in each run again. Alone, those before it go.
 	for i, one := range letters {
-		if _, err := s.together(ctx, w.partition, letters[i:i+1]); err != nil {
-			return letters[:i], one, err
+		refused, err := s.together(ctx, w.partition, letters[i:i+1])
+		switch {
+		case err == nil:
+			o.sent = append(o.sent, one)
+		case refused == nil:
+			o.failed, o.err = one, err
+		default:
+			o.refuse(one, err)
+		}
+		if o.err != nil {
+			return o
 		}
 	}
-	return letters, nil, nil
+	return o
+}
+
+// refuse notes a letter that was refused alone.
+func (o *outcome) refuse(one *sending, err error) {
+	if errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge) {
+		o.tooLarge = append(o.tooLarge, one)
+		return
+	}
+	o.failed, o.err = one, err
+}
+
+// compressFor has a letter that is sent alone fit its topic, if any codec can do that.
+func (s *sender) compressFor(letters []*sending) {
+	limit := int64(0)
+	if len(letters) == 1 {
+		limit = int64(s.limits[letters[0].record.Topic] - batchOverhead)
+	}
+	s.compressor.limit.Store(limit)
 }
 
 // together stores letters and their mark in a transaction. Where brokers refuse one letter, and would take others, it returns that.
@@ -128,6 +169,7 @@ func (s *sender) together(ctx context.Context, partition int32, letters []*sendi
 		return nil, s.explain(err)
 	}
 	mark := s.markOf(partition, letters)
+	s.compressFor(letters)
 	s.produce(ctx, append(slices.Clone(letters), mark))
 	for _, one := range letters {
 		if one.err != nil {
@@ -159,31 +201,35 @@ func (s *sender) abort(ctx context.Context) {
 }
 
 // inTurn sends letters and then, once the brokers have them, the mark of those that they have.
-func (s *sender) inTurn(ctx context.Context, partition int32, letters []*sending) (sent []*sending, failed *sending, err error) {
+func (s *sender) inTurn(ctx context.Context, partition int32, letters []*sending) (o outcome) {
+	s.compressFor(letters)
 	s.produce(ctx, letters)
 	for _, one := range letters {
-		if one.err == nil {
-			sent = append(sent, one)
-		} else if failed == nil {
-			failed, err = one, s.errorOf(partition, one)
+		switch {
+		case one.err == nil:
+			o.sent = append(o.sent, one)
+		case len(letters) == 1:
+			o.refuse(one, s.errorOf(partition, one))
+		case o.failed == nil:
+			o.failed, o.err = one, s.errorOf(partition, one)
 		}
 	}
-	if len(sent) == 0 {
-		return nil, failed, err
+	if len(o.sent) == 0 {
+		return o
 	}
-	mark := s.markOf(partition, sent)
+	mark := s.markOf(partition, o.sent)
 	if s.produce(ctx, []*sending{mark}); mark.err != nil {
-		err = errors.Join(err, fmt.Errorf("deadletter: mark letters of %s-%d as sent, which will be sent again: %w", s.dlq, partition, explain(mark.err)))
-		return nil, letters[0], err
+		err := fmt.Errorf("deadletter: mark letters of %s-%d as sent, which will be sent again: %w", s.dlq, partition, explain(mark.err))
+		return outcome{failed: letters[0], err: errors.Join(o.err, err)}
 	}
 	s.marked[partition] = mark.record.Offset
-	return sent, failed, err
+	return o
 }
 
 func (s *sender) markOf(partition int32, letters []*sending) *sending {
 	offsets := make([]int64, 0, len(letters))
 	for _, one := range letters {
-		offsets = append(offsets, one.offset)
+		offsets = append(offsets, one.letter.Offset)
 	}
 	return &sending{record: newMark(s.dlq, partition, offsets)}
 }
@@ -225,7 +271,7 @@ func isRefusal(err error) bool {
 
 func (s *sender) errorOf(partition int32, one *sending) error {
 	return fmt.Errorf("deadletter: send the letter %s-%d offset %d to %s-%d: %w",
-		s.dlq, partition, one.offset, one.record.Topic, one.record.Partition, s.explain(one.err))
+		s.dlq, partition, one.letter.Offset, one.record.Topic, one.record.Partition, s.explain(one.err))
 }
 
 // explain adds that the run is over, where brokers refuse the producer and not what it sends.

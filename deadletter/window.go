@@ -12,7 +12,14 @@ type window struct {
 	partition int32
 	begun     time.Time
 	letters   []*sending
-	bytes     int
+	bytes     int                 // of all
+	batches   map[destination]int // bytes
+}
+
+// destination is a partition that letters go to.
+type destination struct {
+	topic     string
+	partition int32
 }
 
 const (
@@ -24,12 +31,19 @@ const (
 	flushTimeout = 10 * time.Second
 )
 
-func (w *window) add(offset int64, r *kgo.Record) {
+func (w *window) add(letter Letter, r *kgo.Record) {
 	if len(w.letters) == 0 {
-		w.begun, w.bytes = time.Now(), 0
+		w.begun, w.bytes, w.batches = time.Now(), 0, map[destination]int{}
 	}
-	w.letters = append(w.letters, &sending{offset: offset, record: r})
+	w.letters = append(w.letters, &sending{letter: letter, record: r})
 	w.bytes += batchBytes(r)
+	w.batches[destination{r.Topic, r.Partition}] += batchBytes(r)
+}
+
+// fits tells whether the record can be in one batch with those of the window that go to its partition, whatever compression makes of it.
+// One that is larger than its topic takes is sent alone, so that the brokers' answer is about that one.
+func (w *window) fits(r *kgo.Record, limit int) bool {
+	return len(w.letters) == 0 || batchBytes(r) <= limit && w.batches[destination{r.Topic, r.Partition}]+batchBytes(r) <= limit
 }
 
 // due tells whether the window is full, or will be old after that time.

@@ -2,14 +2,16 @@ module github.com/skeji/kafka/cmd/deadletter
 
 go 1.26.0
 
-require github.com/skeji/kafka v0.2.0
+require (
+	github.com/skeji/kafka v0.2.0
+	github.com/twmb/franz-go v1.22.2
+)
 
 require (
 	github.com/caarlos0/env/v11 v11.4.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/pierrec/lz4/v4 v4.1.33 // indirect
-	github.com/twmb/franz-go v1.22.2 // indirect
 	github.com/twmb/franz-go/pkg/kadm v1.18.0 // indirect
 	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c // indirect
 	github.com/twmb/franz-go/pkg/kmsg v1.15.0 // indirect

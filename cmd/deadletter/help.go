@@ -74,7 +74,8 @@ They are not read, for speed: RECORDS has what was sent back, too, and PENDING m
 the first letter that is pending. deadletter stats counts exactly.
 
 With TOPIC: its letters, one a line, in the order of the partitions. PARTITION and OFFSET are the letter's own,
-FROM is where the record was first, BACK how often it was sent back before. Keys and values are not shown.
+FROM is where the record was first, TRIES how often it was tried (0: it was parked; -: the letter does not say),
+BACK how often it was sent back before. Keys and values are not shown.
 
   -n N                  show N letters at most (default 20); 0: all
   -o FORMAT             table (default) or json
@@ -106,9 +107,9 @@ Sends pending letters back to the topics they came from, in their order, with ke
 were. Of the consumers of this library only those of the group that failed get them; other clients all do.
 
 A letter is left, and named with the reason, if it came back too often, its topic is not allowed or not there or
-does not take its size, its group does not read its topic, or nothing says where it came from. It does not keep
-later letters back, of its key neither. Letters that must never go back: send them to a topic of their own with
---to, or mend what makes them fail.
+does not take its size, its group does not read its topic, nothing says where it came from, or it does not have
+the record in it, as those of share groups by default. It does not keep later letters back, of its key neither.
+Letters that must never go back: send them to a topic of their own with --to, or mend what makes them fail.
 
 It counts first and asks, and then sends the letters that it has counted, and no others. With --yes, it sends
 all that were there at the start. What is done, by whom and why is logged to standard error. Ctrl-C ends it

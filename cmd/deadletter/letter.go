@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 
+	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/deadletter"
 )
 
@@ -18,12 +20,13 @@ type letterJSON struct {
 	Group     string           `json:"group,omitempty"`
 	Class     string           `json:"class,omitempty"`
 	Error     string           `json:"error,omitempty"`
-	Attempts  int              `json:"attempts,omitempty"`
+	Attempts  *int             `json:"attempts,omitempty"` // 0 for a letter that was parked
 	FailedAt  string           `json:"failedAt,omitempty"`
 	Redrives  int              `json:"redrives,omitempty"`
 	Cut       int              `json:"headersCut,omitempty"`
 	Trouble   string           `json:"unreadable,omitempty"`
-	Left      string           `json:"left,omitempty"` // why redrive leaves it
+	Pointer   bool             `json:"pointer,omitempty"` // the record itself is not in the letter
+	Left      string           `json:"left,omitempty"`    // why redrive leaves it
 
 	// peek's alone. A record without a key or a value, a tombstone, has neither of the two.
 	Key         *string      `json:"key,omitempty"`
@@ -52,10 +55,13 @@ func newLetterJSON(l deadletter.Letter) letterJSON {
 	j := letterJSON{
 		Topic: l.Topic, Partition: l.Partition, Offset: l.Offset, Written: optional(l.Timestamp), State: stateOf(l),
 		Writer: string(l.Dialect), Group: l.Origin.Group, Class: string(l.Origin.Class), Error: l.Origin.Message,
-		Attempts: l.Origin.Attempts, FailedAt: optional(l.Origin.FailedAt), Redrives: l.Origin.Redrives, Cut: l.Origin.HeadersCut,
+		Pointer: l.Pointer, FailedAt: optional(l.Origin.FailedAt), Redrives: l.Origin.Redrives, Cut: l.Origin.HeadersCut,
 	}
 	if l.Origin.Topic != "" {
 		j.Source = &sourceJSON{l.Origin.Topic, l.Origin.Partition, l.Origin.Offset, optional(l.Origin.Timestamp)}
+	}
+	if n, ok := tries(l); ok {
+		j.Attempts = &n
 	}
 	if l.Err != nil {
 		j.Trouble = l.Err.Error()
@@ -94,6 +100,22 @@ func origin(l deadletter.Letter) string {
 		return printable(l.Origin.Topic)
 	}
 	return printable(fmt.Sprintf("%s-%d offset %d", l.Origin.Topic, l.Origin.Partition, l.Origin.Offset))
+}
+
+// tries is how often the record was tried, as far as the letter says: those of Spring and Connect don't.
+func tries(l deadletter.Letter) (n int, ok bool) {
+	for _, h := range l.Headers {
+		ok = ok || h.Key == kafka.HeaderDLQDeliveryCount
+	}
+	return l.Origin.Attempts, ok && l.Dialect == deadletter.DialectKafka
+}
+
+// triesText is tries for a table.
+func triesText(l deadletter.Letter) string {
+	if n, ok := tries(l); ok {
+		return strconv.Itoa(n)
+	}
+	return "-"
 }
 
 // failure is the error's text, or why there is none.

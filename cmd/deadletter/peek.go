@@ -65,14 +65,18 @@ func describe(l deadletter.Letter, cut int) string {
 		line("TROUBLE", printable(l.Err.Error()))
 	}
 	line("error", orNone(printable(o.Message)))
-	line("class", orNone(printable(string(o.Class)))+tried(o))
+	line("class", orNone(printable(string(o.Class)))+tried(l))
 	line("failed", local(o.FailedAt)+inGroup(o.Group))
 	line("from", origin(l)+published(o))
 	if o.HeadersCut > 0 {
 		line("cut", fmt.Sprintf("%d headers of the record are lost", o.HeadersCut))
 	}
-	line("key", readable(l.Key, cut))
-	line("value", readable(l.Value, cut))
+	if l.Pointer {
+		line("record", "not in this letter, which only says where it is: for share groups, brokers copy it if the group's errors.deadletterqueue.copy.record.enable is true")
+	} else {
+		line("key", readable(l.Key, cut))
+		line("value", readable(l.Value, cut))
+	}
 	name := "headers"
 	for _, h := range l.Headers {
 		if l.Err != nil || !strings.HasPrefix(h.Key, ownHeaders) { // which else have been told above
@@ -86,12 +90,15 @@ func describe(l deadletter.Letter, cut int) string {
 // ownHeaders is what all headers of this library's letters begin with.
 const ownHeaders = "__dlq.errors."
 
-func tried(o kafka.DeadLetter) (text string) {
-	if o.Attempts > 0 {
-		text = fmt.Sprintf(", tried %s", times(o.Attempts))
+func tried(l deadletter.Letter) (text string) {
+	switch n, ok := tries(l); {
+	case ok && n == 0:
+		text = ", never tried"
+	case ok:
+		text = fmt.Sprintf(", tried %s", times(n))
 	}
-	if o.Redrives > 0 {
-		text += fmt.Sprintf(", sent back %s before", times(o.Redrives))
+	if n := l.Origin.Redrives; n > 0 {
+		text += fmt.Sprintf(", sent back %s before", times(n))
 	}
 	return text
 }

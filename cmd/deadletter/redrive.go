@@ -301,7 +301,8 @@ var advice = map[deadletter.Reason]string{
 	deadletter.LeftDestination: "their topic is not allowed or not there: --allow TOPIC,... allows topics, --to TOPIC sends all to one",
 	deadletter.LeftUnreadable:  "nothing says where they came from: --to TOPIC sends them to one topic",
 	deadletter.LeftGroup:       "their group has neither members that read the topic nor offsets of it, and others pass over them: start its consumers first, or name who gets them with --for GROUP",
-	deadletter.LeftTooLarge:    "their topic refuses them: raise its max.message.bytes",
+	deadletter.LeftPointer:     "brokers copy no records into letters of share groups unless the group's errors.deadletterqueue.copy.record.enable is true: set it, so that later letters can go back; deadletter peek says where these records are",
+	deadletter.LeftTooLarge:    "their topic refuses them, however they are compressed: raise its max.message.bytes",
 }
 
 func tellLeft(s streams, r deadletter.Result) {
