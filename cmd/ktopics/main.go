@@ -5,7 +5,8 @@
 //	ktopics apply    -f topics.yaml [-mode reconcile] [-o json]
 //
 // Files are in the formats of package manifest: plain YAML or Strimzi's KafkaTopic resources. Several -f are one list, and
-// "-" is standard input. The cluster is the one of the KAFKA_ variables, as for the library. The mode is by default that of
+// "-" is standard input. Resources that the Strimzi operator would leave alone are skipped, each with a line on standard error; those of
+// several clusters are refused unless -cluster names one. The cluster is the one of the KAFKA_ variables, as for the library. The mode is by default that of
 // KAFKA_TOPICS_MODE, or create: see package topics.
 //
 // The plan, or the list for validate, goes to standard output; progress, logs and errors go to standard error. Exit codes:
@@ -82,6 +83,10 @@ func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.W
 		files = append(files, name)
 		return nil
 	})
+	loader := manifest.Loader{OnSkip: func(s manifest.Skipped) {
+		fmt.Fprintf(stderr, "ktopics: %s: KafkaTopic %q is skipped: %s\n", place(s), s.Resource, s.Why)
+	}}
+	flags.StringVar(&loader.Cluster, "cluster", "", "read only KafkaTopic resources of this cluster, their label strimzi.io/cluster, by `name`")
 	output := flags.String("o", "table", "`format` of standard output: table or json")
 	modeName := flags.String("mode", os.Getenv("KAFKA_TOPICS_MODE"), "off, check, create or reconcile (default create)")
 	timeout := flags.Duration("timeout", time.Minute, "how long plan or apply may take")
@@ -112,7 +117,10 @@ func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.W
 	if err != nil {
 		return exitError, err
 	}
-	list, err := load(files, stdin)
+	list, err := load(&loader, files, stdin)
+	if errors.Is(err, manifest.ErrClusters) {
+		err = fmt.Errorf("%w\n-cluster NAME reads those of one", err)
+	}
 	if err != nil {
 		return exitError, err
 	}
@@ -129,16 +137,33 @@ type errUsage struct{ error }
 
 func (e errUsage) Unwrap() error { return e.error }
 
-func load(files []string, stdin io.Reader) (list topics.List, err error) {
+// place is where a resource is that is skipped.
+func place(s manifest.Skipped) string {
+	if s.File == "" {
+		s.File = "standard input"
+	}
+	return fmt.Sprintf("%s, line %d", s.File, s.Line)
+}
+
+// load reads all files as one list.
+func load(loader *manifest.Loader, files []string, stdin io.Reader) (list topics.List, err error) {
+	var skipped error // files without any topic that is meant
 	for _, name := range files {
 		var part topics.List
 		var fault error
 		if name == "-" {
-			part, fault = manifest.Load(stdin)
+			part, fault = loader.Load(stdin)
 		} else {
-			part, fault = manifest.LoadFile(name)
+			part, fault = loader.LoadFile(name)
+		}
+		if errors.Is(fault, manifest.ErrAllSkipped) {
+			skipped = errors.Join(skipped, fault)
+			continue
 		}
 		list, err = append(list, part...), errors.Join(err, fault)
+	}
+	if len(list) == 0 {
+		err = errors.Join(err, skipped)
 	}
 	return list, err
 }

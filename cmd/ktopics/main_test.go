@@ -136,3 +136,28 @@ func TestMistakesAreErrorsThatSayWhatToDo(t *testing.T) {
 		}
 	}
 }
+
+// What the Strimzi operator leaves alone is left alone and told; topics of two clusters are one list for nobody.
+func TestResourcesOfTheOperatorAreReadAsItReadsThem(t *testing.T) {
+	resource := func(name, metadata string) string {
+		return write(t, "apiVersion: kafka.strimzi.io/v1\nkind: KafkaTopic\nmetadata: {name: "+name+", "+metadata+"}\nspec: {config: null}\n")
+	}
+	east := resource("east-orders", "labels: {strimzi.io/cluster: east}")
+	west := resource("west-orders", "labels: {strimzi.io/cluster: west}")
+	dying := resource("dying", "labels: {strimzi.io/cluster: east}, deletionTimestamp: 2026-11-25T14:00:00Z")
+	code, stdout, stderr := ktopics(t, "", "validate", "-f", east, "-f", dying)
+	if code != exitInSync || !strings.Contains(stdout, "east-orders") || strings.Contains(stdout, "dying") || !strings.Contains(stderr, `KafkaTopic "dying" is skipped`) {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	code, _, stderr = ktopics(t, "", "validate", "-f", east, "-f", west)
+	if code != exitError || !strings.Contains(stderr, "-cluster NAME") || !strings.Contains(stderr, "west") {
+		t.Errorf("two clusters: exit %d\n%s", code, stderr)
+	}
+	code, stdout, stderr = ktopics(t, "", "validate", "-cluster", "west", "-f", east, "-f", west)
+	if code != exitInSync || !strings.Contains(stdout, "west-orders") || strings.Contains(stdout, "east-orders") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	if code, _, stderr = ktopics(t, "", "validate", "-cluster", "north", "-f", east, "-f", west); code != exitError || !strings.Contains(stderr, "skipped") {
+		t.Errorf("a cluster that no file names: exit %d\n%s", code, stderr)
+	}
+}

@@ -14,14 +14,16 @@ import (
 // document collects what is wrong, with its line, while a format takes nodes apart.
 type document struct {
 	file   string
+	loader *Loader
+	skips  []Skipped
 	faults []error
 	told   map[string]bool     // the faults' texts: a merged mapping is read many times
 	open   map[*yaml.Node]bool // mappings that are being read
 	merges int
 }
 
-func newDocument(file string) *document {
-	return &document{file: file, told: map[string]bool{}, open: map[*yaml.Node]bool{}}
+func newDocument(file string, loader *Loader) *document {
+	return &document{file: file, loader: loader, told: map[string]bool{}, open: map[*yaml.Node]bool{}}
 }
 
 // fields says what to do with the value of each key of a mapping.
@@ -39,6 +41,15 @@ func (d *document) addf(node *yaml.Node, format string, args ...any) {
 	if !d.told[fault.Error()] {
 		d.told[fault.Error()] = true
 		d.faults = append(d.faults, fault)
+	}
+}
+
+// orNull leaves null alone, which for Kubernetes is a field that is not there.
+func orNull(read func(*yaml.Node)) func(*yaml.Node) {
+	return func(node *yaml.Node) {
+		if node.Kind != yaml.ScalarNode || node.Tag != "!!null" {
+			read(node)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -31,11 +32,35 @@ import (
 
 // Load reads every document of r, each in the format that it is in. All mistakes are reported at once. The list is not
 // validated: its methods do that.
-func Load(r io.Reader) (topics.List, error) { return load(r, "", anyFormat) }
+func Load(r io.Reader) (topics.List, error) { return new(Loader).Load(r) }
 
 // LoadFS is [Load] for all files that match a pattern, in the way of [fs.Glob], in the order of the patterns. An embed.FS
 // makes the list a part of the program. A pattern that matches nothing is an error.
 func LoadFS(fsys fs.FS, patterns ...string) (topics.List, error) {
+	return new(Loader).LoadFS(fsys, patterns...)
+}
+
+// LoadFile is [Load] for one file.
+func LoadFile(name string) (topics.List, error) { return new(Loader).LoadFile(name) }
+
+// Loader reads topic lists as [Load] does, and says which of the Strimzi resources are meant. Not read are those that the operator
+// would not create or change: with a metadata.deletionTimestamp, or the annotation strimzi.io/managed "false" or
+// strimzi.io/pause-reconciliation "true". All that one Loader reads is one list.
+type Loader struct {
+	// Cluster is the Kafka resource whose topics are read: resources whose label strimzi.io/cluster is another one, or missing, are
+	// skipped. Default: all, but where their labels name more than one cluster, that is [ErrClusters].
+	Cluster string
+	// OnSkip is called with each KafkaTopic resource that is not read, and why.
+	OnSkip func(Skipped)
+
+	seen string // the cluster that resources have named so far
+}
+
+// Load is the function [Load] with the Loader's choice.
+func (l *Loader) Load(r io.Reader) (topics.List, error) { return l.load(r, "", anyFormat) }
+
+// LoadFS is the function [LoadFS] with the Loader's choice.
+func (l *Loader) LoadFS(fsys fs.FS, patterns ...string) (topics.List, error) {
 	var list topics.List
 	var faults []error
 	for _, pattern := range patterns {
@@ -48,9 +73,12 @@ func LoadFS(fsys fs.FS, patterns ...string) (topics.List, error) {
 		}
 		for _, name := range names {
 			file, err := fsys.Open(name)
-			part, err := loadFile(file, err, name)
+			part, err := l.loadFile(file, err, name)
 			list, faults = append(list, part...), append(faults, err)
 		}
+	}
+	if len(list) > 0 { // files of other clusters may stand beside those that are meant
+		faults = slices.DeleteFunc(faults, func(err error) bool { return errors.Is(err, ErrAllSkipped) })
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -58,18 +86,18 @@ func LoadFS(fsys fs.FS, patterns ...string) (topics.List, error) {
 	return list, nil
 }
 
-// LoadFile is [Load] for one file.
-func LoadFile(name string) (topics.List, error) {
+// LoadFile is the function [LoadFile] with the Loader's choice.
+func (l *Loader) LoadFile(name string) (topics.List, error) {
 	file, err := os.Open(name)
-	return loadFile(file, err, name)
+	return l.loadFile(file, err, name)
 }
 
-func loadFile(file io.ReadCloser, err error, name string) (topics.List, error) {
+func (l *Loader) loadFile(file io.ReadCloser, err error, name string) (topics.List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
 	defer file.Close()
-	return load(file, name, anyFormat)
+	return l.load(file, name, anyFormat)
 }
 
 // format reads one document.
@@ -83,15 +111,20 @@ func anyFormat(d *document, node *yaml.Node) topics.List {
 	return plain(d, node)
 }
 
-func load(r io.Reader, name string, read format) (topics.List, error) {
-	d := newDocument(name)
+func (l *Loader) load(r io.Reader, name string, read format) (topics.List, error) {
+	d := newDocument(name, l)
 	var list topics.List
 	for decoder := yaml.NewDecoder(r); ; {
 		var node yaml.Node
 		switch err := decoder.Decode(&node); {
 		case errors.Is(err, io.EOF):
+			for _, skipped := range d.skips {
+				if l.OnSkip != nil {
+					l.OnSkip(skipped)
+				}
+			}
 			if len(d.faults) == 0 && len(list) == 0 {
-				d.faults = append(d.faults, fmt.Errorf("manifest: %sno topic in it", d.where()))
+				d.faults = append(d.faults, d.nothing())
 			}
 			if len(d.faults) > 0 {
 				return nil, errors.Join(d.faults...)
@@ -104,6 +137,15 @@ func load(r io.Reader, name string, read format) (topics.List, error) {
 			list = append(list, read(d, root)...)
 		}
 	}
+}
+
+// nothing is the error of a file without a topic.
+func (d *document) nothing() error {
+	if len(d.skips) == 0 {
+		return fmt.Errorf("manifest: %sno topic in it", d.where())
+	}
+	first := d.skips[0]
+	return fmt.Errorf("manifest: %s%w, %d of them, such as %q: %s", d.where(), ErrAllSkipped, len(d.skips), first.Resource, first.Why)
 }
 
 // plain reads a document of the plain format.

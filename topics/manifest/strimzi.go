@@ -19,12 +19,31 @@ const (
 	strimziV1      = strimziGroup + "v1"
 	strimziV1Beta2 = strimziGroup + "v1beta2" // until Strimzi 1.0
 	clusterLabel   = "strimzi.io/cluster"
+
+	managedAnnotation = "strimzi.io/managed"
+	pausedAnnotation  = "strimzi.io/pause-reconciliation"
 )
 
+// ErrClusters says that resources belong to several Kafka clusters, and that none of them is named.
+var ErrClusters = errors.New("resources of several clusters, which are not one list: say which cluster is meant")
+
+// ErrAllSkipped says that there are KafkaTopic resources, but none that is meant. [Loader.LoadFS] returns it only if that is so in all
+// files.
+var ErrAllSkipped = errors.New("all KafkaTopic resources are skipped")
+
+// Skipped is a KafkaTopic resource that is no topic of the list, since the operator would not create or change it.
+type Skipped struct {
+	File     string // "" for a reader
+	Line     int
+	Resource string // metadata.name
+	Topic    string // its name in Kafka
+	Why      string
+}
+
 // LoadStrimzi reads the KafkaTopic resources (kafka.strimzi.io/v1 and v1beta2) of r, in as many documents as there are,
-// and of lists, such as kubectl prints. Resources of other kinds are skipped. A topic's name is spec.topicName or, if there
-// is none, metadata.name.
-func LoadStrimzi(r io.Reader) (topics.List, error) { return load(r, "", strimzi) }
+// and of lists, such as kubectl prints. Resources of other kinds are skipped, and so are those that the operator would not create or
+// change: see [Loader]. A topic's name is spec.topicName or, if there is none, metadata.name.
+func LoadStrimzi(r io.Reader) (topics.List, error) { return new(Loader).load(r, "", strimzi) }
 
 // strimzi reads a resource, or a list of them.
 func strimzi(d *document, node *yaml.Node) (list topics.List) {
@@ -48,7 +67,9 @@ func strimzi(d *document, node *yaml.Node) (list topics.List) {
 	case kind == "KafkaTopic" && version != strimziV1 && version != strimziV1Beta2:
 		d.addf(node, "KafkaTopic of apiVersion %q: want %s or %s", version, strimziV1, strimziV1Beta2)
 	case kind == "KafkaTopic":
-		list = append(list, kafkaTopic(d, node))
+		if topic, ours := kafkaTopic(d, node); ours {
+			list = append(list, topic)
+		}
 	case strings.HasPrefix(version, strimziGroup) && strings.Contains(strings.ToLower(kind), "topic"):
 		d.addf(node, "kind %q: is KafkaTopic meant?", kind)
 	}
@@ -57,7 +78,7 @@ func strimzi(d *document, node *yaml.Node) (list topics.List) {
 
 // header returns a field of a resource that decides how the rest is read. Faults are left to the reading.
 func header(node *yaml.Node, name string) (text string) {
-	newDocument("").each(node, func(key, value *yaml.Node) {
+	newDocument("", nil).each(node, func(key, value *yaml.Node) {
 		if key.Value == name {
 			text = value.Value
 		}
@@ -67,34 +88,95 @@ func header(node *yaml.Node, name string) (text string) {
 
 func skip(*yaml.Node) {}
 
-func kafkaTopic(d *document, node *yaml.Node) (topic topics.Topic) {
-	resource := ""
+// metadata is what a resource says of itself.
+type metadata struct {
+	name, cluster     string
+	deleted           bool
+	unmanaged, paused bool
+}
+
+// kafkaTopic returns false for a resource that the operator would leave alone.
+func kafkaTopic(d *document, node *yaml.Node) (topic topics.Topic, ours bool) {
+	var about metadata
 	spec := fields{
-		"topicName":  func(node *yaml.Node) { topic.Name = d.text(node) },
-		"partitions": func(node *yaml.Node) { topic.Partitions = int32(d.integer(node, 1<<31-1)) },
-		"replicas":   func(node *yaml.Node) { topic.ReplicationFactor = int16(d.integer(node, 1<<15-1)) },
-		"config":     func(node *yaml.Node) { topic.Config = d.settings(node) },
-	}
-	// All that Kubernetes knows; what the API server adds is in what kubectl prints.
-	metadata := fields{"name": func(node *yaml.Node) { resource = d.text(node) }}
-	for _, name := range []string{
-		"annotations", "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName",
-		"generation", "labels", "managedFields", "namespace", "ownerReferences", "resourceVersion", "selfLink", "uid",
-	} {
-		metadata[name] = skip
+		"topicName":  orNull(func(node *yaml.Node) { topic.Name = d.text(node) }),
+		"partitions": orNull(func(node *yaml.Node) { topic.Partitions = int32(d.integer(node, 1<<31-1)) }),
+		"replicas":   orNull(func(node *yaml.Node) { topic.ReplicationFactor = int16(d.integer(node, 1<<15-1)) }),
+		"config":     orNull(func(node *yaml.Node) { topic.Config = d.settings(node) }),
 	}
 	d.mapping(node, fields{
 		"apiVersion": skip, "kind": skip, "status": skip,
-		"metadata": func(node *yaml.Node) { d.mapping(node, metadata) },
-		"spec":     func(node *yaml.Node) { d.mapping(node, spec) },
+		"metadata": func(node *yaml.Node) { about = readMetadata(d, node) }, // that of a merged mapping is replaced
+		"spec": func(node *yaml.Node) {
+			topic = topics.Topic{}
+			orNull(func(node *yaml.Node) { d.mapping(node, spec) })(node)
+		},
 	})
 	if topic.Name == "" {
-		topic.Name = resource
+		topic.Name = about.name
 	}
 	if topic.Name == "" {
 		d.addf(node, "a KafkaTopic without metadata.name")
 	}
-	return topic
+	why := d.whyNot(node, about)
+	if why != "" {
+		d.skips = append(d.skips, Skipped{File: d.file, Line: node.Line, Resource: about.name, Topic: topic.Name, Why: why})
+	}
+	return topic, why == ""
+}
+
+func readMetadata(d *document, node *yaml.Node) (about metadata) {
+	texts := func(known map[string]func(text string)) func(*yaml.Node) {
+		return orNull(func(node *yaml.Node) {
+			d.each(node, func(key, value *yaml.Node) {
+				if take := known[key.Value]; take != nil {
+					take(value.Value)
+				}
+			})
+		})
+	}
+	known := fields{
+		"name":              func(node *yaml.Node) { about.name = d.text(node) },
+		"deletionTimestamp": func(node *yaml.Node) { about.deleted = node.Tag != "!!null" },
+		"labels":            texts(map[string]func(string){clusterLabel: func(text string) { about.cluster = text }}),
+		"annotations": texts(map[string]func(string){
+			managedAnnotation: func(text string) { about.unmanaged = strings.EqualFold(text, "false") },
+			pausedAnnotation:  func(text string) { about.paused = strings.EqualFold(text, "true") },
+		}),
+	}
+	// All else that Kubernetes knows; what the API server adds is in what kubectl prints.
+	for _, name := range []string{
+		"creationTimestamp", "deletionGracePeriodSeconds", "finalizers", "generateName", "generation", "managedFields", "namespace",
+		"ownerReferences", "resourceVersion", "selfLink", "uid",
+	} {
+		known[name] = skip
+	}
+	d.mapping(node, known)
+	return about
+}
+
+// whyNot returns why the operator of the cluster that is meant would leave the resource alone, or "".
+func (d *document) whyNot(node *yaml.Node, about metadata) string {
+	switch meant := d.loader.Cluster; {
+	case meant != "" && about.cluster == "":
+		return fmt.Sprintf("it has no label %s, and the cluster %q is meant", clusterLabel, meant)
+	case meant != "" && about.cluster != meant:
+		return fmt.Sprintf("its label %s is %q, and the cluster %q is meant", clusterLabel, about.cluster, meant)
+	case about.deleted:
+		return "it is being deleted: it has a metadata.deletionTimestamp"
+	case about.unmanaged:
+		return "its annotation " + managedAnnotation + " is false"
+	case about.paused:
+		return "its annotation " + pausedAnnotation + " is true"
+	}
+	if seen := &d.loader.seen; about.cluster != "" && *seen != about.cluster {
+		if *seen != "" {
+			d.addf(node, "KafkaTopic %s is of the cluster %q, an earlier one of %q: %w", about.name, about.cluster, *seen, ErrClusters)
+			return ""
+		}
+		*seen = about.cluster
+	}
+	return ""
 }
 
 // kafkaTopicV1 is what WriteStrimzi writes.
