@@ -2,6 +2,7 @@ package deadletter_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -84,6 +85,11 @@ func TestLettersWithoutTheirRecordAreLeft(t *testing.T) {
 	}
 	for l, err := range deadletter.List(p.context(), p.client, dlq, deadletter.Filter{}) {
 		if err != nil || l.Pointer != (l.Offset == 0) {
+			t.Errorf("%+v, %v", l, err)
+		}
+	}
+	for l, err := range deadletter.Peek(p.context(), p.client, dlq, kafka.Bytes(), deadletter.Filter{}) {
+		if err != nil || errors.Is(l.DecodeErr, deadletter.ErrPointer) != l.Pointer || l.Message.Tombstone == l.Pointer {
 			t.Errorf("%+v, %v", l, err)
 		}
 	}

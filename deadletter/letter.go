@@ -49,6 +49,9 @@ const (
 // ErrUnreadable is a record of a dead letter topic whose headers don't say where it came from.
 var ErrUnreadable = errors.New("deadletter: no headers that say where it came from")
 
+// ErrPointer is a letter that does not have its record: see Letter.Pointer.
+var ErrPointer = errors.New("deadletter: the record is not in the letter, which only says where it is")
+
 const (
 	kafkaPrefix   = "__dlq.errors."
 	connectPrefix = "__connect.errors."

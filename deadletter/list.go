@@ -2,6 +2,7 @@ package deadletter
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"math"
 
@@ -43,7 +44,8 @@ type Peeked[T any] struct {
 	Letter
 	// Message has the record's own topic, partition and offset, as far as the letter says. Its Value is zero with a DecodeErr.
 	Message kafka.Message[T]
-	// DecodeErr is why the value can't be decoded, which may be why it is a letter. Its bytes are in the Letter.
+	// DecodeErr is why the value can't be decoded, which may be why it is a letter. Its bytes are in the Letter. It is [ErrPointer] where
+	// there is nothing to decode.
 	DecodeErr error
 }
 
@@ -52,7 +54,11 @@ func Peek[T any](ctx context.Context, client *kafka.Client, topic string, codec 
 	return func(yield func(Peeked[T], error) bool) {
 		for letter, err := range List(ctx, client, topic, filter) {
 			peeked := Peeked[T]{Letter: letter}
-			if err == nil {
+			switch {
+			case err != nil:
+			case letter.Pointer: // and no tombstone
+				peeked.DecodeErr = fmt.Errorf("%s-%d offset %d: %w", letter.Topic, letter.Partition, letter.Offset, ErrPointer)
+			default:
 				peeked.Message, peeked.DecodeErr = decode(ctx, codec, letter)
 			}
 			if !yield(peeked, err) {
