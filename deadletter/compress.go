@@ -40,7 +40,9 @@ func (c *compressor) Compress(dst *bytes.Buffer, src []byte, flags ...kgo.Compre
 }
 
 // compress tries codecs until one makes it fit, and returns how long the shortest is.
-func (c *compressor) compress(dst *bytes.Buffer, src []byte, limit int, flags ...kgo.CompressFlag) (best []byte, codec kgo.CompressionCodecType, size int) {
+func (c *compressor) compress(dst *bytes.Buffer, src []byte, limit int, flags ...kgo.CompressFlag) (
+	best []byte, codec kgo.CompressionCodecType, size int,
+) {
 	size = len(src)
 	if c.usual != nil {
 		if best, codec = c.usual.Compress(dst, src, flags...); best != nil {

@@ -73,11 +73,11 @@ func newSender(client *kgo.Client, dlq string, limits map[string]int32, compress
 
 // fence takes the transactional id over. From then on the brokers refuse what an earlier run sends, and what it had not committed is
 // aborted, so that the marks that are read next say all that was sent.
-func (s *sender) fence(ctx context.Context) error {
+func (s *sender) fence(run context.Context) error {
 	if !s.transactional {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
+	ctx, cancel := context.WithTimeout(run, fenceTimeout)
 	defer cancel()
 	for {
 		id, _, err := s.client.ProducerID(ctx)
@@ -91,8 +91,8 @@ func (s *sender) fence(ctx context.Context) error {
 		case ok && !protocol.Retriable:
 			return fmt.Errorf("%w: transactional id %s: %w", ErrNoTransactions, GroupOf(s.dlq), err)
 		case !sleep(ctx, fetchBackoff):
-			if context.Cause(ctx) != context.DeadlineExceeded { // the caller's context has ended, and not ours
-				return context.Cause(ctx)
+			if run.Err() != nil {
+				return context.Cause(run)
 			}
 			return fmt.Errorf("%w: transactional id %s: no coordinator in %v; can the brokers create the topic __transaction_state, "+
 				"with transaction.state.log.replication.factor replicas? %w", ErrNoTransactions, GroupOf(s.dlq), fenceTimeout, err)
@@ -182,12 +182,13 @@ func (s *sender) together(ctx context.Context, partition int32, letters []*sendi
 	}
 	if mark.err != nil {
 		s.abort(ctx)
-		return nil, fmt.Errorf("deadletter: mark letters of %s-%d as sent, which takes their sending back: %w", s.dlq, partition, s.explain(mark.err))
+		return nil, fmt.Errorf("deadletter: mark letters of %s-%d as sent, which takes their sending back: %w",
+			s.dlq, partition, s.explain(mark.err))
 	}
 	if err := s.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		s.abort(ctx)
-		return nil, fmt.Errorf("deadletter: commit the transaction that sends letters of %s-%d: whether it was committed is not known, and the next run finds out: %w",
-			s.dlq, partition, s.explain(err))
+		return nil, fmt.Errorf("deadletter: commit the transaction that sends letters of %s-%d: whether it was committed is not known, "+
+			"and the next run finds out: %w", s.dlq, partition, s.explain(err))
 	}
 	s.marked[partition] = mark.record.Offset
 	return nil, nil

@@ -34,10 +34,10 @@ var ErrAllSkipped = errors.New("all KafkaTopic resources are skipped")
 // Skipped is a KafkaTopic resource that is no topic of the list, since the operator would not create or change it.
 type Skipped struct {
 	File     string // "" for a reader
-	Line     int
+	Line     int    // where the resource begins
 	Resource string // metadata.name
 	Topic    string // its name in Kafka
-	Why      string
+	Why      string // such as: its annotation strimzi.io/managed is false
 }
 
 // LoadStrimzi reads the KafkaTopic resources (kafka.strimzi.io/v1 and v1beta2) of r, in as many documents as there are,
