@@ -148,6 +148,11 @@ type ConsumerConfig struct {
 	// DLQTopic takes the records that can't be handled. With none (""), such a record ends Start with an error.
 	// NewConsumerConfig sets dlq-<topic>.
 	DLQTopic string
+	// SkipNothing has the handler called for every record, for consumers that audit or look for fraud. Otherwise a consumer skips
+	// records whose headers say that they were sent back from a dead letter topic for another group, and marks in dead letter
+	// topics; whoever may write to the topic can forge such headers. What is skipped is logged, counted, and reported to
+	// ConsumerHooks.RecordSkipped. A mark has no value: to the handler it is a tombstone (HandleTombstones).
+	SkipNothing bool
 	// ParkKeys keeps the order of a key beyond a failure: once a record of it is in DLQTopic, its later ones follow it there without
 	// being handled, in order, with class "parked". They are handled when they are sent back, with package deadletter for example; the
 	// key is free again when the last one was, or when its letters are deleted. Records without a key are never parked. The state is

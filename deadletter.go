@@ -33,6 +33,7 @@ const (
 	HeaderDLQClass         = dlqPrefix + "class"          // transient or permanent
 	HeaderDLQTimestamp     = dlqPrefix + "timestamp"      // the record's own, RFC 3339
 	HeaderDLQFailedAt      = dlqPrefix + "failed.at"      // RFC 3339
+	HeaderDLQWrittenTo     = dlqPrefix + "written.to"     // the topic that these headers were written for: they count in no other
 	HeaderDLQRedriveCount  = dlqPrefix + "redrive.count"  // how often it was sent back, decimal
 	HeaderDLQHeadersCut    = dlqPrefix + "headers.cut"    // how many of the record's headers were above the limit and left out, decimal
 	HeaderDLQParked        = dlqPrefix + "parked"         // its key is parked: topic, partition and offset of the record's first place there, and group
@@ -84,20 +85,23 @@ const (
 	noHeaders
 )
 
+// from takes over the first place of a record, and how often it was sent back.
+func (d *DeadLetter) from(first DeadLetter) {
+	d.Topic, d.Partition, d.Offset = first.Topic, first.Partition, first.Offset
+	d.Timestamp, d.Redrives = first.Timestamp, first.Redrives
+	d.HeadersCut += first.HeadersCut
+}
+
 // newDeadLetter returns the record to write: key, value and headers as they were, and ours in place of older ones. Its
 // timestamp is its own, since retention counts from it.
 func newDeadLetter(dlqTopic string, r *kgo.Record, letter DeadLetter, which letterHeaders) *kgo.Record {
-	if earlier, ok := parseDeadLetter(r.Headers); ok {
-		letter.Topic, letter.Partition, letter.Offset = earlier.Topic, earlier.Partition, earlier.Offset
-		letter.Timestamp, letter.Redrives = earlier.Timestamp, earlier.Redrives
-		letter.HeadersCut += earlier.HeadersCut
-	}
 	headers := slices.Clone(r.Headers)
 	headers = slices.DeleteFunc(headers, func(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, dlqPrefix) })
 	add := func(name, value string) {
 		headers = append(headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
 	}
 	add(HeaderDLQTopic, letter.Topic)
+	add(HeaderDLQWrittenTo, dlqTopic)
 	if letter.Partition >= 0 {
 		add(HeaderDLQPartition, strconv.Itoa(int(letter.Partition)))
 		add(HeaderDLQOffset, strconv.FormatInt(letter.Offset, 10))
@@ -128,7 +132,8 @@ func newDeadLetter(dlqTopic string, r *kgo.Record, letter DeadLetter, which lett
 func shed(headers []kgo.RecordHeader, keep letterHeaders) []kgo.RecordHeader {
 	kept := make([]kgo.RecordHeader, 0, len(headers))
 	for _, h := range headers {
-		place := h.Key == HeaderDLQTopic || h.Key == HeaderDLQPartition || h.Key == HeaderDLQOffset || h.Key == HeaderDLQRedriveCount || h.Key == HeaderDLQParked
+		place := h.Key == HeaderDLQTopic || h.Key == HeaderDLQPartition || h.Key == HeaderDLQOffset || h.Key == HeaderDLQRedriveCount || h.Key == HeaderDLQParked ||
+			h.Key == HeaderDLQWrittenTo
 		if keep == allHeaders || keep == placeHeaders && place || !strings.HasPrefix(h.Key, dlqPrefix) {
 			kept = append(kept, h)
 		}
@@ -348,7 +353,11 @@ func (p *partition) putAway(t *task, dlq *deadLetterTopic) bool {
 		Topic: p.topic, Partition: p.id, Offset: r.Offset, Timestamp: r.Timestamp, Group: p.c.cfg.Group,
 		Attempts: t.attempt + p.c.attemptsBefore(r), Class: v.class, Message: v.text, FailedAt: time.Now(), parked: p.parkedAs(r),
 	}
+	first, returned := p.c.firstPlace(r)
 	r, letter.HeadersCut = p.c.cfg.headerLimits().cut(r)
+	if returned {
+		letter.from(first)
+	}
 	p.now(t, ActivityDeadLetter)
 	for attempt := 1; ; attempt++ {
 		out := &sentLetter{record: r}

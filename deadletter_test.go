@@ -55,6 +55,7 @@ func TestDeadLettersCarryTheirStory(t *testing.T) {
 	letter := newDeadLetter("dlq-orders", &kgo.Record{Partition: 3}, someLetter(), allHeaders)
 	want := map[string]string{
 		"__dlq.errors.topic":          "orders",
+		"__dlq.errors.written.to":     "dlq-orders",
 		"__dlq.errors.partition":      "3",
 		"__dlq.errors.offset":         "42",
 		"__dlq.errors.group":          "bookings",
@@ -111,6 +112,7 @@ func TestReentryKeepsTheFirstOriginAndTheLastError(t *testing.T) {
 	first := someLetter()
 	r = newDeadLetter("dlq-orders", r, first, allHeaders)
 	count := len(r.Headers)
+	c := &consumer{tier: tier{source: "orders"}}
 
 	for round := 1; round <= 5; round++ {
 		r.Topic, r.Partition, r.Offset, r.Timestamp = fmt.Sprint("retry-", round), int32(round), int64(1000+round), handledAt.Add(time.Hour)
@@ -121,6 +123,12 @@ func TestReentryKeepsTheFirstOriginAndTheLastError(t *testing.T) {
 			Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp, Group: fmt.Sprint("group-", round),
 			Attempts: round, Class: ClassPermanent, Message: fmt.Sprint("error ", round), FailedAt: failedAt.Add(time.Duration(round) * time.Hour),
 		}
+		r.Headers = setHeader(r.Headers, HeaderDLQWrittenTo, []byte(r.Topic))
+		place, ok := c.firstPlace(r)
+		if !ok {
+			t.Fatalf("round %d: the first place is not known", round)
+		}
+		again.from(place)
 		r = newDeadLetter("dlq-orders", r, again, allHeaders)
 
 		info, ok := parseDeadLetter(r.Headers)
@@ -149,7 +157,7 @@ func TestReentryKeepsTheFirstOriginAndTheLastError(t *testing.T) {
 
 func TestRecordsWithoutRoomGetFewerHeaders(t *testing.T) {
 	r := &kgo.Record{Partition: 3, Key: []byte("k"), Value: []byte("v"), Headers: headers("x", "1", "x", "2")}
-	place := []string{HeaderDLQTopic, HeaderDLQPartition, HeaderDLQOffset}
+	place := []string{HeaderDLQTopic, HeaderDLQPartition, HeaderDLQOffset, HeaderDLQWrittenTo}
 	all := append(slices.Clone(place), HeaderDLQGroup, HeaderDLQDeliveryCount, HeaderDLQClass, HeaderDLQMessage, HeaderDLQTimestamp, HeaderDLQFailedAt)
 	for _, source := range []*kgo.Record{r, newDeadLetter("x", r, someLetter(), allHeaders)} { // and at re-entry
 		for which, names := range map[letterHeaders][]string{allHeaders: all, placeHeaders: place, noHeaders: nil} {

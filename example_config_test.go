@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/skeji/kafka"
 )
 
@@ -92,8 +90,8 @@ func ExampleCodec() {
 	// <nil>
 }
 
-// Dead letters are read as bytes, since some can't be decoded, and sent back with all their headers: if one fails again, its
-// letter still says where it was first.
+// Dead letters are read as bytes, since some can't be decoded. A letter that is published is a new message, without the headers about
+// its failure. Package deadletter sends letters back so that one that fails again still says where it was first.
 func ExampleMessage_DeadLetter() {
 	broker, stopBroker := startBroker("orders", "dlq-orders")
 	defer stopBroker()
@@ -118,7 +116,6 @@ func ExampleMessage_DeadLetter() {
 			return nil // somebody else's
 		}
 		fmt.Printf("%s-%d offset %d: %s: %s\n", letter.Topic, letter.Partition, letter.Offset, letter.Message, msg.Value)
-		msg.Headers = append(msg.Headers, kgo.RecordHeader{Key: kafka.HeaderDLQRedriveCount, Value: []byte(strconv.Itoa(letter.Redrives + 1))})
 		stop()
 		return orders.Publish(ctx, msg)
 	})
@@ -130,15 +127,15 @@ func ExampleMessage_DeadLetter() {
 
 	ctx, stop = context.WithCancel(context.Background())
 	consume(ctx, broker, "orders", func(_ context.Context, msg kafka.Message[Booking]) error {
-		letter, _ := msg.DeadLetter()
-		fmt.Println("back:", msg.Value, "after", letter.Redrives, "redrive")
+		_, isLetter := msg.DeadLetter()
+		fmt.Println("back:", msg.Value, "a dead letter:", isLetter)
 		stop()
 		return nil
 	})
 	// Output:
 	// orders-0 offset 0: save booking: {"phone":"+15550100","seats":4}
 	// <nil>
-	// back: {+15550100 4} after 1 redrive
+	// back: {+15550100 4} a dead letter: false
 }
 
 // A compacted topic forgets a key after its tombstone. Handlers that keep state want to know.

@@ -21,7 +21,7 @@ type task struct {
 	place   int64           // in the tracker
 	lane    uint64          // its key's, if it has one
 	keyed   bool            // it has a lane
-	skip    skipReason      // why it is not handled; "" if it is
+	skip    SkipReason      // why it is not handled; "" if it is
 	ctx     context.Context // the partition's, and what hooks add to it; nil before the first attempt
 	attempt int             // how many were made
 	verdict verdict         // of the latest attempt
@@ -119,10 +119,10 @@ func (p *partition) pick(now time.Time) *task {
 }
 
 // admit returns the record's place, and why it is not handled.
-func (p *partition) admit(r *kgo.Record) (place int64, skip skipReason) {
+func (p *partition) admit(r *kgo.Record) (place int64, skip SkipReason) {
 	place, finished := p.offsets.Begin(r.Offset, r.LeaderEpoch)
 	if finished {
-		return place, skipFinished
+		return place, skippedFinished
 	}
 	return place, p.c.skips(r)
 }

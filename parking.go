@@ -56,8 +56,8 @@ func (t *task) parkingLane() uint64 {
 // says so, or, where that is another topic's or there was no room for it, the letter that was sent back. Whoever may write to the topic
 // can claim one. He gains no more than that a record of a parked key is handled before its time, of a key that he may write to anyway.
 func (p *partition) originOf(r *kgo.Record) int64 {
-	first, ok := parseDeadLetter(r.Headers)
-	if ok && first.Topic == p.topic && first.Partition == p.id && first.Offset >= 0 && first.Offset < r.Offset {
+	first, ok := p.c.firstPlace(r)
+	if ok && first.Partition == p.id && first.Offset >= 0 && first.Offset < r.Offset {
 		return first.Offset
 	}
 	if letter, ok := sentFrom(r, p.c.deadLetters.partitionOf(p.id)); ok {
@@ -71,7 +71,7 @@ func (p *partition) originOf(r *kgo.Record) int64 {
 // sentFrom returns the offset of the letter that was sent back as this record, if it was in that partition.
 func sentFrom(r *kgo.Record, partition int32) (offset int64, ok bool) {
 	from, _ := lastHeader(r.Headers, HeaderDLQLetterPartition)
-	if from != strconv.Itoa(int(partition)) {
+	if !isBound(r) || from != strconv.Itoa(int(partition)) {
 		return 0, false
 	}
 	at, _ := lastHeader(r.Headers, HeaderDLQLetterOffset)
@@ -139,7 +139,9 @@ func (p *partition) writeMark(t *task, headers ...kgo.RecordHeader) *kgo.Record 
 	key := t.record.Key // for compacted topics, which refuse records without; and for people
 	p.now(t, ActivityDeadLetter)
 	for attempt := 1; ; attempt++ {
-		mark := &kgo.Record{Topic: dlq.name, Partition: p.id, Key: key, Headers: headers}
+		mark := &kgo.Record{Topic: dlq.name, Partition: p.id, Key: key, Headers: append([]kgo.RecordHeader{
+			{Key: HeaderDLQWrittenTo, Value: []byte(dlq.name)},
+		}, headers...)}
 		err := dlq.mark(p.ctx, mark)
 		switch {
 		case err == nil:

@@ -289,7 +289,7 @@ func TestForgedOriginsParkNobodyElse(t *testing.T) {
 	inParkingLot(t, func(t *testing.T, l *parkingLot) {
 		forged := func(key, topic, partition, offset string) *kgo.Record {
 			return &kgo.Record{Topic: "orders", Key: []byte(key), Value: []byte(`{"n":9}`), Headers: headers(kafka.HeaderDLQTopic, topic, kafka.HeaderDLQPartition, partition, kafka.HeaderDLQOffset, offset,
-				kafka.HeaderDLQParked, "orders/0/0/group", kafka.HeaderDLQUnparked, "orders/0/0/group")}
+				kafka.HeaderDLQParked, "orders/0/0/group", kafka.HeaderDLQUnparked, "orders/0/0/group", kafka.HeaderDLQWrittenTo, "orders")}
 		}
 		l.refuse("a 0")
 		l.publish("a 0")

@@ -154,7 +154,8 @@ func (l *parkingLot) sendBack(letters ...*kgo.Record) {
 			place := h.Key == kafka.HeaderDLQTopic || h.Key == kafka.HeaderDLQPartition || h.Key == kafka.HeaderDLQOffset
 			return strings.HasPrefix(h.Key, kafka.DLQPrefix) && !place
 		})
-		headers = append(headers, kgo.RecordHeader{Key: kafka.HeaderDLQRedriveCount, Value: []byte(strconv.Itoa(info.Redrives + 1))})
+		headers = append(headers, kgo.RecordHeader{Key: kafka.HeaderDLQRedriveCount, Value: []byte(strconv.Itoa(info.Redrives + 1))},
+			kgo.RecordHeader{Key: kafka.HeaderDLQWrittenTo, Value: []byte(info.Topic)})
 		records = append(records, &kgo.Record{Topic: info.Topic, Partition: info.Partition, Key: letter.Key, Value: letter.Value, Headers: headers})
 	}
 	l.produce(records...)

@@ -59,7 +59,7 @@ func (p *Producer[T]) Use(plugins ...ProducerPlugin) { p.core.use(plugins) }
 func (p *Producer[T]) Publish(ctx context.Context, msg Message[T]) error {
 	result := make(awaited, 1)
 	out := &outgoing{to: result}
-	p.publish(ctx, &msg, out)
+	p.publish(ctx, &msg, withoutControl(msg.Headers), out)
 	select {
 	case err := <-result:
 		return err
@@ -80,7 +80,7 @@ func (p *Producer[T]) Publish(ctx context.Context, msg Message[T]) error {
 func (p *Producer[T]) PublishAsync(ctx context.Context, msg Message[T], done func(msg Message[T], err error)) {
 	pending := &unattended[T]{msg: msg, told: done}
 	pending.to = pending
-	p.publish(ctx, &pending.msg, &pending.outgoing)
+	p.publish(ctx, &pending.msg, withoutControl(pending.msg.Headers), &pending.outgoing)
 }
 
 // unattended is a message for which nobody waits.
@@ -108,7 +108,7 @@ func (p *Producer[T]) PublishBatch(ctx context.Context, msgs ...Message[T]) erro
 	for i := range msgs {
 		results[i] = make(awaited, 1)
 		sent[i].to = results[i]
-		p.publish(ctx, &msgs[i], &sent[i])
+		p.publish(ctx, &msgs[i], withoutControl(msgs[i].Headers), &sent[i])
 	}
 	var failures []error
 	for i, result := range results {
@@ -136,10 +136,10 @@ func (p *Producer[T]) Flush(ctx context.Context) error { return p.core.client.Fl
 // published after it fail with [ErrClosed]. Further calls wait for the first and return what it returned.
 func (p *Producer[T]) Close() error { return p.core.close() }
 
-// publish encodes the message and sends it through the middleware. out.to is told exactly once.
-func (p *Producer[T]) publish(ctx context.Context, msg *Message[T], out *outgoing) {
+// publish encodes the message and sends it through the middleware, with these headers in place of its own. out.to is told exactly once.
+func (p *Producer[T]) publish(ctx context.Context, msg *Message[T], headers []kgo.RecordHeader, out *outgoing) {
 	const ours = 2 // the message id and the content type
-	headers := append(make([]kgo.RecordHeader, 0, len(msg.Headers)+ours), msg.Headers...)
+	headers = append(make([]kgo.RecordHeader, 0, len(headers)+ours), headers...)
 	if p.replaces != "" {
 		headers = slices.DeleteFunc(headers, func(h kgo.RecordHeader) bool { return h.Key == p.replaces })
 	}

@@ -104,9 +104,8 @@ func (r *Requester[Req, Res]) exchange(ctx context.Context, id string, msg Messa
 		return nil, err
 	}
 	defer r.replies.forget(id, replied)
-	msg.Headers = r.replies.address(ctx, msg.Headers, id)
 	stored := make(awaited, 1)
-	r.requests.publish(ctx, &msg, &outgoing{to: stored})
+	r.requests.publish(ctx, &msg, r.replies.address(ctx, withoutControl(msg.Headers), id), &outgoing{to: stored})
 	unknown := true // whether it is stored
 	for {
 		select {

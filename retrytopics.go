@@ -107,7 +107,7 @@ func (c *consumer) attemptsBefore(r *kgo.Record) int {
 	if c.tier.delay == 0 {
 		return 0
 	}
-	letter, _ := parseDeadLetter(r.Headers)
+	letter, _ := c.firstPlace(r)
 	return min(letter.Attempts, maxEarlierAttempts)
 }
 

@@ -218,17 +218,17 @@ func TestForgedRetriesDoNoHarm(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.putOff()
 		cfg.RetryDelays = cfg.RetryDelays[:1]
-		forged := func(count string) []kgo.RecordHeader {
-			return headers(kafka.HeaderDLQTopic, "orders", kafka.HeaderDLQPartition, "0", kafka.HeaderDLQOffset, "7", kafka.HeaderDLQGroup, "group", kafka.HeaderDLQDeliveryCount, count)
+		forged := func(topic, count string) []kgo.RecordHeader {
+			return headers(kafka.HeaderDLQWrittenTo, topic, kafka.HeaderDLQTopic, "orders", kafka.HeaderDLQPartition, "0", kafka.HeaderDLQOffset, "7", kafka.HeaderDLQGroup, "group", kafka.HeaderDLQDeliveryCount, count)
 		}
 		client := b.raw()
 		defer client.Close()
 		for i, r := range []*kgo.Record{
-			{Topic: "orders", Headers: forged("1000000000")},
-			{Topic: cfg.RetryTopics()[0], Headers: forged("2147483647"), Timestamp: time.Now().Add(1000 * time.Hour)},
-			{Topic: cfg.RetryTopics()[0], Headers: forged("-5")},
+			{Topic: "orders", Headers: forged("orders", "1000000000")},
+			{Topic: cfg.RetryTopics()[0], Headers: forged(cfg.RetryTopics()[0], "2147483647"), Timestamp: time.Now().Add(1000 * time.Hour)},
+			{Topic: cfg.RetryTopics()[0], Headers: forged(cfg.RetryTopics()[0], "-5")},
 			{Topic: cfg.RetryTopics()[0]}, // no header at all: the letter had no room
-			{Topic: cfg.RetryTopics()[0], Headers: headers(kafka.HeaderDLQTopic, "orders", kafka.HeaderDLQPartition, "0", kafka.HeaderDLQOffset, "7", kafka.HeaderDLQGroup, "another")},
+			{Topic: cfg.RetryTopics()[0], Headers: headers(kafka.HeaderDLQWrittenTo, cfg.RetryTopics()[0], kafka.HeaderDLQTopic, "orders", kafka.HeaderDLQPartition, "0", kafka.HeaderDLQOffset, "7", kafka.HeaderDLQGroup, "another")},
 		} {
 			r.Key, r.Value = []byte("k"), fmt.Appendf(nil, `{"n":%d}`, i)
 			if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {

@@ -1,47 +1,52 @@
 package kafka
 
 import (
-	"context"
 	"log/slog"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// skipReason says why a record is done without being handled; "" if it is handled. Neither hooks nor middleware see it.
-type skipReason string
+// SkipReason says why a record is done without being handled.
+type SkipReason string
 
 const (
-	skipFinished   skipReason = "an earlier owner of the partition has finished it"
-	skipMarker     skipReason = "it is a transaction's marker"
-	skipMark       skipReason = "it is a mark of a dead letter topic"
-	skipOtherGroup skipReason = "it was sent back from a dead letter topic for another group"
-	// Another group's retry topic may have the same name: what is a-b and c to one is a and b-c to the other.
-	skipOthersRetry skipReason = "another group retries it later"
+	// SkippedMark is a mark of a dead letter topic, about letters that were sent back or handled: it is no message.
+	SkippedMark SkipReason = "mark"
+	// SkippedOtherGroup is a record that was sent back from a dead letter topic for another group, or that another group
+	// retries later through a topic of the same name.
+	SkippedOtherGroup SkipReason = "other_group"
+
+	skippedFinished SkipReason = "finished" // by an earlier owner of the partition
+	skippedMarker   SkipReason = "marker"   // of a transaction
 )
 
-// skips returns why the group does not handle a record. A publisher can forge all of these headers.
-func (c *consumer) skips(r *kgo.Record) skipReason {
-	if r.Attrs.IsControl() {
-		return skipMarker
+// skips returns why the group does not handle a record; "" if it does. Whoever may write to the topic can forge the headers that say so.
+func (c *consumer) skips(r *kgo.Record) SkipReason {
+	switch {
+	case r.Attrs.IsControl():
+		return skippedMarker
+	case len(r.Headers) == 0 || !isBound(r):
+		return ""
+	case c.tier.delay > 0: // another group's retry topic may have the same name: what is a-b and c to one is a and b-c to the other
+		if group, ok := lastHeader(r.Headers, HeaderDLQGroup); ok && group != c.cfg.Group {
+			return SkippedOtherGroup
+		}
+		return ""
+	case c.cfg.SkipNothing:
+		return ""
 	}
 	for _, h := range r.Headers {
-		if !strings.HasPrefix(h.Key, dlqPrefix) {
-			continue
-		}
-		switch {
-		case h.Key == HeaderDLQRedriven, h.Key == HeaderDLQUnparked:
+		switch h.Key {
+		case HeaderDLQRedriven, HeaderDLQUnparked:
 			if len(r.Value) == 0 { // no mark has one
-				return skipMark
+				return SkippedMark
 			}
 			return ""
-		case h.Key == HeaderDLQRedriveGroup:
+		case HeaderDLQRedriveGroup:
 			if string(h.Value) != c.cfg.Group {
-				return skipOtherGroup
+				return SkippedOtherGroup
 			}
 			return ""
-		case h.Key == HeaderDLQGroup && c.tier.delay > 0 && string(h.Value) != c.cfg.Group:
-			return skipOthersRetry
 		}
 	}
 	return ""
@@ -49,8 +54,9 @@ func (c *consumer) skips(r *kgo.Record) skipReason {
 
 // skip is done with a record that is not handled.
 func (p *partition) skip(t *task) {
-	if t.skip != skipFinished && t.skip != skipMarker && p.c.log.Enabled(context.Background(), slog.LevelDebug) {
-		p.log(slog.LevelDebug, "record skipped", t.record, slog.String("reason", string(t.skip)))
+	if t.skip == SkippedMark || t.skip == SkippedOtherGroup {
+		p.logSparsely(slog.LevelInfo, "record skipped", t.record, slog.String("reason", string(t.skip)))
+		p.c.hooks.skipped(t.record, t.skip)
 	}
 	p.finish(t, true)
 }

@@ -141,7 +141,7 @@ func TestALetterThatComesBack(t *testing.T) {
 func TestAConsumerOfLettersPassesOverMarks(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	p.write(letter(0, 0), letter(0, 1), &kgo.Record{Topic: dlq, Key: []byte("k"), Headers: []kgo.RecordHeader{header(kafka.HeaderDLQUnparked, "0")}})
+	p.write(letter(0, 0), letter(0, 1), &kgo.Record{Topic: dlq, Key: []byte("k"), Headers: []kgo.RecordHeader{header(kafka.HeaderDLQUnparked, "0"), header(kafka.HeaderDLQWrittenTo, dlq)}})
 	p.redrive(deadletter.RedriveOptions{})
 	s := &seen{}
 	consumer, err := kafka.NewConsumer(p.broker.ConsumerConfig(dlq, "watcher"), s.handle)

@@ -36,7 +36,7 @@ func newMark(topic string, partition int32, offsets []int64) *kgo.Record {
 	text := []byte(formatRanges(offsets))
 	return &kgo.Record{
 		Topic: topic, Partition: partition, Key: text, Value: []byte{},
-		Headers: []kgo.RecordHeader{{Key: kafka.HeaderDLQRedriven, Value: text}},
+		Headers: []kgo.RecordHeader{{Key: kafka.HeaderDLQRedriven, Value: text}, {Key: kafka.HeaderDLQWrittenTo, Value: []byte(topic)}},
 	}
 }
 

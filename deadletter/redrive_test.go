@@ -39,7 +39,7 @@ func TestRedriveSendsTheRecordThatFailed(t *testing.T) {
 		header("trace", "t-2/7"), header("trace", "again"),
 		header(kafka.HeaderDLQTopic, source), header(kafka.HeaderDLQPartition, "2"), header(kafka.HeaderDLQOffset, "7"),
 		header(kafka.HeaderDLQTimestamp, "2026-01-02T03:04:05.000Z"), header(kafka.HeaderDLQHeadersCut, "3"),
-		header(kafka.HeaderDLQRedriveCount, "1"), header(kafka.HeaderDLQRedriveGroup, group),
+		header(kafka.HeaderDLQRedriveCount, "1"), header(kafka.HeaderDLQWrittenTo, source), header(kafka.HeaderDLQRedriveGroup, group),
 		header(kafka.HeaderDLQLetterPartition, "2"), header(kafka.HeaderDLQLetterOffset, "0"),
 	}
 	if fmt.Sprint(got.Headers) != fmt.Sprint(want) {

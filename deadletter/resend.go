@@ -111,7 +111,7 @@ func (d destinations) record(ctx context.Context, letter Letter) (*kgo.Record, R
 			return nil, LeftGroup, nil
 		}
 	}
-	r := &kgo.Record{Topic: topic, Key: letter.Key, Value: letter.Value, Headers: redrivenHeaders(letter, group)}
+	r := &kgo.Record{Topic: topic, Key: letter.Key, Value: letter.Value, Headers: redrivenHeaders(letter, topic, group)}
 	if p := letter.Origin.Partition; letter.Err == nil && topic == letter.Origin.Topic && p >= 0 && p < count {
 		r.Partition = p
 	} else {
@@ -128,8 +128,8 @@ func partitionOf(letter Letter, count int32) int32 {
 	return int32(kgo.StickyKeyPartitioner(nil).ForTopic(letter.Topic).Partition(letter.Record, int(count)))
 }
 
-// redrivenHeaders are those of the record that failed, and what a redriven record says of itself.
-func redrivenHeaders(letter Letter, group string) []kgo.RecordHeader {
+// redrivenHeaders are those of the record that failed, and what a record that is sent back to a topic says of itself.
+func redrivenHeaders(letter Letter, topic, group string) []kgo.RecordHeader {
 	headers := slices.Clone(letter.Headers)
 	headers = slices.DeleteFunc(headers, func(h kgo.RecordHeader) bool { return dialectOfHeader(h.Key) != "" })
 	add := func(name, value string) {
@@ -149,6 +149,7 @@ func redrivenHeaders(letter Letter, group string) []kgo.RecordHeader {
 		}
 	}
 	add(kafka.HeaderDLQRedriveCount, strconv.Itoa(letter.Origin.Redrives+1))
+	add(kafka.HeaderDLQWrittenTo, topic)
 	if group != "" {
 		add(kafka.HeaderDLQRedriveGroup, group)
 	}

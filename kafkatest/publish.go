@@ -3,17 +3,19 @@ package kafkatest
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka"
 )
 
 // Publish publishes messages, in their order, and returns once all are stored. It waits for a topic that does not exist yet: what
-// runs may be about to make it.
+// runs may be about to make it. Headers about dead letters and requests are published as they are; a Producer leaves them out.
 func Publish[T any](t testing.TB, b *Broker, topic string, msgs ...kafka.Message[T]) {
 	t.Helper()
 	PublishWithCodec(t, b, topic, codecOf[T](), msgs...)
@@ -32,9 +34,34 @@ func PublishWithCodec[T any](t testing.TB, b *Broker, topic string, codec kafka.
 		t.Fatalf("kafkatest: %v", err)
 	}
 	defer producer.Close()
+	published := 0
+	producer.Use(kafka.ProducerMiddleware(func(next kafka.PublishFunc) kafka.PublishFunc { // it is called in the order of msgs
+		return func(ctx context.Context, r *kafka.Record, done func(error)) {
+			r.Headers = append(r.Headers, controlHeaders(msgs[published].Headers)...)
+			published++
+			next(ctx, r, done)
+		}
+	}))
 	if err := producer.PublishBatch(ctx, msgs...); err != nil {
 		t.Fatalf("kafkatest: %v", err)
 	}
+}
+
+// controlHeaders returns the headers about dead letters and requests, which producers leave out. Tests publish dead letters with them, and
+// requests.
+func controlHeaders(headers []kgo.RecordHeader) (control []kgo.RecordHeader) {
+	for _, h := range headers {
+		switch h.Key {
+		case kafka.HeaderReplyTopic, kafka.HeaderReplyPartition, kafka.HeaderRequesterID, kafka.HeaderDeadline,
+			kafka.HeaderReplyErrorClass, kafka.HeaderReplyErrorMessage:
+			control = append(control, h)
+		default:
+			if strings.HasPrefix(h.Key, "__dlq.errors.") {
+				control = append(control, h)
+			}
+		}
+	}
+	return control
 }
 
 // codecOf is JSON, but for bytes, of which it would make base64 text.

@@ -44,6 +44,7 @@ const (
 	labelPartition = "messaging_destination_partition_id"
 	labelGroup     = "messaging_consumer_group_name"
 	labelError     = "error_type"
+	labelReason    = "reason"
 )
 
 // durationBuckets are those that OpenTelemetry gives for messaging; where native histograms are scraped they are not used.
@@ -59,6 +60,7 @@ type metrics struct {
 
 	records            *prometheus.CounterVec
 	retries            *prometheus.CounterVec
+	skipped            *prometheus.CounterVec
 	decodeErrors       *prometheus.CounterVec
 	deadLettersRefused *prometheus.CounterVec
 	rebalances         *prometheus.CounterVec
@@ -138,6 +140,8 @@ func newMetrics() *metrics {
 	}, []string{labelTopic})
 	m.records = counter(consumer+"records_total", "Records by what became of them: ok, retried (ok after retries), business, dead_lettered, or left, to be redelivered.", nil,
 		labelTopic, labelGroup, "outcome", labelError)
+	m.skipped = counter(consumer+"skipped_records_total", "Records that are done without being handled, since their headers say that they are for another group, or a mark.", nil,
+		labelTopic, labelGroup, labelReason)
 	m.retries = counter(consumer+"retries_total", "Attempts that failed and are followed by another.", nil, labelTopic, labelGroup)
 	m.decodeErrors = counter(consumer+"decode_errors_total", "Records whose value can't be decoded.", nil, labelTopic, labelGroup)
 	m.deadLettersRefused = counter(consumer+"dead_letter_failures_total", "Tries to store a dead letter that failed; its partition waits.", nil,

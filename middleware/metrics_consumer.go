@@ -78,6 +78,9 @@ func (m *metrics) hooks(info kafka.ConsumerInfo) kafka.ConsumerHooks {
 	for _, kind := range []string{string(kafka.ClassTransient), string(kafka.ClassPermanent), errortype.Decode, errortype.Panic} {
 		m.records.WithLabelValues(topic, group, outcomeDeadLettered, kind) // a rate sees the first only if there was a 0
 	}
+	for _, reason := range []kafka.SkipReason{kafka.SkippedMark, kafka.SkippedOtherGroup} {
+		m.skipped.WithLabelValues(topic, group, string(reason))
+	}
 	retries, committed := m.retries.WithLabelValues(topic, group), m.commits.WithLabelValues(topic, group, "")
 	pauses, rewinds, stalls := m.pauses.WithLabelValues(topic, group), m.rewinds.WithLabelValues(topic, group), m.stalls.WithLabelValues(topic, group)
 	floods := m.floods.WithLabelValues(topic, group)
@@ -86,6 +89,9 @@ func (m *metrics) hooks(info kafka.ConsumerInfo) kafka.ConsumerHooks {
 		return func([]int32) { counter.Inc() }
 	}
 	return kafka.ConsumerHooks{
+		RecordSkipped: func(_ *kgo.Record, reason kafka.SkipReason) {
+			m.skipped.WithLabelValues(topic, group, string(reason)).Inc()
+		},
 		RetryScheduled: func(context.Context, *kgo.Record, kafka.Retry) { retries.Inc() },
 		RecordSettled: func(_ context.Context, _ *kgo.Record, s kafka.Settlement) {
 			switch s.Outcome {

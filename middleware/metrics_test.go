@@ -168,7 +168,7 @@ func TestLabelsAreFewAndHoldNoPayload(t *testing.T) {
 	allowed := map[string]bool{
 		"messaging_system": true, "messaging_operation_name": true, "messaging_operation_type": true,
 		"messaging_destination_name": true, "messaging_destination_partition_id": true, "messaging_consumer_group_name": true,
-		"error_type": true, "outcome": true, "event": true,
+		"error_type": true, "outcome": true, "reason": true, "event": true,
 		"client_id": true, "client": true, "node_id": true, "topic": true, // kprom's
 	}
 	for name, family := range s.everything(t) {

@@ -1,0 +1,46 @@
+package kafka
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Control headers have the library skip, attribute, route or time a record. Those about dead letters count only in the topic that
+// HeaderDLQWrittenTo names: a service that copies the headers of a message into another one, on another topic, would otherwise have the
+// copy skipped, or its dead letter attributed to the first. Publishing never copies any.
+
+// isControl reports whether a header is a control header.
+func isControl(name string) bool {
+	switch name {
+	case HeaderReplyTopic, HeaderReplyPartition, HeaderRequesterID, HeaderDeadline, HeaderReplyErrorClass, HeaderReplyErrorMessage:
+		return true
+	}
+	return strings.HasPrefix(name, dlqPrefix)
+}
+
+// withoutControl returns the headers that a message keeps when it is published.
+func withoutControl(headers []kgo.RecordHeader) []kgo.RecordHeader {
+	control := func(h kgo.RecordHeader) bool { return isControl(h.Key) }
+	if !slices.ContainsFunc(headers, control) {
+		return headers
+	}
+	return slices.DeleteFunc(slices.Clone(headers), control)
+}
+
+// isBound reports whether the headers about dead letters were written for the topic that the record was read from.
+func isBound(r *kgo.Record) bool {
+	topic, ok := lastHeader(r.Headers, HeaderDLQWrittenTo)
+	return ok && topic == r.Topic
+}
+
+// firstPlace returns what a record's headers say of its first place, if they were written for the topic that it was read from, and name the
+// topic that the consumer was made for: a publisher who forges them can claim another offset of that topic, and no other topic.
+func (c *consumer) firstPlace(r *kgo.Record) (DeadLetter, bool) {
+	if !isBound(r) {
+		return DeadLetter{}, false
+	}
+	place, ok := parseDeadLetter(r.Headers)
+	return place, ok && place.Topic == c.tier.source
+}
