@@ -19,29 +19,38 @@ type BatchConsumer[T any] struct{ *Consumer[T] }
 // batch's time, and one that lets fewer than MaxBatchSize through at once waits for ever.
 func NewBatchConsumer[T any](cfg ConsumerConfig, handle BatchHandler[T]) (*BatchConsumer[T], error) {
 	if err := checkJSON[T](); err != nil {
-		return nil, err
+		return newFailedBatchConsumer[T](cfg, err), err
 	}
 	return NewBatchConsumerWithCodec(cfg, JSON[T](), handle)
 }
 
 // NewBatchConsumerWithCodec is [NewBatchConsumer] with another codec.
 func NewBatchConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle BatchHandler[T]) (*BatchConsumer[T], error) {
-	switch {
-	case handle == nil:
-		return nil, fmt.Errorf("kafka: consumer of %s: the handler is nil", cfg.Topic)
-	case cfg.ParkKeys:
-		return nil, fmt.Errorf("kafka: consumer of %s: ParkKeys is set: a batch consumer can't keep single records back from a batch that others of their key are in (KAFKA_CONSUMER_PARK_KEYS)", cfg.Topic)
-	case len(cfg.RetryDelays) > 0:
-		return nil, fmt.Errorf("kafka: consumer of %s: RetryDelays is set: a batch consumer has no retry topics (KAFKA_CONSUMER_RETRY_DELAYS)", cfg.Topic)
-	case cfg.Concurrency > 1:
-		return nil, fmt.Errorf("kafka: consumer of %s: Concurrency is %d: a batch consumer handles a partition's batches one by one, want 1 (KAFKA_CONSUMER_CONCURRENCY)", cfg.Topic, cfg.Concurrency)
+	if err := checkBatches(cfg, handle); err != nil {
+		return newFailedBatchConsumer[T](cfg, err), err
 	}
 	consumer, err := NewConsumerWithCodec(cfg, codec, door(handle))
-	if err != nil {
-		return nil, err
-	}
 	consumer.core.batches = true
-	return &BatchConsumer[T]{consumer}, nil
+	return &BatchConsumer[T]{consumer}, err
+}
+
+func newFailedBatchConsumer[T any](cfg ConsumerConfig, err error) *BatchConsumer[T] {
+	return &BatchConsumer[T]{&Consumer[T]{newFailedConsumer(cfg, err)}}
+}
+
+// checkBatches finds what a consumer can do and one of batches can't.
+func checkBatches[T any](cfg ConsumerConfig, handle BatchHandler[T]) error {
+	switch {
+	case handle == nil:
+		return fmt.Errorf("kafka: consumer of %s: the handler is nil", cfg.Topic)
+	case cfg.ParkKeys:
+		return fmt.Errorf("kafka: consumer of %s: ParkKeys is set: a batch consumer can't keep single records back from a batch that others of their key are in (KAFKA_CONSUMER_PARK_KEYS)", cfg.Topic)
+	case len(cfg.RetryDelays) > 0:
+		return fmt.Errorf("kafka: consumer of %s: RetryDelays is set: a batch consumer has no retry topics (KAFKA_CONSUMER_RETRY_DELAYS)", cfg.Topic)
+	case cfg.Concurrency > 1:
+		return fmt.Errorf("kafka: consumer of %s: Concurrency is %d: a batch consumer handles a partition's batches one by one, want 1 (KAFKA_CONSUMER_CONCURRENCY)", cfg.Topic, cfg.Concurrency)
+	}
+	return nil
 }
 
 // BatchHandler handles messages of one partition together, in their order: as many as there are, MaxBatchSize at most.

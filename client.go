@@ -41,11 +41,21 @@ type Client struct {
 	closeErr   error // written in closing
 	closed     atomic.Bool
 	door       atomic.Pointer[kgo.Broker] // the latest broker that answered a ping
+	failed     *failedClient              // nil: NewClient returned no error
 }
 
 // NewClient checks the config and that a broker answers and takes the credentials, within ConnectTimeout. The error says
-// which broker and what is likely wrong; see [ConnectError].
+// which broker and what is likely wrong; see [ConnectError]. The client is never nil: beside an error it is one whose methods, and
+// the requests of its KGO, return that error.
 func NewClient(cfg ClientConfig) (*Client, error) {
+	client, err := connectClient(cfg)
+	if err != nil {
+		return newFailedClient(cfg, err), err
+	}
+	return client, nil
+}
+
+func connectClient(cfg ClientConfig) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -57,10 +67,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 
 // newClient connects until ctx ends. The config is valid and complete.
 func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client, error) {
-	log := cfg.Logger
-	if log == nil {
-		log = slog.Default()
-	}
+	log := cfg.logger()
 	quiet := flood.Quiet()
 	c := &Client{
 		cfg: cfg, log: log, logs: clientLogger(log, quiet), access: &accessWatch{cfg: cfg, log: log, quiet: quiet}, delivery: deadlines{timeout: cfg.DeliveryTimeout},
@@ -92,6 +99,9 @@ func (c *Client) Ping(ctx context.Context) error {
 }
 
 func (c *Client) ping(ctx context.Context) (answer, error) {
+	if c.failed != nil {
+		return answer{}, c.failed.why
+	}
 	if c.closed.Load() {
 		return answer{}, fmt.Errorf("kafka: ping: %w", ErrClosed)
 	}
@@ -116,6 +126,9 @@ func (c *Client) ask() *kgo.Broker { return c.door.Load() }
 
 // Flush waits until everything published through this client is acknowledged or failed, or ctx ends.
 func (c *Client) Flush(ctx context.Context) error {
+	if c.failed != nil {
+		return c.failed.why
+	}
 	err := c.kgo.Flush(ctx)
 	if err == nil {
 		err = c.letters.acquire(ctx, 0)
@@ -131,6 +144,10 @@ func (c *Client) Flush(ctx context.Context) error {
 func (c *Client) Close() error {
 	c.closed.Store(true)
 	c.closing.Do(func() {
+		if c.failed != nil {
+			c.failed.close()
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.DeliveryTimeout)
 		defer cancel()
 		c.closeErr = c.Flush(ctx)
@@ -142,12 +159,23 @@ func (c *Client) Close() error {
 // abort closes the connections without flushing.
 func (c *Client) abort() {
 	c.closed.Store(true)
-	c.closing.Do(c.kgo.Close)
+	c.closing.Do(func() {
+		if c.failed != nil {
+			c.failed.close()
+			return
+		}
+		c.kgo.Close()
+	})
 }
 
 // KGO returns the franz-go client, for what this package has no word for (administration, transactions of topics).
 // Don't close it.
-func (c *Client) KGO() *kgo.Client { return c.kgo }
+func (c *Client) KGO() *kgo.Client {
+	if c.failed != nil {
+		return c.failed.franz(c.closed.Load())
+	}
+	return c.kgo
+}
 
 // Logger returns what the client logs with: ClientConfig.Logger, by default [slog.Default].
 func (c *Client) Logger() *slog.Logger { return c.log }

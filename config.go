@@ -88,6 +88,8 @@ type ClientConfig struct {
 	// Options are passed to the franz-go client, after this package's tunables and before what its guarantees rest on
 	// (group callbacks, commits, acknowledgements), which they can't override.
 	Options []kgo.Opt
+
+	misread error // variables that could not be read; Validate reports them
 }
 
 // TLSConfig turns TLS on. TLS 1.2 is the least that is accepted. Files are read when a client is made.
@@ -343,6 +345,13 @@ func (c RequesterConfig) LogValue() slog.Value { return slog.GroupValue(c.attrs(
 
 // String is LogValue as text.
 func (c RequesterConfig) String() string { return printAttrs(c.attrs()) }
+
+func (c ClientConfig) logger() *slog.Logger {
+	if c.Logger == nil {
+		return slog.Default()
+	}
+	return c.Logger
+}
 
 func (c ClientConfig) attrs() []slog.Attr {
 	return []slog.Attr{

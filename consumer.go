@@ -20,16 +20,25 @@ import (
 type Consumer[T any] struct{ core *consumer }
 
 // NewConsumer makes a consumer of JSON. It fails if the config is wrong or if no broker answers or takes the
-// credentials; see [ConnectError]. Nothing is consumed before Start. Close it in any case.
+// credentials; see [ConnectError]. Nothing is consumed before Start. Close it in any case. The consumer is never nil: beside an error
+// it is one whose Start returns that error, and whose Health is not live.
 func NewConsumer[T any](cfg ConsumerConfig, handle Handler[T]) (*Consumer[T], error) {
 	if err := checkJSON[T](); err != nil {
-		return nil, err
+		return &Consumer[T]{newFailedConsumer(cfg, err)}, err
 	}
 	return NewConsumerWithCodec(cfg, JSON[T](), handle)
 }
 
 // NewConsumerWithCodec is [NewConsumer] with another codec.
 func NewConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle Handler[T]) (*Consumer[T], error) {
+	core, err := newTypedConsumer(cfg, codec, handle)
+	if err != nil {
+		core = newFailedConsumer(cfg, err)
+	}
+	return &Consumer[T]{core}, err
+}
+
+func newTypedConsumer[T any](cfg ConsumerConfig, codec Codec[T], handle Handler[T]) (*consumer, error) {
 	switch {
 	case codec == nil:
 		return nil, fmt.Errorf("kafka: consumer of %s: the codec is nil", cfg.Topic)
@@ -39,11 +48,7 @@ func NewConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle Hand
 	if err := checkDecode(codec); err != nil {
 		return nil, fmt.Errorf("kafka: consumer of %s: %w", cfg.Topic, err)
 	}
-	core, err := newConsumer(cfg, NewHandlerFunc(cfg, codec, handle))
-	if err != nil {
-		return nil, err
-	}
-	return &Consumer[T]{core}, nil
+	return newConsumer(cfg, NewHandlerFunc(cfg, codec, handle))
 }
 
 // Use adds middleware, hooks, or plugins that bring both; the first middleware is the outermost. It panics after Start. With
@@ -60,11 +65,11 @@ func (c *Consumer[T]) Use(plugins ...ConsumerPlugin) { c.core.use(plugins) }
 // topic ([RecordError]), when the topic is deleted ([ErrTopicMissing]), when the brokers refuse the credentials for
 // AuthFailureTimeout ([ErrAuthentication], [ErrAuthorization]), or when franz-go reports what no retry mends. At the end it
 // returns one when handlers outlasted DrainTimeout ([ErrDrainTimeout]) or the last commit failed: then finished records are
-// redelivered. No offset is passed by any of that.
+// redelivered. No offset is passed by any of that. Each error that Start returns is logged as well.
 //
 // Brokers that don't answer hold the end up for some seconds beyond DrainTimeout, and for a second DrainTimeout if partitions
 // were being handed over at that moment.
-func (c *Consumer[T]) Start(ctx context.Context) error { return c.core.start(ctx) }
+func (c *Consumer[T]) Start(ctx context.Context) error { return c.core.startLogged(ctx) }
 
 // Close ends Start as the end of its context does, waits for it, and closes the connections. Further calls wait too and
 // do nothing. Don't call it from a handler: it would wait for itself until DrainTimeout.
@@ -96,6 +101,7 @@ type consumer struct {
 	consuming   clientHooks // those for the consuming client
 	floods      *flood.Gate // log lines about single records
 	bypassed    bool        // Use was called in vain
+	failed      error       // the constructor's: start returns it
 	untold      atomic.Bool // the brokers refuse commits that tell of progress
 
 	made           time.Time
@@ -197,7 +203,7 @@ func (c *consumer) accepts(plugins int) bool {
 		panic("kafka: Consumer.Use after Start: call it before")
 	}
 	c.bypassed = c.bypassed || c.cfg.DisableMiddleware && plugins > 0
-	return !c.cfg.DisableMiddleware && !c.closed
+	return !c.cfg.DisableMiddleware && !c.closed && c.failed == nil
 }
 
 func (c *consumer) add(middleware ConsumerMiddleware, hooks ConsumerHooks) {
@@ -207,6 +213,16 @@ func (c *consumer) add(middleware ConsumerMiddleware, hooks ConsumerHooks) {
 		c.middleware = append(c.middleware, middleware)
 	}
 	c.hooks = append(c.hooks, hooks)
+}
+
+// startLogged is start for whoever does not read its error.
+func (c *consumer) startLogged(ctx context.Context) error {
+	err := c.start(ctx)
+	if err != nil {
+		c.log.LogAttrs(ctx, slog.LevelError, "consumer failed; Start returns this error",
+			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Any("error", err))
+	}
+	return err
 }
 
 func (c *consumer) start(ctx context.Context) error {
@@ -353,6 +369,9 @@ func (c *consumer) fail(err error) {
 func (c *consumer) begin(stop context.CancelFunc) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.failed != nil {
+		return c.failed
+	}
 	if c.closed {
 		return fmt.Errorf("kafka: consumer of %s: %w", c.cfg.Topic, ErrClosed)
 	}

@@ -63,14 +63,16 @@ type environment struct {
 func NewClientConfigFromEnv() (ClientConfig, error) {
 	e, err := readEnvironment()
 	cfg := e.client()
-	return cfg, errors.Join(err, cfg.Validate())
+	cfg.misread = err
+	return cfg, cfg.Validate()
 }
 
 // NewProducerConfigFromEnv reads the KAFKA_ variables for a producer of topic. It reports every mistake at once.
 func NewProducerConfigFromEnv(topic string) (ProducerConfig, error) {
 	e, err := readEnvironment()
 	cfg := ProducerConfig{ClientConfig: e.client(), Topic: topic, DisableMiddleware: !e.EnableMiddleware}
-	return cfg, errors.Join(err, cfg.Validate())
+	cfg.misread = err
+	return cfg, cfg.Validate()
 }
 
 // NewConsumerConfigFromEnv reads the KAFKA_ variables for a consumer of topic in group. It reports every mistake at once.
@@ -99,7 +101,8 @@ func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 		Pause: e.ConsumerFloodPause,
 	}
 	cfg.DisableMiddleware = !e.EnableMiddleware
-	return cfg, errors.Join(err, cfg.Validate())
+	cfg.misread = err
+	return cfg, cfg.Validate()
 }
 
 // NewRequesterConfigFromEnv reads the KAFKA_ variables for a requester that publishes to topic and reads its replies from
@@ -111,7 +114,8 @@ func NewRequesterConfigFromEnv(topic, replyTopic string) (RequesterConfig, error
 		ReplyPartition: e.RequesterReplyPartition, RequestTimeout: e.RequesterRequestTimeout,
 		DisableMiddleware: !e.EnableMiddleware,
 	}
-	return cfg, errors.Join(err, cfg.Validate())
+	cfg.misread = err
+	return cfg, cfg.Validate()
 }
 
 func readEnvironment() (environment, error) {

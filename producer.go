@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,10 +26,11 @@ type Producer[T any] struct {
 }
 
 // NewProducer makes a producer of JSON. It fails if the config is wrong, if no broker answers or takes the credentials,
-// or if a topic is missing; see [ConnectError] and [ErrTopicMissing].
+// or if a topic is missing; see [ConnectError] and [ErrTopicMissing]. The producer is never nil: beside an error it is one whose
+// Publish methods and Flush return that error.
 func NewProducer[T any](cfg ProducerConfig) (*Producer[T], error) {
 	if err := checkJSON[T](); err != nil {
-		return nil, err
+		return newFailedProducer[T](cfg, err), err
 	}
 	return NewProducerWithCodec(cfg, JSON[T]())
 }
@@ -36,17 +38,22 @@ func NewProducer[T any](cfg ProducerConfig) (*Producer[T], error) {
 // NewProducerWithCodec is [NewProducer] with another codec.
 func NewProducerWithCodec[T any](cfg ProducerConfig, codec Codec[T]) (*Producer[T], error) {
 	if codec == nil {
-		return nil, fmt.Errorf("kafka: producer to %s: the codec is nil", cfg.Topic)
+		err := fmt.Errorf("kafka: producer to %s: the codec is nil", cfg.Topic)
+		return newFailedProducer[T](cfg, err), err
 	}
 	if err := checkEncode(codec); err != nil {
 		return nil, fmt.Errorf("kafka: producer to %s: %w", cfg.Topic, err)
 	}
 	core, err := newPublisher(cfg)
 	if err != nil {
-		return nil, err
+		return newFailedProducer[T](cfg, err), err
 	}
 	_, passesThrough := any(codec).(bytesCodec)
 	return &Producer[T]{codec, []byte(codec.ContentType()), passesThrough, replacedHeader(codec), core}, nil
+}
+
+func newFailedProducer[T any](cfg ProducerConfig, err error) *Producer[T] {
+	return &Producer[T]{codec: failedCodec[T]{err}, core: newFailedPublisher(cfg, err)}
 }
 
 // Use adds middleware, or plugins that bring it; the first middleware is the outermost. It panics after the first Publish.
@@ -180,6 +187,7 @@ type publisher struct {
 	client *Client
 	shared bool
 	limits topicLimits
+	failed error // the constructor's: nothing is published
 
 	closing    sync.Once
 	closeErr   error // written in closing
@@ -257,6 +265,9 @@ func (p *publisher) use(plugins []ProducerPlugin) {
 
 // accepts tells whether plugins are to be asked.
 func (p *publisher) accepts() bool {
+	if p.failed != nil {
+		return false
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.send != nil {
@@ -282,6 +293,7 @@ func (p *publisher) publish(ctx context.Context, out *outgoing, fault error) {
 		defer p.mu.Unlock()
 		p.send = chain(p.deliver, p.middleware)
 	})
+	fault = cmp.Or(p.failed, fault)
 	out.seen.Record = &out.sent
 	if len(p.hooks) > 0 { // nobody else asks how long it took
 		out.began = time.Now()

@@ -18,22 +18,37 @@ type Requester[Req, Res any] struct {
 	cfg      RequesterConfig
 	requests *Producer[Req]
 	codec    Codec[Res]
-	replies  *replyReader
+	replies  *replyReader // nil if failed
+	failed   error        // the constructor's: nothing is requested
 	closing  sync.Once
 	closeErr error // written in closing
 }
 
 // NewRequester makes a requester of JSON. It fails as [NewProducer] does, for the reply topic too, and returns, within
-// ConnectTimeout, when it knows from which offset on replies are read: none to a later request can be missed.
+// ConnectTimeout, when it knows from which offset on replies are read: none to a later request can be missed. The requester is never
+// nil: beside an error it is one whose Request returns that error.
 func NewRequester[Req, Res any](cfg RequesterConfig) (*Requester[Req, Res], error) {
 	if err := errors.Join(checkJSON[Req](), checkJSON[Res]()); err != nil {
-		return nil, err
+		return newFailedRequester[Req, Res](cfg, err), err
 	}
 	return NewRequesterWithCodecs(cfg, JSON[Req](), JSON[Res]())
 }
 
 // NewRequesterWithCodecs is [NewRequester] with other codecs.
 func NewRequesterWithCodecs[Req, Res any](cfg RequesterConfig, requests Codec[Req], replies Codec[Res]) (*Requester[Req, Res], error) {
+	requester, err := newRequester(cfg, requests, replies)
+	if err != nil {
+		return newFailedRequester[Req, Res](cfg, err), err
+	}
+	return requester, nil
+}
+
+func newFailedRequester[Req, Res any](cfg RequesterConfig, err error) *Requester[Req, Res] {
+	producing := ProducerConfig{ClientConfig: cfg.ClientConfig, Client: cfg.Client, Topic: cfg.Topic}
+	return &Requester[Req, Res]{cfg: cfg.withDefaults(), requests: newFailedProducer[Req](producing, err), failed: err}
+}
+
+func newRequester[Req, Res any](cfg RequesterConfig, requests Codec[Req], replies Codec[Res]) (*Requester[Req, Res], error) {
 	if requests == nil || replies == nil {
 		return nil, fmt.Errorf("kafka: requester to %s: a codec is nil", cfg.Topic)
 	}
@@ -99,6 +114,9 @@ func (r *Requester[Req, Res]) Request(ctx context.Context, msg Message[Req]) (Me
 // exchange returns the record that answers. The reply is expected before the request is sent: it may be faster than the brokers'
 // acknowledgement.
 func (r *Requester[Req, Res]) exchange(ctx context.Context, id string, msg Message[Req]) (*kgo.Record, error) {
+	if r.failed != nil {
+		return nil, r.failed
+	}
 	replied, err := r.replies.expect(id)
 	if err != nil {
 		return nil, err
@@ -184,13 +202,20 @@ type RequesterStats struct {
 }
 
 // Stats returns the numbers of the moment.
-func (r *Requester[Req, Res]) Stats() RequesterStats { return r.replies.stats() }
+func (r *Requester[Req, Res]) Stats() RequesterStats {
+	if r.failed != nil {
+		return RequesterStats{}
+	}
+	return r.replies.stats()
+}
 
 // Close fails the requests that wait for their reply with [ErrClosed], and then closes as [Producer.Close] does. Further calls wait
 // for the first and return what it returned.
 func (r *Requester[Req, Res]) Close() error {
 	r.closing.Do(func() {
-		r.replies.close()
+		if r.failed == nil {
+			r.replies.close()
+		}
 		r.closeErr = r.requests.Close()
 	})
 	return r.closeErr

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -33,6 +34,8 @@ import (
 // reply. A reply that can't be stored is a transient error, so that the function is called again; one that the brokers will never
 // take, or that can't be encoded, is a permanent error, and told.
 //
+// A producer whose constructor returned an error can store no reply: each request is then a transient error, and is not handled.
+//
 // It panics if an argument is nil, if two producers have the same topic, and if a producer's client has a kgo.RecordPartitioner
 // among its Options, since replies could not be placed then.
 func Respond[Req, Res any](replies *Producer[Res], handle func(ctx context.Context, msg Message[Req]) (Res, error), others ...*Producer[Res]) Handler[Req] {
@@ -44,6 +47,9 @@ func Respond[Req, Res any](replies *Producer[Res], handle func(ctx context.Conte
 		to.add(producer.core)
 	}
 	return func(ctx context.Context, msg Message[Req]) error {
+		if to.failed != nil {
+			return NewTransientError("publish replies", to.failed)
+		}
 		request, err := to.request(msg.Key, msg.Headers, msg.LastAttempt)
 		if err != nil {
 			return NewPermanentError("", err)
@@ -76,16 +82,21 @@ const maxRequestTime = 24 * time.Hour
 type replyTopics struct {
 	fallback *publisher
 	all      map[string]*publisher
+	failed   error // the constructor's of one of their producers; nil: none
 }
 
 func (t *replyTopics) add(p *publisher) {
 	if t.all[p.cfg.Topic] != nil {
 		panic(fmt.Sprintf("kafka: Respond: two producers have the topic %s", p.cfg.Topic))
 	}
+	t.all[p.cfg.Topic] = p
+	if p.failed != nil {
+		t.failed = cmp.Or(t.failed, p.failed)
+		return
+	}
 	if _, ours := p.client.kgo.OptValue(kgo.RecordPartitioner).(replyPartitioner); !ours {
 		panic(fmt.Sprintf("kafka: Respond: the producer to %s has a kgo.RecordPartitioner among its Options: make another producer for replies", p.cfg.Topic))
 	}
-	t.all[p.cfg.Topic] = p
 }
 
 // pendingRequest is a request that a responder has in hand.

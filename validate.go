@@ -22,7 +22,7 @@ import (
 func (c ClientConfig) Validate() error {
 	var faults faults
 	faults.checkClient(c)
-	return faults.join("client config")
+	return errors.Join(c.misread, faults.join("client config"))
 }
 
 // Validate reports every mistake at once. Constructors call it.
@@ -33,7 +33,7 @@ func (c ProducerConfig) Validate() error {
 	}
 	faults.checkTopic("Topic", c.Topic)
 	faults.checkDLQ(c.Topic, c.DLQTopic)
-	return faults.join("producer config")
+	return errors.Join(c.misread, faults.join("producer config"))
 }
 
 // Validate reports every mistake at once. Constructors call it.
@@ -101,7 +101,7 @@ func (c ConsumerConfig) Validate() error {
 	if d.RetryBackoff > d.RetryBackoffMax {
 		faults.addf("RetryBackoff is %v: it must not be above RetryBackoffMax (%v)", d.RetryBackoff, d.RetryBackoffMax)
 	}
-	return faults.join("consumer config")
+	return errors.Join(c.misread, faults.join("consumer config"))
 }
 
 // Validate reports every mistake at once. Constructors call it.
@@ -121,7 +121,7 @@ func (c RequesterConfig) Validate() error {
 	if c.RequestTimeout < 0 {
 		faults.addf("RequestTimeout is %v: want more than 0, or 0 for the default (KAFKA_REQUESTER_REQUEST_TIMEOUT)", c.RequestTimeout)
 	}
-	return faults.join("requester config")
+	return errors.Join(c.misread, faults.join("requester config"))
 }
 
 // franz-go's own bounds, which it would name one at a time.
