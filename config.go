@@ -136,7 +136,8 @@ type ProducerConfig struct {
 	// DLQTopic, if set, takes messages that the brokers refuse for what they are: too large or invalid. Publish
 	// returns the error all the same.
 	DLQTopic string
-	// DisableMiddleware bypasses everything added with Use.
+	// DisableMiddleware turns off this module's plugins that only observe: logging and metrics of package middleware, and tracing.
+	// Other middleware and hooks that Use adds are never removed. Default false.
 	DisableMiddleware bool
 }
 
@@ -248,7 +249,8 @@ type ConsumerConfig struct {
 	// on running: middleware.TimeoutConsumerMiddleware ends its context. When it has run for five times as long, and for at
 	// least two DrainTimeouts and 21 s, Health is not live. Set it above the slowest handler. Default 1m.
 	StallTimeout time.Duration
-	// DisableMiddleware bypasses everything added with Use.
+	// DisableMiddleware turns off this module's plugins that only observe: logging and metrics of package middleware, and tracing.
+	// Other middleware and hooks that Use adds are never removed. Default false.
 	DisableMiddleware bool
 }
 
@@ -297,7 +299,8 @@ type RequesterConfig struct {
 	ReplyPartition *int32
 	// RequestTimeout bounds a Request whose context has no deadline. Default 30s.
 	RequestTimeout time.Duration
-	// DisableMiddleware bypasses everything added with Use.
+	// DisableMiddleware turns off this module's plugins that only observe: logging and metrics of package middleware, and tracing.
+	// Other middleware and hooks that Use adds are never removed. Default false.
 	DisableMiddleware bool
 }
 

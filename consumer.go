@@ -51,8 +51,7 @@ func newTypedConsumer[T any](cfg ConsumerConfig, codec Codec[T], handle Handler[
 	return newConsumer(cfg, NewHandlerFunc(cfg, codec, handle))
 }
 
-// Use adds middleware, hooks, or plugins that bring both; the first middleware is the outermost. It panics after Start. With
-// ConsumerConfig.DisableMiddleware it adds nothing.
+// Use adds middleware, hooks, or plugins that bring both; the first middleware is the outermost. It panics after Start.
 func (c *Consumer[T]) Use(plugins ...ConsumerPlugin) { c.core.use(plugins) }
 
 // Start consumes until ctx ends or Close is called, and then returns nil: what was in hand is finished within
@@ -100,7 +99,7 @@ type consumer struct {
 	hooks       consumerHooks
 	consuming   clientHooks // those for the consuming client
 	floods      *flood.Gate // log lines about single records
-	bypassed    bool        // Use was called in vain
+	disabled    bool        // plugins are used, and those that only observe are inactive
 	failed      error       // the constructor's: start returns it
 	untold      atomic.Bool // the brokers refuse commits that tell of progress
 
@@ -179,7 +178,8 @@ func newConsumerOf(cfg ConsumerConfig, handle HandlerFunc, own, next tier) (*con
 
 func (c *consumer) use(plugins []ConsumerPlugin) {
 	info := ConsumerInfo{
-		ClientID: c.cfg.ClientID, Topic: c.cfg.Topic, Group: c.cfg.Group, DLQTopic: c.cfg.DLQTopic, Logger: c.log, Health: c.health,
+		ClientID: c.cfg.ClientID, Topic: c.cfg.Topic, Group: c.cfg.Group, DLQTopic: c.cfg.DLQTopic, Logger: c.log,
+		DisableMiddleware: c.cfg.DisableMiddleware, Health: c.health,
 	}
 	if !c.accepts(len(plugins)) {
 		return
@@ -202,8 +202,8 @@ func (c *consumer) accepts(plugins int) bool {
 	if c.started {
 		panic("kafka: Consumer.Use after Start: call it before")
 	}
-	c.bypassed = c.bypassed || c.cfg.DisableMiddleware && plugins > 0
-	return !c.cfg.DisableMiddleware && !c.closed && c.failed == nil
+	c.disabled = c.disabled || c.cfg.DisableMiddleware && plugins > 0
+	return !c.closed && c.failed == nil
 }
 
 func (c *consumer) add(middleware ConsumerMiddleware, hooks ConsumerHooks) {
@@ -232,8 +232,8 @@ func (c *consumer) start(ctx context.Context) error {
 		return err
 	}
 	defer close(c.ended)
-	if c.bypassed {
-		c.log.LogAttrs(ctx, slog.LevelWarn, "middleware is off: no metrics, no lines of attempts, no timeouts, no hooks",
+	if c.disabled {
+		c.log.LogAttrs(ctx, slog.LevelWarn, "middleware disabled by configuration: logging, metrics and tracing are inactive",
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
 	}
 	waitForRetries := c.startRetries(pollCtx)

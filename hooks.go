@@ -22,6 +22,8 @@ type ConsumerInfo struct {
 	Group    string       // as a member of which group
 	DLQTopic string       // "" for none
 	Logger   *slog.Logger // ClientConfig.Logger, or its default
+	// DisableMiddleware is ConsumerConfig.DisableMiddleware. A plugin that only logs, measures or traces returns nothing then.
+	DisableMiddleware bool
 	// Health returns the consumer's state of the moment. It makes no request and may be called at any time.
 	Health func() Health
 }
@@ -126,6 +128,8 @@ type ProducerInfo struct {
 	ClientID string       // ClientConfig.ClientID, or its default
 	Topic    string       // where it publishes to
 	Logger   *slog.Logger // ClientConfig.Logger, or its default
+	// DisableMiddleware is ProducerConfig.DisableMiddleware. A plugin that only logs, measures or traces returns nothing then.
+	DisableMiddleware bool
 }
 
 // ForProducer makes a middleware a plugin.

@@ -2,13 +2,13 @@ package kafka_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -380,17 +380,33 @@ func TestClientHooksReachEachClient(t *testing.T) {
 	})
 }
 
-// KAFKA_ENABLE_MIDDLEWARE=false bypasses everything that Use adds.
-func TestDisabledMiddlewareIsNotAsked(t *testing.T) {
+// KAFKA_ENABLE_MIDDLEWARE=false is for logging, metrics and tracing, whose plugins ask: hooks of the user's own stay.
+func TestHooksStayWhenMiddlewareIsDisabled(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 1)
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.DisableMiddleware = time.Hour, true
-		var n told
-		_, stop := n.run(b, cfg, func(context.Context, kafka.Message[numbered]) error { return errors.New("no") })
+		var settled atomic.Int32
+		asks := &infoKeeper{}
+		_, stop := b.start(cfg, never, kafka.ConsumerHooks{RecordSettled: func(context.Context, *kgo.Record, kafka.Settlement) { settled.Add(1) }}, asks)
 		time.Sleep(aLongTime)
 		_ = stop()
-		wantTold(t, &n)
+		if settled.Load() != 1 || !asks.disabled {
+			t.Errorf("told of %d records; disabled is %t", settled.Load(), asks.disabled)
+		}
 	})
+}
+
+// infoKeeper notes what a plugin is told.
+type infoKeeper struct{ disabled bool }
+
+func (k *infoKeeper) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMiddleware, kafka.ConsumerHooks) {
+	k.disabled = info.DisableMiddleware
+	return nil, kafka.ConsumerHooks{}
+}
+
+func (k *infoKeeper) ForProducer(info kafka.ProducerInfo) (kafka.ProducerMiddleware, kafka.ProducerHooks) {
+	k.disabled = info.DisableMiddleware
+	return nil, kafka.ProducerHooks{}
 }

@@ -57,7 +57,6 @@ func newFailedProducer[T any](cfg ProducerConfig, err error) *Producer[T] {
 }
 
 // Use adds middleware, or plugins that bring it; the first middleware is the outermost. It panics after the first Publish.
-// With ProducerConfig.DisableMiddleware it adds nothing.
 func (p *Producer[T]) Use(plugins ...ProducerPlugin) { p.core.use(plugins) }
 
 // Publish returns nil once the brokers have stored the message. Its error is a [PublishError]. When ctx ends while the
@@ -257,7 +256,9 @@ func (p *publisher) use(plugins []ProducerPlugin) {
 		return
 	}
 	for _, plugin := range plugins {
-		middleware, hooks := plugin.ForProducer(ProducerInfo{ClientID: p.client.cfg.ClientID, Topic: p.cfg.Topic, Logger: p.client.log})
+		middleware, hooks := plugin.ForProducer(ProducerInfo{
+			ClientID: p.client.cfg.ClientID, Topic: p.cfg.Topic, Logger: p.client.log, DisableMiddleware: p.cfg.DisableMiddleware,
+		})
 		p.add(middleware, hooks)
 		p.client.hooks.add(hooks.Client)
 	}
@@ -273,7 +274,7 @@ func (p *publisher) accepts() bool {
 	if p.send != nil {
 		panic("kafka: Producer.Use after the first Publish: call it before")
 	}
-	return !p.cfg.DisableMiddleware && !p.closed.Load()
+	return !p.closed.Load()
 }
 
 func (p *publisher) add(middleware ProducerMiddleware, hooks ProducerHooks) {

@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -222,38 +223,43 @@ func TestProducerUseAfterPublishPanics(t *testing.T) {
 	})
 }
 
-func TestDisabledMiddlewareIsBypassed(t *testing.T) {
+// What encrypts, verifies or authorises is not switched off by a variable: the topic would hold plaintext.
+func TestMiddlewareOfTheUserStaysWhenMiddlewareIsDisabled(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.producer()
 		cfg.DisableMiddleware = true
 		producer := b.newProducer(cfg)
-		producer.Use(kafka.ProducerMiddleware(func(kafka.PublishFunc) kafka.PublishFunc {
-			return func(_ context.Context, _ *kafka.Record, done func(error)) { done(errors.New("middleware ran")) }
-		}))
-		if err := producer.Publish(context.Background(), kafka.Message[numbered]{Key: "k"}); err != nil {
-			t.Error(err)
+		asks := &infoKeeper{}
+		producer.Use(kafka.ProducerMiddleware(func(next kafka.PublishFunc) kafka.PublishFunc {
+			return func(ctx context.Context, r *kafka.Record, done func(error)) {
+				r.Value = append([]byte("sealed"), r.Value...)
+				next(ctx, r, done)
+			}
+		}), asks)
+		if err := producer.Publish(context.Background(), kafka.Message[numbered]{Key: "k", Value: numbered{7}}); err != nil || !asks.disabled {
+			t.Errorf("Publish returned %v; disabled is %t", err, asks.disabled)
 		}
-		handled := make(chan struct{}, 1)
+		handled := make(chan int, 1)
 		consumerCfg := b.consumer()
-		consumerCfg.DisableMiddleware = true
-		consumer, err := kafka.NewConsumer(consumerCfg, func(context.Context, kafka.Message[numbered]) error {
-			handled <- struct{}{}
+		consumerCfg.CommitInterval, consumerCfg.DisableMiddleware = time.Hour, true
+		_, stop := b.start(consumerCfg, func(_ context.Context, msg kafka.Message[numbered]) error {
+			handled <- msg.Value.N
 			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer consumer.Close()
-		consumer.Use(kafka.ConsumerMiddleware(func(kafka.HandlerFunc) kafka.HandlerFunc {
-			return func(context.Context, *kafka.Record) error { return kafka.NewPermanentError("middleware ran", nil) }
+		}, kafka.ConsumerMiddleware(func(next kafka.HandlerFunc) kafka.HandlerFunc {
+			return func(ctx context.Context, r *kafka.Record) error {
+				value, sealed := bytes.CutPrefix(r.Value, []byte("sealed"))
+				if !sealed {
+					t.Errorf("the topic holds %q", r.Value)
+				}
+				r.Value = value
+				return next(ctx, r)
+			}
 		}))
-		ctx, cancel := context.WithCancel(context.Background())
-		result := make(chan error, 1)
-		go func() { result <- consumer.Start(ctx) }()
-		<-handled
-		cancel()
-		if err := <-result; err != nil {
+		if n := <-handled; n != 7 {
+			t.Errorf("handled %d", n)
+		}
+		if err := stop(); err != nil {
 			t.Error(err)
 		}
 	})

@@ -10,8 +10,8 @@ import (
 )
 
 // Logger returns the logger for a handler's own lines about its record. With LoggingConsumerMiddleware they have the record's
-// topic, partition and offset, group and attempt, correlation and conversation ids, and a hash of its key. Without it, or without
-// any middleware, it is slog.Default().
+// topic, partition and offset, group and attempt, correlation and conversation ids, and a hash of its key. Without it, or with
+// DisableMiddleware, it is slog.Default().
 //
 //	middleware.Logger(ctx).Info("seat taken", "seat", seat)
 func Logger(ctx context.Context) *slog.Logger {

@@ -5,6 +5,9 @@
 //
 // What takes others in belongs inside: logging and metrics first, then [TimeoutConsumerMiddleware]. Tracing has a module of
 // its own, github.com/skeji/kafka/middleware/tracing.
+//
+// KAFKA_ENABLE_MIDDLEWARE=false (DisableMiddleware in a config) turns logging, metrics and tracing off. Timeouts, recovery and
+// middleware of your own stay.
 package middleware
 
 import (
@@ -100,6 +103,9 @@ func LoggingConsumerMiddleware(options ...LoggingOption) kafka.ConsumerPlugin {
 type consumerLogging struct{ logging }
 
 func (c consumerLogging) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMiddleware, kafka.ConsumerHooks) {
+	if info.DisableMiddleware {
+		return nil, kafka.ConsumerHooks{}
+	}
 	l := c.logging
 	l.logger = cmp.Or(l.logger, info.Logger)
 	return l.aroundAttempt, kafka.ConsumerHooks{}
@@ -136,6 +142,9 @@ func LoggingProducerMiddleware(options ...LoggingOption) kafka.ProducerPlugin {
 type producerLogging struct{ logging }
 
 func (p producerLogging) ForProducer(info kafka.ProducerInfo) (kafka.ProducerMiddleware, kafka.ProducerHooks) {
+	if info.DisableMiddleware {
+		return nil, kafka.ProducerHooks{}
+	}
 	l := p.logging
 	l.logger = cmp.Or(l.logger, info.Logger)
 	return l.aroundPublish, kafka.ProducerHooks{}

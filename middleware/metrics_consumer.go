@@ -30,6 +30,9 @@ const (
 )
 
 func (c consumerMetrics) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMiddleware, kafka.ConsumerHooks) {
+	if info.DisableMiddleware {
+		return nil, kafka.ConsumerHooks{}
+	}
 	m := metricsIn(c.options.registerer)
 	m.consumers.add(info)
 	hooks := m.hooks(info)

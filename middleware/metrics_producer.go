@@ -18,6 +18,9 @@ func MetricsProducerMiddleware(options ...MetricsOption) kafka.ProducerPlugin {
 type producerMetrics struct{ options metricsOptions }
 
 func (p producerMetrics) ForProducer(info kafka.ProducerInfo) (kafka.ProducerMiddleware, kafka.ProducerHooks) {
+	if info.DisableMiddleware {
+		return nil, kafka.ProducerHooks{}
+	}
 	m := metricsIn(p.options.registerer)
 	sending, published := m.sending.WithLabelValues(info.Topic), m.published(info.Topic)
 	hooks := kafka.ProducerHooks{

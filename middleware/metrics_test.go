@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -302,6 +303,34 @@ func TestClientMetricsCanBeLeftOut(t *testing.T) {
 	for name := range s.everything(t) {
 		if strings.HasPrefix(name, "kafka_client_") {
 			t.Errorf("%s is there", name)
+		}
+	}
+}
+
+// Disabled, what only observes is inactive, and what acts stays.
+func TestDisabledMiddlewareIsWhatObserves(t *testing.T) {
+	t.Parallel()
+	info, sending := kafka.ConsumerInfo{DisableMiddleware: true}, kafka.ProducerInfo{DisableMiddleware: true}
+	registry := prometheus.NewPedanticRegistry()
+	for name, plugin := range map[string]kafka.ConsumerPlugin{
+		"logging": middleware.LoggingConsumerMiddleware(), "metrics": middleware.MetricsConsumerMiddleware(middleware.WithRegisterer(registry)),
+	} {
+		if around, hooks := plugin.ForConsumer(info); around != nil || !reflect.ValueOf(hooks).IsZero() {
+			t.Errorf("%s of a consumer is active", name)
+		}
+	}
+	for name, plugin := range map[string]kafka.ProducerPlugin{
+		"logging": middleware.LoggingProducerMiddleware(), "metrics": middleware.MetricsProducerMiddleware(middleware.WithRegisterer(registry)),
+	} {
+		if around, hooks := plugin.ForProducer(sending); around != nil || !reflect.ValueOf(hooks).IsZero() {
+			t.Errorf("%s of a producer is active", name)
+		}
+	}
+	for name, plugin := range map[string]kafka.ConsumerPlugin{
+		"timeout": middleware.TimeoutConsumerMiddleware(time.Second), "recovery": middleware.RecoveryConsumerMiddleware(),
+	} {
+		if around, _ := plugin.ForConsumer(info); around == nil {
+			t.Errorf("%s is inactive", name)
 		}
 	}
 }

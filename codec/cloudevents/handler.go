@@ -14,8 +14,6 @@ import (
 // Other messages pass as they are. An event that can't be read, as one in structured mode, is a permanent error.
 //
 //	consumer, err := kafka.NewConsumerWithCodec(cfg, kafka.Bytes(), cloudevents.Handler(router.Handle))
-//
-// It is no middleware, which KAFKA_ENABLE_MIDDLEWARE can take away.
 func Handler[T any](next kafka.Handler[T]) kafka.Handler[T] {
 	return func(ctx context.Context, msg kafka.Message[T]) error {
 		event, err := Read(msg)

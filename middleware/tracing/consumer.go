@@ -27,6 +27,9 @@ func ConsumerMiddleware(options ...Option) kafka.ConsumerPlugin {
 type consumerPlugin struct{ settings settings }
 
 func (p consumerPlugin) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMiddleware, kafka.ConsumerHooks) {
+	if info.DisableMiddleware {
+		return nil, kafka.ConsumerHooks{}
+	}
 	c := &consumer{p.settings, info}
 	return c.aroundAttempt, kafka.ConsumerHooks{RecordBegun: c.begun, RetryScheduled: c.retryScheduled, DeadLetters: c.aroundLetter}
 }

@@ -21,6 +21,9 @@ func ProducerMiddleware(options ...Option) kafka.ProducerPlugin {
 type producerPlugin struct{ settings settings }
 
 func (p producerPlugin) ForProducer(info kafka.ProducerInfo) (kafka.ProducerMiddleware, kafka.ProducerHooks) {
+	if info.DisableMiddleware {
+		return nil, kafka.ProducerHooks{}
+	}
 	return func(next kafka.PublishFunc) kafka.PublishFunc {
 		return func(ctx context.Context, r *kafka.Record, done func(error)) {
 			ctx, span := p.settings.startSend(ctx, r, info.ClientID)
