@@ -122,7 +122,8 @@ type SASLConfig struct {
 	// TokenFile is a file with that token, in place of Token. It is read again each time, so that a token that is renewed there,
 	// as Kubernetes' projected ones are, needs no restart. Kafka: sasl.oauthbearer.token.endpoint.url, as file:///.
 	TokenFile string
-	// AllowPlaintext lets PLAIN send the password, and OAUTHBEARER the token, unencrypted to brokers beyond this machine.
+	// AllowPlaintext lets PLAIN send the password, and OAUTHBEARER the token, unencrypted to brokers beyond this machine. Default
+	// false: each address is checked before the secret is sent, those that brokers advertise too.
 	AllowPlaintext bool
 }
 

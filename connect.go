@@ -11,7 +11,6 @@ import (
 	"maps"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -88,6 +87,9 @@ func ping(ctx context.Context, client *kgo.Client, cfg ClientConfig) (answer, er
 // connection. Clients use these from now on, and where none can be reached, franz-go tries for ever without a word.
 func reachAdvertised(ctx context.Context, client *kgo.Client, cfg ClientConfig, from answer) error {
 	brokers := from.response.Brokers
+	if err := refuseAdvertised(cfg, brokers); err != nil {
+		return err
+	}
 	dial, ok := client.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error))
 	if !ok || len(brokers) == 0 {
 		return nil
@@ -97,7 +99,7 @@ func reachAdvertised(ctx context.Context, client *kgo.Client, cfg ClientConfig, 
 	dialled := make(chan error, len(brokers)) // buffered: late ones have a place to go
 	var addresses []string
 	for _, broker := range brokers {
-		address := net.JoinHostPort(broker.Host, strconv.Itoa(int(broker.Port)))
+		address := advertisedAddress(broker)
 		if address == from.address {
 			return nil // which has just answered
 		}
@@ -133,6 +135,9 @@ func reachAdvertised(ctx context.Context, client *kgo.Client, cfg ClientConfig, 
 func explainConnect(cfg ClientConfig, broker string, err error) *ConnectError {
 	kind, hint := ErrUnreachable, ""
 	switch {
+	case isType[*plaintextError](err):
+		kind = ErrAuthentication
+		hint = "the brokers advertise this address, which is beyond this machine: turn TLS on (KAFKA_TLS_ENABLED), use SCRAM, or set SASL.AllowPlaintext (KAFKA_SASL_ALLOW_PLAINTEXT)"
 	case isAuthentication(err) && cfg.SASL.Mechanism == "OAUTHBEARER":
 		kind = ErrAuthentication
 		if token, ok := errors.AsType[*tokenError](err); ok && !token.refused {

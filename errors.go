@@ -35,7 +35,8 @@ var (
 	ErrTopicMissing = errors.New("topic does not exist")
 	// ErrUnreachable: no broker answered.
 	ErrUnreachable = errors.New("no broker reachable")
-	// ErrAuthentication: the brokers refused the credentials or the client certificate.
+	// ErrAuthentication: the brokers refused the credentials or the client certificate, or the credentials were not sent, since
+	// anybody on the way could have read them; see SASLConfig.AllowPlaintext.
 	ErrAuthentication = errors.New("authentication failed")
 	// ErrAuthorization: the credentials are good but lack a permission (an ACL).
 	ErrAuthorization = errors.New("not authorized")

@@ -53,6 +53,9 @@ func connectOptions(cfg ClientConfig, logs kgo.Logger, hooks ...kgo.Hook) ([]kgo
 		opts = append(opts, kgo.DialTLSConfig(config))
 	}
 	if mechanism := saslMechanism(cfg.SASL); mechanism != nil {
+		if secret := cfg.clearSecret(); secret != "" && !cfg.SASL.AllowPlaintext {
+			mechanism = loopbackOnly{mechanism, secret}
+		}
 		opts = append(opts, kgo.SASL(mechanism))
 	}
 	return opts, nil

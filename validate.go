@@ -191,7 +191,6 @@ func (f *faults) checkSASL(c ClientConfig) {
 		f.addf("SASL: Token and TokenFile are both set: keep one (KAFKA_SASL_TOKEN_FILE)")
 	}
 	user := s.Username != "" || s.Password.Reveal() != ""
-	secret := "password"
 	switch s.Mechanism {
 	case "":
 		if user {
@@ -201,7 +200,6 @@ func (f *faults) checkSASL(c ClientConfig) {
 			f.addf("SASL: a token is set but no Mechanism: want OAUTHBEARER (KAFKA_SASL_MECHANISM)")
 		}
 	case "OAUTHBEARER":
-		secret = "token"
 		if !token {
 			f.addf("SASL: OAUTHBEARER needs a Token or a TokenFile (KAFKA_SASL_TOKEN_FILE)")
 		}
@@ -216,7 +214,7 @@ func (f *faults) checkSASL(c ClientConfig) {
 			f.addf("SASL: %s takes no token: want OAUTHBEARER (KAFKA_SASL_MECHANISM)", s.Mechanism)
 		}
 	}
-	if (s.Mechanism == "PLAIN" || s.Mechanism == "OAUTHBEARER") && !c.TLS.enabled() && !s.AllowPlaintext {
+	if secret := c.clearSecret(); secret != "" && !s.AllowPlaintext {
 		if i := slices.IndexFunc(c.Brokers, func(b string) bool { return !isLoopback(b) }); i >= 0 {
 			f.addf("SASL: %s would send the %s unencrypted to %s: turn TLS on, use SCRAM, or set AllowPlaintext (KAFKA_SASL_ALLOW_PLAINTEXT)",
 				s.Mechanism, secret, c.Brokers[i])
