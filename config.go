@@ -85,8 +85,8 @@ type ClientConfig struct {
 
 	// Logger takes the library's own lines. Default slog.Default(). Keys, values and headers are never logged.
 	Logger *slog.Logger
-	// Options are passed to the franz-go client, after this package's tunables and before what its guarantees rest on
-	// (group callbacks, commits, acknowledgements), which they can't override.
+	// Options are passed to the franz-go client, after this package's own, so that they win. Those that this package has a field for
+	// or rests its guarantees on (offsets, group callbacks, commits, acknowledgements) are refused, and named.
 	Options []kgo.Opt
 
 	misread error // variables that could not be read; Validate reports them
@@ -198,6 +198,11 @@ type ConsumerConfig struct {
 	// HandleTombstones passes records with a nil value to the handler, with Message.Tombstone set. Without it they are
 	// permanent errors (ErrTombstone), since a handler that does not expect them would see a zero value.
 	HandleTombstones bool
+	// StartFrom is where a group without a committed offset starts instead of where AutoOffsetReset says: at the first record whose
+	// timestamp is StartFrom or later, in each partition; at its end if there is none. Timestamps are what publishers say, unless the
+	// topic has message.timestamp.type=LogAppendTime. A group goes on from its committed offsets, whatever StartFrom says. Default
+	// zero: AutoOffsetReset decides.
+	StartFrom time.Time
 
 	// DrainTimeout bounds how long a revoked or closing partition may take to finish the record it has in hand. A
 	// handler still running when it expires sees a cancelled context, and its record is redelivered to the next owner.

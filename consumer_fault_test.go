@@ -548,35 +548,3 @@ func TestLettersDoNotShareABatch(t *testing.T) {
 		}
 	})
 }
-
-// What the guarantees rest on can't be undone by raw options.
-func TestOptionsCannotUndoGuarantees(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(t *testing.T, b *bubble) {
-		cfg := b.consumer()
-		cfg.Options = append(cfg.Options, kgo.RequiredAcks(kgo.LeaderAck()),
-			kgo.ConsumeTopics("dlq-orders"), kgo.ConsumerGroup("another"))
-		client, err := kafka.NewClient(cfg.ClientConfig)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer client.Close()
-		if acks := client.KGO().OptValue(kgo.RequiredAcks); acks != kgo.AllISRAcks() {
-			t.Errorf("acks %v, want all", acks)
-		}
-		b.seed(0, 3)
-		_, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
-			if msg.Topic != "orders" {
-				t.Errorf("consumed %s", msg.Topic)
-			}
-			return nil
-		})
-		time.Sleep(time.Minute)
-		if err := stop(); err != nil {
-			t.Errorf("Start returned %v", err)
-		}
-		if at := b.committed(0); at != 3 {
-			t.Errorf("committed %d, want 3", at)
-		}
-	})
-}

@@ -38,6 +38,7 @@ type environment struct {
 	ConsumerRetryDelays     []time.Duration `env:"KAFKA_CONSUMER_RETRY_DELAYS"`
 	ConsumerConcurrency     int             `env:"KAFKA_CONSUMER_CONCURRENCY" envDefault:"1"`
 	ConsumerAutoOffsetReset string          `env:"KAFKA_CONSUMER_AUTO_OFFSET_RESET" envDefault:"earliest"`
+	ConsumerStartFrom       time.Time       `env:"KAFKA_CONSUMER_START_FROM"`
 
 	ConsumerParkKeys         bool `env:"KAFKA_CONSUMER_PARK_KEYS"`
 	ConsumerMaxParkedRecords int  `env:"KAFKA_CONSUMER_MAX_PARKED_RECORDS" envDefault:"1000000"`
@@ -93,7 +94,7 @@ func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 	cfg.Concurrency = e.ConsumerConcurrency
 	cfg.ParkKeys, cfg.MaxParkedRecords = e.ConsumerParkKeys, e.ConsumerMaxParkedRecords
 	cfg.MaxBatchSize, cfg.MaxBatchWait = e.ConsumerMaxBatchSize, e.ConsumerMaxBatchWait
-	cfg.AutoOffsetReset = e.ConsumerAutoOffsetReset
+	cfg.AutoOffsetReset, cfg.StartFrom = e.ConsumerAutoOffsetReset, e.ConsumerStartFrom
 	cfg.MaxHeaders, cfg.MaxHeaderBytes = e.ConsumerMaxHeaders, e.ConsumerMaxHeaderBytes
 	cfg.MaxDecompressedBatchBytes = e.ConsumerMaxDecompressedBatchBytes
 	cfg.FloodGuard = FloodGuardConfig{
@@ -156,6 +157,8 @@ func explainParse(err error) []error {
 				want = "a number, such as 0.5"
 			case bad.Type == reflect.TypeFor[time.Duration]():
 				want = "a duration, such as 30s"
+			case bad.Type == reflect.TypeFor[time.Time]():
+				want = "a time in RFC 3339, such as 2026-01-31T08:00:00Z"
 			case bad.Type == reflect.TypeFor[[]time.Duration]():
 				want = "durations, such as 1m,10m"
 			}

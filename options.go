@@ -20,7 +20,7 @@ import (
 )
 
 // This file alone turns configs into franz-go options. Each list is: what can be tuned, the user's own options, what the
-// guarantees rest on. Later options win.
+// guarantees rest on. Later options win; those of the user that would lose are refused, see overridden.go.
 
 const (
 	fetchMaxWait  = 500 * time.Millisecond // Kafka's default; a resumed partition waits this long for its first fetch
@@ -137,6 +137,9 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error
 		kgo.OnPartitionsLost(on.lost),
 	)
 	opts = append(opts, offsetReset(cfg.AutoOffsetReset)...)
+	if !cfg.StartFrom.IsZero() {
+		opts = append(opts, kgo.ConsumeStartOffset(kgo.NewOffset().AfterMilli(cfg.StartFrom.UnixMilli())))
+	}
 	if cfg.GroupProtocol == "consumer" {
 		opts = append(opts, kgo.Balancers(kgo.StickyBalancer()), kgo.ServerSideBalancer())
 	}

@@ -58,6 +58,8 @@ func (c ConsumerConfig) Validate() error {
 		faults.addf("Concurrency is %d: want 1 or more (KAFKA_CONSUMER_CONCURRENCY)", c.Concurrency)
 	}
 	faults.checkOneOf("AutoOffsetReset", "KAFKA_CONSUMER_AUTO_OFFSET_RESET", c.AutoOffsetReset, "earliest", "latest", "none")
+	faults.checkStartFrom(c.StartFrom)
+	faults.checkConsumerOptions(c)
 	faults.checkOneOf("GroupProtocol", "", c.GroupProtocol, "classic", "consumer")
 	for _, d := range []struct {
 		name  string
@@ -181,6 +183,7 @@ func (f *faults) checkClient(c ClientConfig) {
 		f.addf("TLS: CertFile and KeyFile go together; one is empty (KAFKA_TLS_CERT_FILE, KAFKA_TLS_KEY_FILE)")
 	}
 	f.checkSASL(c)
+	f.checkOptions(c.Options)
 }
 
 func (f *faults) checkSASL(c ClientConfig) {
@@ -219,6 +222,16 @@ func (f *faults) checkSASL(c ClientConfig) {
 			f.addf("SASL: %s would send the %s unencrypted to %s: turn TLS on, use SCRAM, or set AllowPlaintext (KAFKA_SASL_ALLOW_PLAINTEXT)",
 				s.Mechanism, secret, c.Brokers[i])
 		}
+	}
+}
+
+// checkStartFrom takes what has milliseconds since 1970, which is what brokers are asked for: negative ones mean something else.
+func (f *faults) checkStartFrom(t time.Time) {
+	if t.IsZero() {
+		return
+	}
+	if year := t.UTC().Year(); year < 1970 || year > 9999 {
+		f.addf("StartFrom is in the year %d: want 1970 to 9999 (KAFKA_CONSUMER_START_FROM)", year)
 	}
 }
 
