@@ -62,7 +62,7 @@ type DeadLetter struct {
 	Topic     string
 	Partition int32     // see Topic
 	Offset    int64     // see Topic
-	Timestamp time.Time // the record's own; the letter's timestamp is when it was written
+	Timestamp time.Time // the record's own, zero if it has none; the letter's timestamp is when it was written
 
 	Group    string    // whose handler failed
 	Attempts int       // how often it was tried
@@ -176,10 +176,10 @@ func parseDeadLetter(headers []kgo.RecordHeader) (DeadLetter, bool) {
 	return letter, true
 }
 
-// formatTime returns "" for what RFC 3339 has no text for: a year of more than four digits comes of microseconds taken for
-// milliseconds, for example.
+// formatTime returns "" for a time that no record has, before 1970, and for what RFC 3339 has no text for: a year of more than four
+// digits comes of microseconds taken for milliseconds, for example.
 func formatTime(t time.Time) string {
-	if t = t.UTC(); t.IsZero() || t.Year() < 0 || t.Year() > 9999 {
+	if t = t.UTC(); t.Year() < 1970 || t.Year() > 9999 {
 		return ""
 	}
 	return t.Format(deadLetterTimeFormat)
@@ -350,7 +350,7 @@ func (p *partition) putAway(t *task, dlq *deadLetterTopic) bool {
 		return false
 	}
 	letter := DeadLetter{
-		Topic: p.topic, Partition: p.id, Offset: r.Offset, Timestamp: r.Timestamp, Group: p.c.cfg.Group,
+		Topic: p.topic, Partition: p.id, Offset: r.Offset, Timestamp: timeOf(r), Group: p.c.cfg.Group,
 		Attempts: t.attempt + p.c.attemptsBefore(r), Class: v.class, Message: v.text, FailedAt: time.Now(), parked: p.parkedAs(r),
 	}
 	first, returned := p.c.firstPlace(r)

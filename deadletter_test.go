@@ -239,14 +239,17 @@ func TestForgedHeadersAreClampedOrLeftOut(t *testing.T) {
 // Such times come of microseconds taken for milliseconds, or are forged. RFC 3339 has no text for them, and one that can't
 // be read back would lose the origin's at the next round.
 func TestTimesBeyondRFC3339AreLeftOut(t *testing.T) {
-	for _, stamp := range []time.Time{time.UnixMilli(handledAt.UnixMicro()), time.UnixMilli(-1 << 60), time.UnixMilli(1 << 60)} {
+	for _, stamp := range []time.Time{time.UnixMilli(handledAt.UnixMicro()), time.UnixMilli(-1 << 60), time.UnixMilli(1 << 60), time.UnixMilli(-1)} {
 		letter := someLetter()
 		letter.Timestamp = stamp
 		if text, there := ours(t, newDeadLetter("dlq-orders", &kgo.Record{}, letter, allHeaders))[HeaderDLQTimestamp]; there {
 			t.Errorf("the time %v is written as %q", stamp, text)
 		}
 	}
-	for _, text := range []string{"9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00"} { // in UTC the years 10000 and -1
+	for _, text := range []string{
+		"9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00", // in UTC the years 10000 and -1
+		"1969-12-31T23:59:59.999Z", // of a record without a timestamp
+	} {
 		info, ok := parseDeadLetter(headers(HeaderDLQTopic, "orders", HeaderDLQTimestamp, text, HeaderDLQFailedAt, text))
 		if !ok || !info.Timestamp.IsZero() || !info.FailedAt.IsZero() {
 			t.Errorf("%s reads as %+v, %t", text, info, ok)

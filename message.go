@@ -42,7 +42,7 @@ type Message[T any] struct {
 	Value T
 	// Headers in the order they have on the wire; names may repeat. Unknown ones pass through untouched.
 	Headers []kgo.RecordHeader
-	// Timestamp is the record's time, to the millisecond. Zero when publishing: now.
+	// Timestamp is the record's time, to the millisecond; zero for a record that has none. Zero when publishing: now.
 	Timestamp time.Time
 	// Tombstone is a record with a nil value, which deletes its key from a compacted topic. Value is then T's zero.
 	// Handlers see one only with ConsumerConfig.HandleTombstones; Publish sends one when it is set.
@@ -194,6 +194,14 @@ func withMessageID(headers []kgo.RecordHeader) []kgo.RecordHeader {
 	}
 	id, _ := uuid.Must(uuid.NewV7()).MarshalText() // which never fails
 	return setHeader(headers, HeaderMessageID, id)
+}
+
+// timeOf returns a record's timestamp, or zero for none: Kafka's word for that is -1, which would read as 1969.
+func timeOf(r *kgo.Record) time.Time {
+	if r.Timestamp.UnixMilli() < 0 {
+		return time.Time{}
+	}
+	return r.Timestamp
 }
 
 func lastHeader(list []kgo.RecordHeader, name string) (value string, ok bool) {

@@ -152,6 +152,18 @@ func TestTombstonesAndValuesReplaceEachOther(t *testing.T) {
 	}
 }
 
+// -1 is Kafka's word for none, and would read as 1969.
+func TestARecordWithoutATimestampHasNone(t *testing.T) {
+	for _, none := range []time.Time{time.UnixMilli(-1), time.UnixMilli(-12345), {}} {
+		if msg := consumed(t, kafka.JSON[booking](), &kgo.Record{Value: []byte(`{}`), Timestamp: none}); !msg.Timestamp.IsZero() {
+			t.Errorf("the message of %v has the time %v", none, msg.Timestamp)
+		}
+	}
+	if msg := consumed(t, kafka.JSON[booking](), &kgo.Record{Value: []byte(`{}`), Timestamp: time.UnixMilli(0)}); msg.Timestamp.IsZero() {
+		t.Error("1970 is a time")
+	}
+}
+
 func TestMessagesCarryAllOfTheirRecord(t *testing.T) {
 	at := time.UnixMilli(1_700_000_000_123)
 	r := &kgo.Record{

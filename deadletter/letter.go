@@ -19,8 +19,8 @@ import (
 
 // Letter is a record of a dead letter topic.
 type Letter struct {
-	// Record is the letter as it is stored: its topic is the dead letter topic, its timestamp is when it was written. Key and value
-	// are those of the record that failed. Don't write into it.
+	// Record is the letter as it is stored: its topic is the dead letter topic, its timestamp is when it was written, zero if it has
+	// none. Key and value are those of the record that failed. Don't write into it.
 	*kgo.Record
 	// Origin says where the record came from and why it failed, as far as the letter's headers do. What they don't say is zero;
 	// Partition and Offset are then -1.
@@ -75,6 +75,9 @@ func dialectOfHeader(header string) Dialect {
 }
 
 func newLetter(r *kgo.Record) Letter {
+	if r.Timestamp.UnixMilli() < 0 { // Kafka's word for none is -1, which would read as 1969
+		r.Timestamp = time.Time{}
+	}
 	letter := Letter{Record: r, Dialect: dialectOf(r.Headers)}
 	letter.Pointer = letter.Dialect == DialectKafka && isPointer(r)
 	ours, known := kafka.Message[struct{}]{Headers: r.Headers}.DeadLetter()

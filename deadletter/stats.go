@@ -24,7 +24,7 @@ type Stats struct {
 	// under [Other].
 	ByClass, BySource, ByGroup []Count
 	ByError                    []Count // by pattern: numbers and ids are replaced by #, so that one cause is one line
-	ByHour                     []Count // by the hour of the failure in UTC, as RFC 3339
+	ByHour                     []Count // by the hour of the failure in UTC, as RFC 3339; "" if it is not known
 
 	// Marks is how many records of the topic are no letters but notes about them: of redrives, and of consumers that park keys.
 	Marks int64
@@ -63,7 +63,7 @@ func ReadStats(ctx context.Context, client *kafka.Client, topic string, filter F
 			sources.add(letter.Origin.Topic, letter)
 			groups.add(letter.Origin.Group, letter)
 			texts.add(errorPattern(letter.Origin.Message), letter)
-			hours.add(letter.failedAt().UTC().Truncate(time.Hour).Format(time.RFC3339), letter)
+			hours.add(hourOf(letter), letter)
 			return true
 		})
 		if err != nil {
@@ -73,6 +73,15 @@ func ReadStats(ctx context.Context, client *kafka.Client, topic string, filter F
 	stats.ByClass, stats.BySource, stats.ByGroup = classes.most(), sources.most(), groups.most()
 	stats.ByError, stats.ByHour = texts.most(), hours.inOrder()
 	return stats, nil
+}
+
+// hourOf is "" for a letter that does not say when it was written.
+func hourOf(letter Letter) string {
+	at := letter.failedAt()
+	if at.IsZero() {
+		return ""
+	}
+	return at.UTC().Truncate(time.Hour).Format(time.RFC3339)
 }
 
 func (s *Stats) add(letter Letter) {
@@ -91,6 +100,9 @@ func (s *Stats) add(letter Letter) {
 }
 
 func widen(oldest, newest, at time.Time) (time.Time, time.Time) {
+	if at.IsZero() { // not known
+		return oldest, newest
+	}
 	if oldest.IsZero() || at.Before(oldest) {
 		oldest = at
 	}
