@@ -37,6 +37,7 @@ type Client struct {
 	ids        sync.Map // topic name to the id of the topic that is published to, a [16]byte
 	forgetting sync.Map // the names of topics that are being looked up, or forgotten
 	limits     sync.Map // topic name to the most bytes a batch to it may have, an int32
+	known      sync.Map // topic name to its max.message.bytes, an int32, where it could be read
 	closing    sync.Once
 	closeErr   error // written in closing
 	closed     atomic.Bool
@@ -80,6 +81,7 @@ func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client
 	if c.kgo, err = kgo.NewClient(append(opts, extra...)...); err != nil {
 		return nil, fmt.Errorf("kafka: client config: %w", err)
 	}
+	c.cfg.saslInOptions = mechanismsOf(c.kgo)
 	if err := refusedOptions(c.kgo); err != nil {
 		c.kgo.Close()
 		return nil, err
@@ -213,7 +215,7 @@ func (c *Client) send(ctx context.Context, r *kgo.Record, cost int64, done func(
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = kgo.ErrRecordTimeout
 		}
-		done(c.explain(err))
+		done(c.explainSize(r, c.explain(err)))
 	})
 }
 
@@ -255,6 +257,35 @@ func (c *Client) unknown(ctx context.Context) error {
 		err = fmt.Errorf("%w; %w", err, trouble)
 	}
 	return err
+}
+
+// explainSize adds to the error of a record that is too large how large it is, where the limit is, and what to do.
+func (c *Client) explainSize(r *kgo.Record, err error) error {
+	if !errors.Is(err, kerr.MessageTooLarge) && !errors.Is(err, kerr.RecordListTooLarge) {
+		return err
+	}
+	size := recordBytes(r)
+	topics, _ := c.known.Load(r.Topic)
+	takes, _ := topics.(int32) // 0: not known
+	limit := fmt.Sprintf("topic %s takes less (its max.message.bytes)", r.Topic)
+	switch own := c.batchLimit(r.Topic); {
+	case takes > 0 && takes <= own:
+		limit = fmt.Sprintf("topic %s takes %d (its max.message.bytes)", r.Topic, takes)
+	case size > int(own) && c.cfg.MaxMessageBytes > 0:
+		limit = fmt.Sprintf("MaxMessageBytes is %d", own)
+	case size > int(own):
+		limit = fmt.Sprintf("%d are sent to topic %s, whose max.message.bytes can't be read, unless MaxMessageBytes says otherwise", own, r.Topic)
+	}
+	return fmt.Errorf("%w: key, value and headers have %d bytes, and %s: raise the limit, or make the message smaller", err, size, limit)
+}
+
+// recordBytes is the size of what a record holds, without what its batch adds.
+func recordBytes(r *kgo.Record) int {
+	n := len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		n += len(h.Key) + len(h.Value)
+	}
+	return n
 }
 
 // explain adds to an error what this package's callers can ask for with errors.Is.

@@ -89,6 +89,8 @@ type ClientConfig struct {
 	// or rests its guarantees on (offsets, group callbacks, commits, acknowledgements) are refused, and named.
 	Options []kgo.Opt
 
+	saslInOptions string // names of the mechanisms that a client has by SASL or by Options; set once it is made
+
 	misread error // variables that could not be read; Validate reports them
 }
 

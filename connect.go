@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sasl"
 
 	"github.com/skeji/kafka/internal/flood"
 )
@@ -145,17 +147,22 @@ func explainConnect(cfg ClientConfig, broker string, err error) *ConnectError {
 			break
 		}
 		hint = "the broker refused the token: has it expired, are the clocks right, and are its issuer, audience and scope what the broker wants?"
+	case isAuthentication(err) && cfg.SASL.Mechanism == "":
+		kind = ErrAuthentication
+		hint = fmt.Sprintf("the broker refused the credentials of SASL mechanism %s, which is in Options: check them", cfg.saslInOptions)
 	case isAuthentication(err):
 		kind = ErrAuthentication
 		hint = fmt.Sprintf("the broker refused user %q with %s: check the user, the password and the mechanism", cfg.SASL.Username, cfg.SASL.Mechanism)
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
 		kind = ErrAuthentication
-		hint = fmt.Sprintf("this listener does not offer SASL mechanism %s", cfg.SASL.Mechanism)
+		hint = fmt.Sprintf("this listener does not offer SASL mechanism %s", cmp.Or(cfg.SASL.Mechanism, cfg.saslInOptions))
 	case errors.Is(err, kerr.IllegalSaslState):
 		kind = ErrAuthentication
 		hint = "this listener takes no SASL: unset the mechanism or use its SASL port"
 	case isType[x509.UnknownAuthorityError](err):
 		hint = "the broker's certificate is signed by an authority that is not trusted: set TLS.CAFile (KAFKA_TLS_CA_FILE)"
+	case hasOnlyCommonName(err):
+		hint = "the broker's certificate names its host in the common name alone, which is not looked at: it has to be issued again with a subject alternative name (SAN)"
 	case isType[x509.HostnameError](err):
 		hint = "the broker's certificate is for another name: dial that name or set TLS.ServerName (KAFKA_TLS_SERVER_NAME)"
 	case isType[x509.CertificateInvalidError](err):
@@ -187,6 +194,42 @@ func explainConnect(cfg ClientConfig, broker string, err error) *ConnectError {
 	return &ConnectError{Broker: broker, Hint: hint, Err: err, kind: kind}
 }
 
+// hasOnlyCommonName tells certificates that no name can be right for.
+func hasOnlyCommonName(err error) bool {
+	wrong, ok := errors.AsType[x509.HostnameError](err)
+	if !ok || wrong.Certificate == nil {
+		return false
+	}
+	c := wrong.Certificate
+	return c.Subject.CommonName != "" && len(c.DNSNames)+len(c.IPAddresses)+len(c.EmailAddresses)+len(c.URIs) == 0
+}
+
+// mechanismsOf names the SASL mechanisms of a client, for which a config may have Options.
+func mechanismsOf(client *kgo.Client) string {
+	mechanisms, _ := client.OptValue(kgo.SASL).([]sasl.Mechanism)
+	names := make([]string, len(mechanisms))
+	for i, mechanism := range mechanisms {
+		names[i] = mechanism.Name()
+	}
+	return strings.Join(names, ", ")
+}
+
+// OnNewClient is franz-go's hook, called before the client does anything.
+func (w *accessWatch) OnNewClient(client *kgo.Client) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mechanisms = mechanismsOf(client)
+}
+
+// config is what is known of the connections, for hints.
+func (w *accessWatch) config() ClientConfig {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	cfg := w.cfg
+	cfg.saslInOptions = w.mechanisms
+	return cfg
+}
+
 // invalidCertificate says what is wrong with a broker's certificate: mostly, its time is over.
 func invalidCertificate(err error) string {
 	invalid, _ := errors.AsType[x509.CertificateInvalidError](err)
@@ -205,7 +248,7 @@ func mismatch(cfg ClientConfig) string {
 	if cfg.TLS.enabled() {
 		hint = "this port may not speak TLS"
 	}
-	if cfg.SASL.Mechanism == "" {
+	if cfg.SASL.Mechanism == "" && cfg.saslInOptions == "" {
 		hint += ", or may want SASL (KAFKA_SASL_MECHANISM)"
 	}
 	return hint
@@ -252,8 +295,9 @@ type accessWatch struct {
 
 	quiet       *flood.Gate
 	mu          sync.Mutex
-	connected   bool  // ever: until then, whoever makes the client says what is wrong
-	err         error // the latest refusal; nil while access is good
+	mechanisms  string // of SASL
+	connected   bool   // ever: until then, whoever makes the client says what is wrong
+	err         error  // the latest refusal; nil while access is good
 	first, last time.Time
 	unreached   *ConnectError // the latest broker that could not be reached; nil once it could
 	missedAt    time.Time     // when that was
@@ -273,7 +317,7 @@ func (w *accessWatch) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration
 	if errors.Is(err, kgo.ErrClientClosed) { // our own doing
 		return
 	}
-	explained := explainConnect(w.cfg, address, err)
+	explained := explainConnect(w.config(), address, err)
 	switch {
 	case explained.kind == ErrAuthentication:
 		w.refused(explained)

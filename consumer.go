@@ -3,12 +3,14 @@ package kafka
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -364,8 +366,17 @@ func (c *consumer) noPartitionsYet() {
 func (c *consumer) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.failure = cmp.Or(c.failure, err)
+	c.failure = cmp.Or(c.failure, withRemedy(err))
 	c.stop()
+}
+
+// withRemedy adds what to do to errors that brokers give no reason for.
+func withRemedy(err error) error {
+	if errors.Is(err, kerr.InconsistentGroupProtocol) {
+		return fmt.Errorf("%w: the members of this group assign partitions in another way; where they have Java's range assignor, put "+
+			"kgo.Balancers(kgo.RangeBalancer()) into Options; where they speak KIP-848, set GroupProtocol to \"consumer\"", err)
+	}
+	return err
 }
 
 func (c *consumer) begin(stop context.CancelFunc) error {

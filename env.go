@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/skeji/kafka/internal/variable"
 )
 
 // environment is what the process's environment says. The README's table is tested against its tags.
@@ -122,7 +124,7 @@ func NewRequesterConfigFromEnv(topic, replyTopic string) (RequesterConfig, error
 func readEnvironment() (environment, error) {
 	var e environment
 	var faults faults
-	if err := env.Parse(&e); err != nil {
+	if err := env.ParseWithOptions(&e, env.Options{Environment: variables()}); err != nil {
 		faults = append(faults, explainParse(err)...)
 	}
 	if e.SASLPasswordFile != "" {
@@ -133,9 +135,18 @@ func readEnvironment() (environment, error) {
 		if err != nil {
 			faults.addf("KAFKA_SASL_PASSWORD_FILE: %w", err)
 		}
-		e.SASLPassword = strings.TrimRight(string(text), "\r\n")
+		e.SASLPassword = variable.Trim(string(text))
 	}
 	return e, faults.join("environment")
+}
+
+// variables returns the environment, without what files and editors add to values.
+func variables() map[string]string {
+	all := env.ToMap(os.Environ())
+	for name, value := range all {
+		all[name] = variable.Trim(value)
+	}
+	return all
 }
 
 // explainParse names the variable and what it wants; the parser's own text names only our field.

@@ -25,21 +25,24 @@ type topicUse struct {
 	role      topicRole
 }
 
-// topicRole is what a topic is for; "" for the one that is consumed or published to.
-type topicRole string
+// topicRole is what a topic is for; zero for the one that is consumed or published to.
+type topicRole struct {
+	name    string // before the word topic
+	advice  string // how to create it
+	without string // how to need none
+}
 
-const (
-	forLetters topicRole = "dead letter "
-	forRetries topicRole = "retry "
+var (
+	forLetters = topicRole{
+		"dead letter ", "with package topics for example (List.WithDeadLetters)", `set DLQTopic to "" to have none (KAFKA_CONSUMER_DLQ_TOPIC names it)`,
+	}
+	forRefused = topicRole{"dead letter ", "with package topics for example", `set ProducerConfig.DLQTopic to "" to have none`}
+	forRetries = topicRole{
+		"retry ", "with package topics for example (List.WithDeadLetters)", "leave its delay out of RetryDelays (KAFKA_CONSUMER_RETRY_DELAYS)",
+	}
 )
 
-func (u topicUse) String() string { return string(u.role) + "topic " + u.topic }
-
-// doWithout says how to need no topic of that role.
-var doWithout = map[topicRole]string{
-	forLetters: `set DLQTopic to "" to have none (KAFKA_CONSUMER_DLQ_TOPIC names it)`,
-	forRetries: "leave its delay out of RetryDelays (KAFKA_CONSUMER_RETRY_DELAYS)",
-}
+func (u topicUse) String() string { return u.role.name + "topic " + u.topic }
 
 // partitionCounts returns each topic's number of partitions, or an error that names every topic that can't be used. It
 // asks the brokers themselves: kadm answers from a cache, and fails the whole call for one unauthorized topic.
@@ -69,9 +72,9 @@ func (c *Client) partitionCounts(ctx context.Context, uses ...topicUse) (map[str
 		use := useOf[name]
 		// A partition without a leader is a fault of the moment; franz-go waits for it.
 		switch err := kerr.ErrorForCode(topic.ErrorCode); {
-		case errors.Is(err, kerr.UnknownTopicOrPartition) && use.role != "":
-			faults = append(faults, fmt.Errorf("kafka: %v: %w (%w): create it, with package topics for example (List.WithDeadLetters), or %s",
-				use, ErrTopicMissing, err, doWithout[use.role]))
+		case errors.Is(err, kerr.UnknownTopicOrPartition) && use.role != (topicRole{}):
+			faults = append(faults, fmt.Errorf("kafka: %v: %w (%w): create it, %s, or %s",
+				use, ErrTopicMissing, err, use.role.advice, use.role.without))
 		case err != nil && !errors.Is(err, kerr.LeaderNotAvailable):
 			faults = append(faults, fmt.Errorf("kafka: %v: %w", use, c.explain(err)))
 		case topic.AuthorizedOperations > 0 && topic.AuthorizedOperations&(1<<use.operation) == 0:
@@ -259,6 +262,7 @@ func (c *Client) limitsOf(ctx context.Context, names ...string) map[string]topic
 		var limits topicLimits
 		if n, err := strconv.ParseInt(settings[maxBytes], 10, 32); err == nil && n >= minMaxMessageBytes {
 			limits.maxBytes = int32(n)
+			c.known.Store(resource.ResourceName, limits.maxBytes)
 		}
 		limits.compacted = strings.Contains(settings[cleanup], "compact")
 		limits.retention = milliseconds(settings[kept])

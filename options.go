@@ -201,9 +201,9 @@ func tlsConfig(cfg TLSConfig) (*tls.Config, error) {
 		pem, err := os.ReadFile(cfg.CAFile)
 		config.RootCAs = x509.NewCertPool()
 		if err != nil {
-			faults.addf("TLS: CAFile: %w", err)
+			faults.addf("TLS: CAFile (KAFKA_TLS_CA_FILE): %w", err)
 		} else if !config.RootCAs.AppendCertsFromPEM(pem) {
-			faults.addf("TLS: CAFile %s holds no PEM certificate", cfg.CAFile)
+			faults.addf("TLS: CAFile %s holds no PEM certificate (KAFKA_TLS_CA_FILE)", cfg.CAFile)
 		}
 	}
 	if cfg.CertFile != "" && cfg.KeyFile != "" {
@@ -220,7 +220,9 @@ func tlsConfig(cfg TLSConfig) (*tls.Config, error) {
 // certificateError is a client certificate that can't be shown.
 type certificateError struct{ err error }
 
-func (e *certificateError) Error() string { return "TLS: client certificate: " + e.err.Error() }
+func (e *certificateError) Error() string {
+	return fmt.Sprintf("TLS: client certificate: %v (KAFKA_TLS_CERT_FILE, KAFKA_TLS_KEY_FILE)", e.err)
+}
 func (e *certificateError) Unwrap() error { return e.err }
 
 func loadCertificate(cfg TLSConfig) (*tls.Certificate, error) {

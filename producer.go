@@ -233,7 +233,7 @@ func (p *publisher) checkTopics(ctx context.Context) error {
 	}
 	uses := []topicUse{{topic: p.cfg.Topic, operation: kmsg.ACLOperationWrite}}
 	if p.cfg.DLQTopic != "" {
-		uses = append(uses, topicUse{topic: p.cfg.DLQTopic, operation: kmsg.ACLOperationWrite, role: forLetters})
+		uses = append(uses, topicUse{topic: p.cfg.DLQTopic, operation: kmsg.ACLOperationWrite, role: forRefused})
 		// Not over the limit of a producer that has the topic for its own.
 		p.client.limits.LoadOrStore(p.cfg.DLQTopic, int32(deadLetterMaxBytes))
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
+
+	"github.com/skeji/kafka/internal/variable"
 )
 
 // tokenTimeout bounds one call of SASLConfig.Token, which a connection waits for: as long as franz-go gives a dial.
@@ -43,7 +45,7 @@ func newBearer(cfg SASLConfig) bearer {
 	}
 	return bearer{func(context.Context) (Secret, error) {
 		text, err := os.ReadFile(cfg.TokenFile)
-		return NewSecret(strings.TrimSpace(string(text))), err
+		return NewSecret(strings.TrimSpace(variable.Trim(string(text)))), err
 	}}
 }
 

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/skeji/kafka/internal/topicname"
+	"github.com/skeji/kafka/internal/variable"
 )
 
 // Validate reports every mistake at once. Constructors call it.
@@ -32,7 +33,7 @@ func (c ProducerConfig) Validate() error {
 		faults.checkClient(c.ClientConfig)
 	}
 	faults.checkTopic("Topic", c.Topic)
-	faults.checkDLQ(c.Topic, c.DLQTopic)
+	faults.checkDLQ(c.Topic, c.DLQTopic, "")
 	return errors.Join(c.misread, faults.join("producer config"))
 }
 
@@ -41,7 +42,7 @@ func (c ConsumerConfig) Validate() error {
 	var faults faults
 	faults.checkClient(c.ClientConfig)
 	faults.checkTopic("Topic", c.Topic)
-	faults.checkDLQ(c.Topic, c.DLQTopic)
+	faults.checkDLQ(c.Topic, c.DLQTopic, " (KAFKA_CONSUMER_DLQ_TOPIC)")
 	if c.Group == "" {
 		faults.addf("Group is empty")
 	}
@@ -189,7 +190,14 @@ func (f *faults) checkClient(c ClientConfig) {
 func (f *faults) checkSASL(c ClientConfig) {
 	s := c.SASL
 	token := s.Token != nil || s.TokenFile != ""
-	f.checkOneOf("SASL: Mechanism", "KAFKA_SASL_MECHANISM", s.Mechanism, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
+	if known := []string{"", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"}; !slices.Contains(known, s.Mechanism) {
+		f.addf("SASL: Mechanism is %q: want one of %s (KAFKA_SASL_MECHANISM); others, such as AWS's, go into Options as kgo.SASL",
+			s.Mechanism, strings.Join(known[1:], ", "))
+	}
+	f.checkPrintable("SASL: Username", s.Username)
+	if password := s.Password.Reveal(); password != variable.Trim(password) {
+		f.addf("SASL: Password begins with a byte order mark or ends with a line end, which are likely not part of it (KAFKA_SASL_PASSWORD)")
+	}
 	if s.Token != nil && s.TokenFile != "" {
 		f.addf("SASL: Token and TokenFile are both set: keep one (KAFKA_SASL_TOKEN_FILE)")
 	}
@@ -281,13 +289,14 @@ func (f *faults) checkTopic(field, topic string) {
 	}
 }
 
-func (f *faults) checkDLQ(topic, dlq string) {
+// checkDLQ looks at a dead letter topic. variable is what names it, in brackets.
+func (f *faults) checkDLQ(topic, dlq, variable string) {
 	if dlq == "" {
 		return
 	}
 	f.checkTopic("DLQTopic", dlq)
 	if dlq == topic {
-		f.addf("DLQTopic is the topic itself, %q: its dead letters would come back for ever", topic)
+		f.addf("DLQTopic is the topic itself, %q: its dead letters would come back for ever%s", topic, variable)
 	}
 }
 

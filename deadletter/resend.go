@@ -33,7 +33,7 @@ func (o RedriveOptions) allowed(dlq string) ([]string, error) {
 	case len(names) == 0:
 		source := sourceOf(dlq)
 		if source == "" {
-			return nil, fmt.Errorf("%w: Destinations is empty, and the name of %s says nothing", ErrDestination, dlq)
+			return nil, fmt.Errorf("%w: the name of %s does not say which topic its letters come from", ErrDestination, dlq)
 		}
 		names = []string{source}
 	}

@@ -433,7 +433,7 @@ func TestPlanAsTextAndJSON(t *testing.T) {
 +  missing      create  partitions=2 replication.factor=1 retention.ms=3600000
 ~  grown        alter   partitions: 3 -> 5
                         retention.ms: 604800000 -> 60000
-!  kept         error   partitions: 3 on the cluster, 6 declared (refused: more partitions move keys and break their order: set AllowGrow to accept that, or declare 3)
+!  kept         error   partitions: 3 on the cluster, 6 declared (refused: more partitions move keys and break their order: set allowGrow to accept that, or declare 3)
 =  fine         in sync
 =  wide         in sync
 +  dlq-missing  create  partitions=2 replication.factor=1 cleanup.policy=delete max.message.bytes=2097176 retention.ms=1209600000 (dead letters of missing)

@@ -66,7 +66,7 @@ func ExampleList_Plan() {
 	fmt.Print(plan)
 	// Output:
 	// cluster example, brokers: 1, mode reconcile, planned
-	// !  orders    error   partitions: 6 on the cluster, 12 declared (refused: more partitions move keys and break their order: set AllowGrow to accept that, or declare 6)
+	// !  orders    error   partitions: 6 on the cluster, 12 declared (refused: more partitions move keys and break their order: set allowGrow to accept that, or declare 6)
 	// ~  payments  alter   retention.ms: 604800000 -> 86400000
 	// +  refunds   create  partitions=1 replication.factor=1
 	// create: 1, alter: 1, error: 1

@@ -83,7 +83,7 @@ func (c *Change) compare(t Topic, f found, mode Mode) {
 		note(partitionsWord, has, t.Partitions, "")
 	default:
 		note(partitionsWord, has, t.Partitions,
-			fmt.Sprintf("more partitions move keys and break their order: set AllowGrow to accept that, or declare %d", has))
+			fmt.Sprintf("more partitions move keys and break their order: set allowGrow to accept that, or declare %d", has))
 	}
 	if !derived && t.ReplicationFactor != 0 && f.replicas != t.ReplicationFactor {
 		note("replication factor", f.replicas, t.ReplicationFactor,

@@ -84,7 +84,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		found found
 		want  string
 	}{
-		{found{exists: true, partitions: 3, replicas: 3}, "partitions: 3 on the cluster, 6 declared: more partitions move keys and break their order: set AllowGrow to accept that, or declare 3"},
+		{found{exists: true, partitions: 3, replicas: 3}, "partitions: 3 on the cluster, 6 declared: more partitions move keys and break their order: set allowGrow to accept that, or declare 3"},
 		{found{exists: true, partitions: 12, replicas: 3}, "partitions: 12 on the cluster, 6 declared: Kafka can't take partitions away: declare 12"},
 		{found{exists: true, partitions: 6, replicas: 2}, "replication factor: 2 on the cluster, 3 declared: replicas are moved by a reassignment (kafka-reassign-partitions): do that, or declare 2; if one is under way, wait for its end"},
 	} {

@@ -2,8 +2,9 @@ package topics
 
 import (
 	"fmt"
-	"os"
 	"slices"
+
+	"github.com/skeji/kafka/internal/variable"
 )
 
 // Mode says how far a call may go to make the cluster what the list says. No mode ever deletes a topic, takes
@@ -36,4 +37,4 @@ func ParseMode(text string) (Mode, error) {
 }
 
 // ModeFromEnv reads KAFKA_TOPICS_MODE.
-func ModeFromEnv() (Mode, error) { return ParseMode(os.Getenv("KAFKA_TOPICS_MODE")) }
+func ModeFromEnv() (Mode, error) { return ParseMode(variable.Get("KAFKA_TOPICS_MODE")) }

@@ -80,10 +80,10 @@ func (t Topic) faults() (faults []error) {
 		addf("this topic is Kafka's own: the brokers make it")
 	}
 	if t.Partitions < 0 {
-		addf("Partitions is %d: want 1 or more, or 0 for the brokers' default", t.Partitions)
+		addf("partitions is %d: want 1 or more, or 0 for the brokers' default", t.Partitions)
 	}
 	if t.ReplicationFactor < 0 {
-		addf("ReplicationFactor is %d: want 1 or more, or 0 for the brokers' default", t.ReplicationFactor)
+		addf("replication factor is %d: want 1 or more, or 0 for the brokers' default", t.ReplicationFactor)
 	}
 	for _, key := range slices.Sorted(maps.Keys(t.Config)) {
 		value := t.Config[key]

@@ -32,8 +32,8 @@ func TestValidateReportsEveryMistakeAtOnce(t *testing.T) {
 		`topics: or ders: name is "or ders"`,
 		`name is "xxxx`,
 		"topics: __consumer_offsets: this topic is Kafka's own",
-		"topics: negative: Partitions is -1",
-		"topics: negative: ReplicationFactor is -3",
+		"topics: negative: partitions is -1",
+		"topics: negative: replication factor is -3",
 		`topics: units: retention.ms is "7d": want a whole number`,
 		`topics: units: segment.bytes is "1e6"`,
 		`topics: units: setting " spaces "`,
@@ -42,7 +42,7 @@ func TestValidateReportsEveryMistakeAtOnce(t *testing.T) {
 		"topics: a_b: collides with a.b",
 		"topics: twice: declared twice",
 		`topics: letters: it is to take the dead letters of a topic whose name is "b d"`,
-		"topics: late: Partitions is -1",
+		"topics: late: partitions is -1",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)

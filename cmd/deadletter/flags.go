@@ -4,9 +4,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"strconv"
 	"time"
+
+	"github.com/skeji/kafka/internal/variable"
 )
 
 // usageError is a mistake in the arguments or in the environment: what to change is in its text.
@@ -40,7 +41,7 @@ func theTopic(command string, rest []string) (string, error) {
 	case len(rest) == 1:
 		return rest[0], nil
 	}
-	if topic := os.Getenv("KAFKA_CONSUMER_DLQ_TOPIC"); topic != "" {
+	if topic := variable.Get("KAFKA_CONSUMER_DLQ_TOPIC"); topic != "" {
 		return topic, nil
 	}
 	return "", mistake("which dead letter topic? Name it, as in: deadletter %s dlq-orders; deadletter ls lists them", command)

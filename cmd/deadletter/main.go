@@ -22,6 +22,7 @@ import (
 	"syscall"
 
 	"github.com/skeji/kafka/deadletter"
+	"github.com/skeji/kafka/internal/variable"
 )
 
 const (
@@ -91,7 +92,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	}
 	if err != nil && !errors.Is(err, errPartly) { // which has been told with the result
 		for line := range strings.SplitSeq(err.Error(), "\n") { // several mistakes are a line each
-			fmt.Fprintf(s.err, "deadletter %s: %s\n", name, printable(line))
+			fmt.Fprintf(s.err, "deadletter %s: %s\n", name, printable(variable.ForCommand(line)))
 		}
 	}
 	code := exitCode(err)

@@ -40,7 +40,7 @@ func TestMistakesSayWhatToDo(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
 		{"", "deadletter stats   TOPIC"},
 		{"delete", `"delete" is none of ls, stats, peek, redrive and purge`},
-		{"ls", "no brokers: set Brokers or KAFKA_BROKERS"},
+		{"ls", "no brokers: set KAFKA_BROKERS"},
 		{"ls dlq-a dlq-b", `"dlq-b" is too much`},
 		{"stats", "which dead letter topic?"},
 		{"stats dlq-a --by size", "want class, error, source, group or hour"},

@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/variable"
 	"github.com/skeji/kafka/topics"
 	"github.com/skeji/kafka/topics/manifest"
 )
@@ -55,7 +56,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return code
 	case !errors.As(err, &printed):
-		fmt.Fprintln(stderr, "ktopics:", err)
+		fmt.Fprintln(stderr, "ktopics:", variable.ForCommand(err.Error()))
 	}
 	return exitError
 }
@@ -88,7 +89,7 @@ func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.W
 	}}
 	flags.StringVar(&loader.Cluster, "cluster", "", "read only KafkaTopic resources of this cluster, their label strimzi.io/cluster, by `name`")
 	output := flags.String("o", "table", "`format` of standard output: table or json")
-	modeName := flags.String("mode", os.Getenv("KAFKA_TOPICS_MODE"), "off, check, create or reconcile (default create)")
+	modeName := flags.String("mode", variable.Get("KAFKA_TOPICS_MODE"), "off, check, create or reconcile (default create)")
 	timeout := flags.Duration("timeout", time.Minute, "how long plan or apply may take")
 
 	verb := ""

@@ -120,7 +120,7 @@ func TestMistakesAreErrorsThatSayWhatToDo(t *testing.T) {
 		{[]string{"validate", "-f", bad, "-f", good + "x"}, "no such file"},
 		{[]string{"validate", "-f", bad, "-f", good + "x"}, bad + `: line 1: unknown field "nam"`},
 		{[]string{"validate", "-f", good, "-f", write(t, "topics: [{name: orders, partitions: 2}]")}, "orders: declared twice"},
-		{[]string{"plan", "-f", good}, "no brokers: set Brokers or KAFKA_BROKERS"},
+		{[]string{"plan", "-f", good}, "no brokers: set KAFKA_BROKERS"},
 	} {
 		code, stdout, stderr := ktopics(t, "", test.args...)
 		if code != exitError || stdout != "" || strings.Count(stderr, test.want) != 1 {
