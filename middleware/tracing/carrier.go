@@ -58,8 +58,8 @@ func inject(ctx context.Context, propagator propagation.TextMapPropagator, heade
 	if len(injected) == 0 {
 		return headers
 	}
-	// All that belongs to the other one goes: its tracestate would say untrue things of this span.
-	return append(without(headers, append(injected.Keys(), propagator.Fields()...)...), injected...)
+	// All that belongs to the other one goes: its tracestate would say untrue things of this span, and its baggage is somebody else's.
+	return append(without(headers, append(append(injected.Keys(), propagator.Fields()...), "baggage")...), injected...)
 }
 
 // extract returns ctx with the span that the headers tell of, and that span; or with none, whatever span ctx has.

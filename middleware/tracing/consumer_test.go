@@ -127,16 +127,19 @@ func TestARecordWithoutATraceStartsOne(t *testing.T) {
 	}
 }
 
-func TestTheHandlersContextCarriesTheSpanAndTheBaggage(t *testing.T) {
-	recorded := newSpans()
-	r := record()
-	r.Headers = append(r.Headers, kgo.RecordHeader{Key: "baggage", Value: []byte("tenant=t-1")})
-	within := newAttempts(recorded.option()).handle(t.Context(), r, nil)
-	if !trace.SpanContextFromContext(within).Equal(recorded.only(t).SpanContext) {
-		t.Error("the handler's context has another span")
-	}
-	if got := baggage.FromContext(within).Member("tenant").Value(); got != "t-1" {
-		t.Errorf("the handler's context has the tenant %q", got)
+// Baggage is whatever a publisher says: a handler's context has it only if somebody asked for it.
+func TestTheHandlersContextCarriesTheSpanAndBaggageIfAsked(t *testing.T) {
+	for want, options := range map[string][]tracing.Option{"": nil, "t-1": {tracing.WithBaggage()}} {
+		recorded := newSpans()
+		r := record()
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "baggage", Value: []byte("tenant=t-1")})
+		within := newAttempts(append(options, recorded.option())...).handle(t.Context(), r, nil)
+		if !trace.SpanContextFromContext(within).Equal(recorded.only(t).SpanContext) {
+			t.Error("the handler's context has another span")
+		}
+		if got := baggage.FromContext(within).Member("tenant").Value(); got != want {
+			t.Errorf("the handler's context has the tenant %q, want %q", got, want)
+		}
 	}
 }
 

@@ -103,6 +103,13 @@ func TestErrorTypesOfPublishesAreFew(t *testing.T) {
 }
 
 func TestTheSpanIsInTheHeadersInPlaceOfAnyOther(t *testing.T) {
+	t.Run("trace context alone", func(t *testing.T) { spanInPlaceOfAnyOther(t, nil) })
+	t.Run("with baggage", func(t *testing.T) { spanInPlaceOfAnyOther(t, []string{"tenant=t-1"}, tracing.WithBaggage()) })
+}
+
+// spanInPlaceOfAnyOther publishes in a context that has baggage, of which wantBaggage is to be in the headers.
+func spanInPlaceOfAnyOther(t *testing.T, wantBaggage []string, options ...tracing.Option) {
+	t.Helper()
 	recorded := newSpans()
 	ctx, around := recorded.within(t)
 	// Another record shares the slice, with room for one header more, in which it has one.
@@ -113,7 +120,7 @@ func TestTheSpanIsInTheHeadersInPlaceOfAnyOther(t *testing.T) {
 	r.Headers = shared[:len(shared)-1]
 
 	var got published
-	publisher(got.atOnce, recorded.option())(withBaggage(t, ctx), r, func(error) {})
+	publisher(got.atOnce, append(options, recorded.option())...)(withBaggage(t, ctx), r, func(error) {})
 	span := recorded.only(t)
 	if span.Parent.SpanID() != around.SpanID() {
 		t.Error("the span is not under the caller's")
@@ -122,7 +129,7 @@ func TestTheSpanIsInTheHeadersInPlaceOfAnyOther(t *testing.T) {
 		t.Error("what is called next has another span in its context")
 	}
 	for name, want := range map[string][]string{
-		"traceparent": {traceparent(span.SpanContext)}, "tracestate": nil, "baggage": {"tenant=t-1"}, "MARK": {"MARK"},
+		"traceparent": {traceparent(span.SpanContext)}, "tracestate": nil, "baggage": wantBaggage, "MARK": {"MARK"},
 		kafka.HeaderMessageID: {"MARK of an earlier hop", "m-1"},
 	} {
 		if values := text(got.headers, name); !slices.Equal(values, want) {

@@ -53,15 +53,22 @@ func WithTracerProvider(provider trace.TracerProvider) Option {
 	return func(s *settings) { s.provider = provider }
 }
 
-// WithPropagator sets how a span's context travels in a record's headers. Default: as W3C's traceparent, tracestate and
-// baggage. It is not otel.GetTextMapPropagator, which propagates nothing until it is set.
+// WithPropagator sets how a span's context travels in a record's headers. Default: as W3C's traceparent and tracestate. It is not
+// otel.GetTextMapPropagator, which propagates nothing until it is set.
 func WithPropagator(propagator propagation.TextMapPropagator) Option {
 	return func(s *settings) { s.propagator = propagator }
+}
+
+// WithBaggage propagates W3C's baggage as well. Baggage is text that every publisher of a topic chooses, and that reaches the handler's
+// context and from there other services: use it where all publishers are trusted. A propagator of WithPropagator is not changed.
+func WithBaggage() Option {
+	return func(s *settings) { s.baggage = true }
 }
 
 type settings struct {
 	provider   trace.TracerProvider // nil: the global one
 	propagator propagation.TextMapPropagator
+	baggage    bool // the default propagator has baggage, too
 }
 
 func newSettings(options []Option) settings {
@@ -69,8 +76,12 @@ func newSettings(options []Option) settings {
 	for _, option := range options {
 		option(&s)
 	}
-	if s.propagator == nil {
+	switch {
+	case s.propagator != nil:
+	case s.baggage:
 		s.propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+	default:
+		s.propagator = propagation.TraceContext{}
 	}
 	return s
 }
