@@ -82,7 +82,7 @@ func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client
 		return nil, fmt.Errorf("kafka: client config: %w", err)
 	}
 	c.cfg.saslInOptions = mechanismsOf(c.kgo)
-	if err := refusedOptions(c.kgo); err != nil {
+	if err := refusedOptions(c.kgo, cfg); err != nil {
 		c.kgo.Close()
 		return nil, err
 	}

@@ -96,8 +96,11 @@ type ClientConfig struct {
 
 // TLSConfig turns TLS on. TLS 1.2 is the least that is accepted. Files are read when a client is made.
 type TLSConfig struct {
-	// Enabled turns TLS on with the system's certificate authorities. Any other field turns it on as well.
+	// Enabled turns TLS on with the system's certificate authorities. Any other field but Required turns it on as well.
 	Enabled bool
+	// Required refuses a config without TLS, for brokers on this machine too, so that a variable that is missing can't turn encryption
+	// off. It does not turn TLS on. Default false.
+	Required bool
 	// CAFile is a PEM file of the authorities to trust in place of the system's. Kafka: ssl.truststore.location.
 	CAFile string
 	// CertFile is the client's certificate, PEM, for mTLS. It is read again at each connection. Kafka: ssl.keystore.location.

@@ -305,9 +305,10 @@ type accessWatch struct {
 }
 
 // OnBrokerConnect is franz-go's hook: it sees every connection, TLS and SASL included.
-func (w *accessWatch) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+func (w *accessWatch) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration, conn net.Conn, err error) {
 	address := net.JoinHostPort(broker.Host, fmt.Sprint(broker.Port))
 	if err == nil {
+		w.notePlaintext(address, conn)
 		if since := w.reached(address); !since.IsZero() {
 			w.log.LogAttrs(context.Background(), slog.LevelInfo, "broker reached again", slog.String("broker", address),
 				slog.Duration("away", time.Since(since)))

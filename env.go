@@ -21,6 +21,7 @@ type environment struct {
 	ClientID string `env:"KAFKA_CLIENT_ID"`
 
 	TLSEnabled    bool   `env:"KAFKA_TLS_ENABLED"`
+	TLSRequired   bool   `env:"KAFKA_TLS_REQUIRED"`
 	TLSCAFile     string `env:"KAFKA_TLS_CA_FILE"`
 	TLSCertFile   string `env:"KAFKA_TLS_CERT_FILE"`
 	TLSKeyFile    string `env:"KAFKA_TLS_KEY_FILE"`
@@ -185,7 +186,7 @@ func (e environment) client() ClientConfig {
 		Brokers:  splitList(e.Brokers),
 		ClientID: e.ClientID,
 		TLS: TLSConfig{
-			Enabled: e.TLSEnabled, CAFile: e.TLSCAFile, CertFile: e.TLSCertFile, KeyFile: e.TLSKeyFile,
+			Enabled: e.TLSEnabled, Required: e.TLSRequired, CAFile: e.TLSCAFile, CertFile: e.TLSCertFile, KeyFile: e.TLSKeyFile,
 			ServerName: e.TLSServerName,
 		},
 		SASL: SASLConfig{

@@ -56,6 +56,7 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 			{"KAFKA_BROKERS", "a:1, b:2", nil, func(c kafka.ClientConfig) any { return strings.Join(c.Brokers, "+") }, "a:1+b:2"},
 			{"KAFKA_CLIENT_ID", "bookings-7", nil, func(c kafka.ClientConfig) any { return c.ClientID }, "bookings-7"},
 			{"KAFKA_TLS_ENABLED", "true", nil, func(c kafka.ClientConfig) any { return c.TLS }, kafka.TLSConfig{Enabled: true}},
+			{"KAFKA_TLS_REQUIRED", "true", map[string]string{"KAFKA_TLS_ENABLED": "true"}, func(c kafka.ClientConfig) any { return c.TLS }, kafka.TLSConfig{Enabled: true, Required: true}},
 			{"KAFKA_TLS_CA_FILE", "ca.pem", nil, func(c kafka.ClientConfig) any { return c.TLS }, kafka.TLSConfig{CAFile: "ca.pem"}},
 			{"KAFKA_TLS_CERT_FILE", "c.pem", map[string]string{"KAFKA_TLS_KEY_FILE": "k.pem"}, func(c kafka.ClientConfig) any { return c.TLS.CertFile }, "c.pem"},
 			{"KAFKA_TLS_KEY_FILE", "k.pem", map[string]string{"KAFKA_TLS_CERT_FILE": "c.pem"}, func(c kafka.ClientConfig) any { return c.TLS.KeyFile }, "k.pem"},

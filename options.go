@@ -83,8 +83,11 @@ func producingOptions(cfg ClientConfig, batchLimit func(topic string) int32, log
 }
 
 // refusedOptions finds those of the user's options that no other option can undo.
-func refusedOptions(client *kgo.Client) error {
+func refusedOptions(client *kgo.Client, cfg ClientConfig) error {
 	var faults faults
+	if config, _ := client.OptValue(kgo.DialTLSConfig).(*tls.Config); config == nil && cfg.TLS.Required {
+		faults.addf("Options: kgo.DialTLSConfig or kgo.Dialer turns TLS off, and TLS: Required is set (KAFKA_TLS_REQUIRED)")
+	}
 	if id, ok := client.OptValue(kgo.TransactionalID).(string); ok && id != "" {
 		faults.addf("Options: kgo.TransactionalID: a transactional client commits what it has fetched, not what is handled")
 	}

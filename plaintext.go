@@ -2,9 +2,12 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -47,6 +50,21 @@ func (e *plaintextError) Error() string {
 }
 
 func (e *plaintextError) Unwrap() error { return kerr.SaslAuthenticationFailed }
+
+// saidPlaintext has the loggers that were told of unencrypted connections. There is one for each client or fewer.
+var saidPlaintext sync.Map
+
+// notePlaintext warns, once for each logger, of connections that everybody on the way can read and change.
+func (w *accessWatch) notePlaintext(broker string, conn net.Conn) {
+	// A dialer of the user's own may return a type of its own, but for TLS it has this method.
+	if _, encrypted := conn.(interface{ ConnectionState() tls.ConnectionState }); encrypted || isLoopback(broker) {
+		return
+	}
+	if _, said := saidPlaintext.LoadOrStore(w.log, nil); !said {
+		w.log.LogAttrs(context.Background(), slog.LevelWarn, "connections to brokers are not encrypted; turn TLS on (KAFKA_TLS_ENABLED), and require it (KAFKA_TLS_REQUIRED)",
+			slog.String("broker", broker))
+	}
+}
 
 // refuseAdvertised finds brokers that the client would have to authenticate with and must not.
 func refuseAdvertised(cfg ClientConfig, brokers []kmsg.MetadataResponseBroker) error {

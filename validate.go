@@ -15,6 +15,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/skeji/kafka/internal/topicname"
 	"github.com/skeji/kafka/internal/variable"
 )
@@ -182,6 +184,9 @@ func (f *faults) checkClient(c ClientConfig) {
 
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		f.addf("TLS: CertFile and KeyFile go together; one is empty (KAFKA_TLS_CERT_FILE, KAFKA_TLS_KEY_FILE)")
+	}
+	if c.TLS.Required && !c.TLS.enabled() && !slices.ContainsFunc(c.Options, func(o kgo.Opt) bool { return optionName(o) == "DialTLSConfig" }) {
+		f.addf("TLS: Required is set and TLS is off: turn it on (KAFKA_TLS_REQUIRED, KAFKA_TLS_ENABLED)")
 	}
 	f.checkSASL(c)
 	f.checkOptions(c.Options)

@@ -15,6 +15,7 @@ var fields = strings.NewReplacer(
 	"TLS: CAFile (KAFKA_TLS_CA_FILE)", "KAFKA_TLS_CA_FILE",
 	"TLS: CAFile ", "TLS: ",
 	"TLS.ServerName (KAFKA_TLS_SERVER_NAME)", "KAFKA_TLS_SERVER_NAME",
+	"TLS: Required is set and TLS is off: turn it on (KAFKA_TLS_REQUIRED, KAFKA_TLS_ENABLED)", "KAFKA_TLS_REQUIRED is set and TLS is off: turn it on (KAFKA_TLS_ENABLED)",
 	"ClientID ", "KAFKA_CLIENT_ID ",
 	"SASL: Mechanism is", "KAFKA_SASL_MECHANISM is",
 	" (KAFKA_SASL_MECHANISM); others, such as AWS's, go into Options as kgo.SASL", "",

@@ -26,6 +26,7 @@ func TestCommandsNameVariablesOnly(t *testing.T) {
 		"client id":                  {"KAFKA_CLIENT_ID": "a\tb"},
 		"client id, too long":        {"KAFKA_CLIENT_ID": strings.Repeat("x", 300)},
 		"TLS, not a boolean":         {"KAFKA_TLS_ENABLED": "yess"},
+		"TLS, required":              {"KAFKA_TLS_REQUIRED": "true"},
 		"no authorities":             {"KAFKA_TLS_CA_FILE": noPEM},
 		"missing authorities":        {"KAFKA_TLS_CA_FILE": noPEM + "x"},
 		"certificate without key":    {"KAFKA_TLS_CERT_FILE": noPEM},
