@@ -71,9 +71,12 @@ func each(t *testing.T, check func(t *testing.T, name string, m manifest, c cont
 	}
 }
 
-func read(t *testing.T, name string) (all []manifest) {
+func read(t *testing.T, name string) []manifest { return readAs[manifest](t, name+".yaml") }
+
+// readAs returns the documents of a file.
+func readAs[M any](t *testing.T, file string) (all []M) {
 	t.Helper()
-	decoder := yaml.NewDecoder(strings.NewReader(text(t, name+".yaml")))
+	decoder := yaml.NewDecoder(strings.NewReader(text(t, file)))
 	for {
 		var document map[string]any
 		err := decoder.Decode(&document)
@@ -84,7 +87,7 @@ func read(t *testing.T, name string) (all []manifest) {
 		if err == nil {
 			asJSON, err = json.Marshal(document)
 		}
-		var m manifest
+		var m M
 		if err == nil {
 			err = json.Unmarshal(asJSON, &m)
 		}
