@@ -109,7 +109,7 @@ func TestSecretsAreNotSentInTheClearToAdvertisedAddresses(t *testing.T) {
 			atElsewhere(t, func(t *testing.T, e *elsewhere) {
 				e.away.Store(true)
 				client, err := kafka.NewClient(e.client(test.sasl))
-				defer client.Close()
+				_ = client.Close()
 				wantFault(t, err, test.want...)
 				if len(test.want) > 0 && !errors.Is(err, kafka.ErrAuthentication) {
 					t.Errorf("%v, want ErrAuthentication", err)
@@ -126,7 +126,7 @@ func TestSecretsAreNotSentInTheClearToAdvertisedAddresses(t *testing.T) {
 			e := &elsewhere{bubble: i.bubble, secret: "secret"}
 			e.away.Store(true)
 			client, err := kafka.NewClient(e.client(token))
-			defer client.Close()
+			_ = client.Close()
 			wantFault(t, err, advertised+":9092", "OAUTHBEARER", "token", "KAFKA_SASL_ALLOW_PLAINTEXT")
 			if n := e.leaked.Load(); n > 0 {
 				t.Errorf("the token was sent in the clear %d times", n)
