@@ -107,6 +107,10 @@ func TestConstructorsThatAreGivenNothingReturnValues(t *testing.T) {
 
 	producer, err := kafka.NewProducer[[]byte](producing)
 	failedProducer(t, producer, err)
+	hidden, err := kafka.NewProducer[struct{ n int }](producing) // which JSON writes as {}
+	failedProducer(t, hidden, err)
+	hiddenToo, err := kafka.NewConsumer(consuming, func(context.Context, kafka.Message[struct{ n int }]) error { return nil })
+	failedConsumer(t, &log, hiddenToo, err)
 	withoutCodec, err := kafka.NewProducerWithCodec[numbered](producing, nil)
 	failedProducer(t, withoutCodec, err)
 

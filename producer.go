@@ -42,7 +42,8 @@ func NewProducerWithCodec[T any](cfg ProducerConfig, codec Codec[T]) (*Producer[
 		return newFailedProducer[T](cfg, err), err
 	}
 	if err := checkEncode(codec); err != nil {
-		return nil, fmt.Errorf("kafka: producer to %s: %w", cfg.Topic, err)
+		err = fmt.Errorf("kafka: producer to %s: %w", cfg.Topic, err)
+		return newFailedProducer[T](cfg, err), err
 	}
 	core, err := newPublisher(cfg)
 	if err != nil {

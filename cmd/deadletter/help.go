@@ -32,8 +32,8 @@ TOPIC may be left out where KAFKA_CONSUMER_DLQ_TOPIC names it, but for ls. Each 
 deadletter redrive -h
 
 The cluster is the one of the variables that services have: KAFKA_BROKERS (host:port,host:port) and, where it
-asks for them, KAFKA_TLS_ENABLED, KAFKA_TLS_REQUIRED, KAFKA_TLS_CA_FILE, KAFKA_TLS_CERT_FILE, KAFKA_TLS_KEY_FILE,
-KAFKA_TLS_SERVER_NAME, KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or
+asks for them, KAFKA_TLS_ENABLED, KAFKA_TLS_REQUIRED, KAFKA_TLS_CA_FILE, KAFKA_TLS_CERT_FILE,
+KAFKA_TLS_KEY_FILE, KAFKA_TLS_SERVER_NAME, KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or
 KAFKA_SASL_PASSWORD_FILE, KAFKA_SASL_TOKEN_FILE, KAFKA_SASL_ALLOW_PLAINTEXT.
 
 With -o json standard output is JSON Lines, a value a line. Questions, progress and errors go to standard error.
