@@ -3,10 +3,11 @@ package kafka
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime/debug"
 	"slices"
 	"time"
+
+	"github.com/skeji/kafka/internal/engine"
 )
 
 // gathering is one attempt at a group of tasks. Each goes through the middleware and the codec by itself, down to door; there it
@@ -18,9 +19,9 @@ type gathering struct {
 	trying  *task   // the latest that was
 	arrived []*task // at the door
 
-	over     bool   // the handler was called
-	err      error  // what it returned
-	unnamed  bool   // that is about all of them
+	over     bool // the handler was called
+	outcomes engine.Outcomes
+	unnamed  bool   // the error that it returned is about all of them
 	messages any    // *[]Message[T], of those that arrived
 	stack    []byte // of the first panic
 	ctx      context.Context
@@ -54,12 +55,7 @@ func stackIn(ctx context.Context) []byte {
 }
 
 // of returns what the handler said of the i-th that arrived.
-func (g *gathering) of(i int) error {
-	if named, ok := g.err.(BatchError); ok {
-		return named[i]
-	}
-	return g.err
-}
+func (g *gathering) of(i int) error { return g.outcomes.Of(i) }
 
 // door is where the messages of a batch wait for each other.
 func door[T any](handle BatchHandler[T]) Handler[T] {
@@ -92,20 +88,24 @@ func handleAll[T any](g *gathering, handle BatchHandler[T]) {
 	messages := *g.messages.(*[]Message[T])
 	defer func() {
 		if value := recover(); value != nil {
-			g.err = &PanicError{Value: value, Stack: debug.Stack()}
+			g.outcomes = engine.Outcomes{All: &PanicError{Value: value, Stack: debug.Stack()}}
 		}
 	}()
 	err := handle(g.ctx, messages)
-	if named, ok := errors.AsType[BatchError](err); ok {
-		for i := range named {
-			if i < 0 || i >= len(messages) {
-				g.err = NewPermanentError(fmt.Sprintf("the handler names message %d of a batch of %d", i, len(messages)), err)
-				return
-			}
-		}
-		err, g.unnamed = named, false
+	g.outcomes, g.unnamed = outcomesOf(err, len(messages))
+}
+
+// outcomesOf returns what a handler's error says of the messages of a batch, and whether it is about all of them.
+func outcomesOf(err error, n int) (o engine.Outcomes, all bool) {
+	failed, isNamed := errors.AsType[BatchError](err)
+	if !isNamed {
+		return engine.Outcomes{All: err}, err != nil
 	}
-	g.err, g.unnamed = err, g.unnamed && err != nil
+	o, why := engine.Named(failed, n)
+	if why != "" {
+		return engine.Outcomes{All: NewPermanentError(why, err)}, true
+	}
+	return o, false
 }
 
 // batch is what a worker has in hand.

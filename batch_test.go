@@ -101,9 +101,13 @@ func TestWhatBecomesOfABatch(t *testing.T) {
 			nil, "[[0 1 2 3 4]]",
 			"0 handled after 1, 1 handled after 1, 2 handled after 1, 3 handled after 1, 4 handled after 1",
 		},
-		"an empty BatchError": {
-			func(context.Context, []kafka.Message[numbered]) error { return kafka.BatchError{} }, "[[0 1 2 3 4]]",
+		"the Err of an empty BatchError": {
+			func(context.Context, []kafka.Message[numbered]) error { return kafka.BatchError{3: nil}.Err() }, "[[0 1 2 3 4]]",
 			"0 handled after 1, 1 handled after 1, 2 handled after 1, 3 handled after 1, 4 handled after 1",
+		},
+		"an empty BatchError": { // an error that is not nil is a failure
+			func(context.Context, []kafka.Message[numbered]) error { return kafka.BatchError{} }, "[[0 1 2 3 4] [0] [1] [2] [3] [4]]",
+			"0 dead_lettered after 2, 1 dead_lettered after 2, 2 dead_lettered after 2, 3 dead_lettered after 2, 4 dead_lettered after 2",
 		},
 		"some are named": {
 			func(_ context.Context, batch []kafka.Message[numbered]) error {

@@ -63,10 +63,22 @@ func checkBatches[T any](cfg ConsumerConfig, handle BatchHandler[T]) error {
 // The context is that of the first message, and ends as [Handler]'s does.
 type BatchHandler[T any] func(ctx context.Context, batch []Message[T]) error
 
-// BatchError names the messages of a batch that are not done, by the index at which the handler got them, and why. All others are,
-// and those whose error is nil. An empty one says that all are done. What is [ErrNotHandled] comes again, with what is retried, and
-// the attempt does not count.
+// BatchError names the messages of a batch that failed, by the index at which the handler got them, each with its error. All others are
+// done, and those whose error is nil. What is [ErrNotHandled] comes again, with what is retried, and the attempt does not count.
+//
+// Return Err(), which is nil if no message failed: a BatchError in an error is never nil, and an empty one is a permanent error of
+// all messages. Whatever wraps the handler, such as a transaction, takes it for a failure.
 type BatchError map[int]error
+
+// Err returns the BatchError as an error, and nil if it names no message that failed.
+func (e BatchError) Err() error {
+	for _, err := range e {
+		if err != nil {
+			return e
+		}
+	}
+	return nil
+}
 
 // ErrNotHandled is of a message that its batch's handler did not come to.
 var ErrNotHandled = errors.New("not handled: another message of the batch failed before it")

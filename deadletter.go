@@ -345,10 +345,6 @@ func (p *partition) giveUp(t *task, dlq *deadLetterTopic) bool {
 // partition stops.
 func (p *partition) putAway(t *task, dlq *deadLetterTopic) bool {
 	r, v := t.record, t.verdict
-	if dlq == nil {
-		p.c.fail(&RecordError{Topic: p.topic, Partition: p.id, Offset: r.Offset, Attempts: t.attempt, Err: v.err})
-		return false
-	}
 	letter := DeadLetter{
 		Topic: p.topic, Partition: p.id, Offset: r.Offset, Timestamp: timeOf(r), Group: p.c.cfg.Group,
 		Attempts: t.attempt + p.c.attemptsBefore(r), Class: v.class, Message: v.text, FailedAt: time.Now(), parked: p.parkedAs(r),

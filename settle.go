@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/internal/engine"
 )
 
 // settle handles the record until it is done: handled, rejected by the business, or in the dead letter topic. OutcomeLeft
@@ -41,25 +43,45 @@ func (t *task) ends(outcome Outcome) Settlement {
 
 // conclude does what follows from the latest attempt. over is false if that is another one.
 func (p *partition) conclude(t *task) (s Settlement, over bool) {
-	switch v := t.verdict; {
-	case v.err == nil:
-		return t.ends(OutcomeHandled), true
-	case p.ctx.Err() != nil:
+	if t.verdict.err != nil && p.ctx.Err() != nil {
 		return t.ends(OutcomeLeft), true // we took the context away: whatever the handler made of that is no verdict
-	case v.class == ClassBusiness:
+	}
+	action := p.c.policy().Decide(t.verdict.failure(), t.attempt)
+	if (action == engine.DeadLetter || action == engine.Stop) && p.withholds(t) {
+		action = engine.Retry
+	}
+	switch action {
+	case engine.Done:
+		return t.ends(OutcomeHandled), true
+	case engine.Reject:
 		return t.ends(OutcomeRejected), true
-	case v.class == ClassTransient && t.attempt <= p.c.cfg.MaxRetries:
+	case engine.Retry:
 		return Settlement{}, false
-	case v.class == ClassTransient && p.c.retryTopic != nil:
+	case engine.RetryLater:
 		if p.giveUp(t, p.c.retryTopic) {
 			return t.ends(OutcomePutOff), true
 		}
-	case p.withholds(t):
-		return Settlement{}, false
-	case p.giveUp(t, p.c.deadLetters):
-		return t.ends(OutcomeDeadLettered), true
+	case engine.DeadLetter:
+		if p.giveUp(t, p.c.deadLetters) {
+			return t.ends(OutcomeDeadLettered), true
+		}
+	case engine.Stop:
+		p.c.fail(&RecordError{Topic: p.topic, Partition: p.id, Offset: t.record.Offset, Attempts: t.attempt, Err: t.verdict.err})
 	}
 	return t.ends(OutcomeLeft), true
+}
+
+// policy is what the consumer does about failures.
+func (c *consumer) policy() engine.Policy {
+	return engine.Policy{MaxRetries: c.cfg.MaxRetries, RetryTopic: c.retryTopic != nil, DeadLetters: c.deadLetters != nil}
+}
+
+// failure is how the attempt ended.
+func (v verdict) failure() engine.Failure {
+	if v.err == nil {
+		return engine.NoFailure
+	}
+	return engine.FailureOf(string(v.class))
 }
 
 // try runs the handler once and contains its panics. ctx is the task's own, or made of it.
@@ -100,7 +122,7 @@ func (p *partition) copyOf(t *task) *Record {
 	}
 	own.Record = Record{
 		Record: fetched, Group: p.c.cfg.Group, Attempt: t.attempt,
-		LastAttempt: t.attempt > p.c.cfg.MaxRetries && p.c.retryTopic == nil,
+		LastAttempt: p.c.policy().Last(t.attempt),
 	}
 	if len(p.c.middleware) == 0 { // which may call the handler twice at once
 		own.room = &own.value

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/engine"
 )
 
 // Result is what one attempt at a message came to.
@@ -46,6 +47,7 @@ func HandleWith[T any](t testing.TB, cfg kafka.ConsumerConfig, codec kafka.Codec
 }
 
 func attempt[T any](t testing.TB, cfg kafka.ConsumerConfig, codec kafka.Codec[T], handle kafka.Handler[T], r *kafka.Record) Result {
+	r.LastAttempt = policyOf(cfg).Last(r.Attempt)
 	err := contained(func() error { return kafka.NewHandlerFunc(cfg, codec, handle)(t.Context(), r) })
 	return judge(cfg, r.Attempt, err)
 }
@@ -62,21 +64,30 @@ func contained(do func() error) (err error) {
 
 func judge(cfg kafka.ConsumerConfig, attempt int, err error) Result {
 	result := Result{Err: err, Class: kafka.ClassOf(err)}
-	switch {
-	case err == nil:
+	failure := engine.NoFailure
+	if err != nil {
+		failure = engine.FailureOf(string(result.Class))
+	}
+	switch policyOf(cfg).Decide(failure, attempt) {
+	case engine.Done:
 		result.Outcome = kafka.OutcomeHandled
-	case result.Class == kafka.ClassBusiness:
+	case engine.Reject:
 		result.Outcome = kafka.OutcomeRejected
-	case result.Class == kafka.ClassTransient && attempt <= cfg.MaxRetries:
+	case engine.Retry:
 		result.Retried = true
-	case result.Class == kafka.ClassTransient && len(cfg.RetryDelays) > 0:
+	case engine.RetryLater:
 		result.Outcome = kafka.OutcomePutOff
-	case cfg.DLQTopic == "":
-		result.Outcome = kafka.OutcomeLeft
-	default:
+	case engine.DeadLetter:
 		result.Outcome = kafka.OutcomeDeadLettered
+	case engine.Stop:
+		result.Outcome = kafka.OutcomeLeft
 	}
 	return result
+}
+
+// policyOf is what a consumer of that config does about failures.
+func policyOf(cfg kafka.ConsumerConfig) engine.Policy {
+	return engine.Policy{MaxRetries: cfg.MaxRetries, RetryTopic: len(cfg.RetryDelays) > 0, DeadLetters: cfg.DLQTopic != ""}
 }
 
 // encode makes of a message the record that a consumer would get of it.

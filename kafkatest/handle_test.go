@@ -43,7 +43,12 @@ func TestHandleSaysWhatWouldBecomeOfAMessage(t *testing.T) {
 			}
 			msg := suite.BookingOf(1)
 			msg.Attempt = c.attempt
-			got := kafkatest.HandleWith(t, cfg, kafka.JSON[suite.Booking](), func(context.Context, kafka.Message[suite.Booking]) error { return c.err }, msg)
+			got := kafkatest.HandleWith(t, cfg, kafka.JSON[suite.Booking](), func(_ context.Context, msg kafka.Message[suite.Booking]) error {
+				if want := msg.Attempt > cfg.MaxRetries && len(cfg.RetryDelays) == 0; msg.LastAttempt != want {
+					t.Errorf("attempt %d: last %t, want %t", msg.Attempt, msg.LastAttempt, want)
+				}
+				return c.err
+			}, msg)
 			c.want.Err = c.err
 			if got != c.want {
 				t.Errorf("got %+v, want %+v", got, c.want)
@@ -181,6 +186,7 @@ func TestHandleBatchSaysWhatWouldBecomeOfEach(t *testing.T) {
 		"named":             {kafka.BatchError{0: away, 2: bad}, []string{retried, done, dead}},
 		"named, wrapped":    {errors.Join(kafka.BatchError{1: bad}), []string{done, dead, done}},
 		"not handled":       {kafka.BatchError{1: bad, 2: kafka.ErrNotHandled}, []string{done, dead, retried}},
+		"named none":        {kafka.BatchError{}, []string{retried, retried, retried}}, // one by one
 		"named wrongly":     {kafka.BatchError{3: bad}, []string{retried, retried, retried}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,10 +3,10 @@ package kafkatest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/engine"
 )
 
 // HandleBatch is [Handle] for a handler of batches. It returns what the attempt came to for each message; one that can't be decoded is
@@ -46,6 +46,7 @@ func attemptBatch[T any](t testing.TB, cfg kafka.ConsumerConfig, codec kafka.Cod
 			batch, places = append(batch, msg), append(places, i)
 			return nil
 		}
+		r.LastAttempt = policyOf(cfg).Last(r.Attempt)
 		err := contained(func() error { return kafka.NewHandlerFunc(cfg, codec, arrive)(t.Context(), r) })
 		results[i] = judge(cfg, r.Attempt, err)
 	}
@@ -53,18 +54,16 @@ func attemptBatch[T any](t testing.TB, cfg kafka.ConsumerConfig, codec kafka.Cod
 		return results
 	}
 	err := contained(func() error { return handle(t.Context(), batch) })
-	named, isNamed := errors.AsType[kafka.BatchError](err)
-	for at := range named {
-		if at < 0 || at >= len(batch) {
-			err, isNamed = kafka.NewPermanentError(fmt.Sprintf("the handler names message %d of a batch of %d", at, len(batch)), err), false
-			break
+	outcomes, isNamed := engine.Outcomes{All: err}, false
+	if failed, ok := errors.AsType[kafka.BatchError](err); ok {
+		var why string
+		if outcomes, why = engine.Named(failed, len(batch)); why != "" {
+			outcomes = engine.Outcomes{All: kafka.NewPermanentError(why, err)}
 		}
+		isNamed = why == ""
 	}
 	for at, place := range places {
-		own := err
-		if isNamed {
-			own = named[at]
-		}
+		own := outcomes.Of(at)
 		result := judge(cfg, records[place].Attempt, own)
 		givenUp := result.Outcome == kafka.OutcomeDeadLettered || result.Outcome == kafka.OutcomeLeft
 		if errors.Is(own, kafka.ErrNotHandled) || givenUp && !isNamed && len(batch) > 1 {

@@ -89,18 +89,18 @@ var plants = []plant{
 	},
 	{
 		name: "dead-letters business errors", promise: "NothingVanishes",
-		function: "partition.conclude", find: `v.class == ClassBusiness`, replace: `false`,
+		function: "Policy.Decide", find: `failure == Rejected`, replace: `false`,
 		findings: []string{"DEAD-LETTERED WRONGLY"},
 	},
 	{
 		name: "retries permanent errors", promise: "Poison",
-		function: "partition.conclude", find: `v.class == ClassTransient && t.attempt <= p.c.cfg.MaxRetries`,
-		replace: `t.attempt <= p.c.cfg.MaxRetries`,
+		function: "Policy.Decide", find: `failure == Transient && attempt <= p.MaxRetries`,
+		replace: `attempt <= p.MaxRetries`,
 		test:    "TestHooksAreToldWhatBecomesOfARecord",
 	},
 	{
 		name: "gives up one retry early", promise: "NothingVanishes",
-		function: "partition.conclude", find: `t.attempt <= p.c.cfg.MaxRetries`, replace: `t.attempt < p.c.cfg.MaxRetries`,
+		function: "Policy.Decide", find: `attempt <= p.MaxRetries`, replace: `attempt < p.MaxRetries`,
 		findings: []string{"LOST", "COMMITTED AHEAD"},
 	},
 
