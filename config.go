@@ -257,9 +257,12 @@ type ConsumerConfig struct {
 	// a bad deploy.
 	FloodGuard FloodGuardConfig
 	// StallTimeout is how long one attempt of a handler may run before it is named in the log, in Health and to hooks. It goes
-	// on running: middleware.TimeoutConsumerMiddleware ends its context. When it has run for five times as long, and for at
-	// least two DrainTimeouts and 21 s, Health is not live. Set it above the slowest handler. Default 1m.
+	// on running: middleware.TimeoutConsumerMiddleware ends its context. Default 1m.
 	StallTimeout time.Duration
+	// FailLivenessAfter is how long one attempt of a handler may run before Health is not live, so that a liveness probe
+	// restarts the process, which delivers the record again. Set it far above the slowest handler. Default 0: however
+	// long handlers take, Health stays live.
+	FailLivenessAfter time.Duration
 	// DisableMiddleware turns off this module's plugins that only observe: logging and metrics of package middleware, and tracing.
 	// Other middleware and hooks that Use adds are never removed. Default false.
 	DisableMiddleware bool

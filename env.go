@@ -46,8 +46,9 @@ type environment struct {
 	ConsumerParkKeys         bool `env:"KAFKA_CONSUMER_PARK_KEYS"`
 	ConsumerMaxParkedRecords int  `env:"KAFKA_CONSUMER_MAX_PARKED_RECORDS" envDefault:"1000000"`
 
-	ConsumerMaxBatchSize int           `env:"KAFKA_CONSUMER_MAX_BATCH_SIZE" envDefault:"500"`
-	ConsumerMaxBatchWait time.Duration `env:"KAFKA_CONSUMER_MAX_BATCH_WAIT" envDefault:"0s"`
+	ConsumerMaxBatchSize      int           `env:"KAFKA_CONSUMER_MAX_BATCH_SIZE" envDefault:"500"`
+	ConsumerFailLivenessAfter time.Duration `env:"KAFKA_CONSUMER_FAIL_LIVENESS_AFTER" envDefault:"0s"`
+	ConsumerMaxBatchWait      time.Duration `env:"KAFKA_CONSUMER_MAX_BATCH_WAIT" envDefault:"0s"`
 
 	ConsumerMaxHeaders                int   `env:"KAFKA_CONSUMER_MAX_HEADERS" envDefault:"1000"`
 	ConsumerMaxHeaderBytes            int   `env:"KAFKA_CONSUMER_MAX_HEADER_BYTES" envDefault:"1048588"`
@@ -96,6 +97,7 @@ func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 	cfg.RetryDelays = e.ConsumerRetryDelays
 	cfg.Concurrency = e.ConsumerConcurrency
 	cfg.ParkKeys, cfg.MaxParkedRecords = e.ConsumerParkKeys, e.ConsumerMaxParkedRecords
+	cfg.FailLivenessAfter = e.ConsumerFailLivenessAfter
 	cfg.MaxBatchSize, cfg.MaxBatchWait = e.ConsumerMaxBatchSize, e.ConsumerMaxBatchWait
 	cfg.AutoOffsetReset, cfg.StartFrom = e.ConsumerAutoOffsetReset, e.ConsumerStartFrom
 	cfg.MaxHeaders, cfg.MaxHeaderBytes = e.ConsumerMaxHeaders, e.ConsumerMaxHeaderBytes

@@ -114,6 +114,7 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 			{"KAFKA_CONSUMER_PARK_KEYS", "true", func(c kafka.ConsumerConfig) any { return c.ParkKeys }, false, true},
 			{"KAFKA_CONSUMER_MAX_PARKED_RECORDS", "500", func(c kafka.ConsumerConfig) any { return c.MaxParkedRecords }, 1_000_000, 500},
 			{"KAFKA_CONSUMER_MAX_BATCH_SIZE", "50", func(c kafka.ConsumerConfig) any { return c.MaxBatchSize }, 500, 50},
+			{"KAFKA_CONSUMER_FAIL_LIVENESS_AFTER", "1h", func(c kafka.ConsumerConfig) any { return c.FailLivenessAfter }, time.Duration(0), time.Hour},
 			{"KAFKA_CONSUMER_MAX_BATCH_WAIT", "200ms", func(c kafka.ConsumerConfig) any { return c.MaxBatchWait }, time.Duration(0), 200 * time.Millisecond},
 			{"KAFKA_CONSUMER_FLOOD_GUARD", "pause", func(c kafka.ConsumerConfig) any { return c.FloodGuard.Mode }, "warn", "pause"},
 			{"KAFKA_CONSUMER_FLOOD_SHARE", "0.25", func(c kafka.ConsumerConfig) any { return c.FloodGuard.Share }, 0.5, 0.25},

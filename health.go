@@ -26,8 +26,8 @@ type Health struct {
 	Topic string `json:"topic"` // what is consumed
 	Group string `json:"group"` // by which group
 	State State  `json:"state"` // where the consumer is in its life
-	// NotLive says why the process should be restarted: the poll loop stands still, a handler does not return, Start has
-	// returned an error. It is "" while a restart would not help: brokers that are away, a rebalance, handlers that fail, a
+	// NotLive says why the process should be restarted: the poll loop stands still, Start has returned an error or, with
+	// ConsumerConfig.FailLivenessAfter, a handler does not return. It is "" while a restart would not help: brokers that are away, a rebalance, handlers that fail, a
 	// dead letter topic that refuses.
 	NotLive string `json:"not_live,omitempty"`
 	// NotReady says why the consumer does no work: it has not joined its group, or is ending, or the flood guard has paused it
@@ -125,8 +125,7 @@ func probe(consumers []HealthReporter, passes func(Health) bool) http.Handler {
 	})
 }
 
-// stallsUntilDead is how many StallTimeouts a handler may run, or the poll loop stand still, before a restart is the better
-// bet.
+// stallsUntilDead is how many StallTimeouts the poll loop may stand still before a restart is the better bet.
 const stallsUntilDead = 5
 
 func (c *consumer) health() Health {
@@ -209,6 +208,17 @@ func (c *consumer) state() State {
 	return StateRunning
 }
 
+// mayLast returns how long a partition may do what it does before the consumer is not live; 0: for ever. limit is for what takes no time.
+func (c *consumer) mayLast(p PartitionHealth, limit time.Duration) time.Duration {
+	switch {
+	case p.Activity == ActivityHandling, p.Activity == ActivityBlocked: // by a handler
+		return c.cfg.FailLivenessAfter
+	case p.Activity == ActivityIdle && p.QueuedRecords > 0: // a batch may wait to fill
+		return limit + c.cfg.MaxBatchWait
+	}
+	return 0
+}
+
 // notLive is called with c.mu held.
 func (c *consumer) notLive(h Health) string {
 	limit := max(stallsUntilDead*c.cfg.StallTimeout, 2*c.leaveWithin()) // a handover may keep the loop from polling
@@ -230,8 +240,7 @@ func (c *consumer) notLive(h Health) string {
 		reasons = append(reasons, fmt.Sprintf("the poll loop has stood still since %s", c.made.Add(at).UTC().Format(time.RFC3339)))
 	}
 	for _, p := range h.Partitions {
-		stuck := p.Activity == ActivityHandling || p.Activity == ActivityBlocked || p.Activity == ActivityIdle && p.QueuedRecords > 0
-		if stuck && time.Since(p.Since) > limit {
+		if allowed := c.mayLast(p, limit); allowed > 0 && time.Since(p.Since) > allowed {
 			reasons = append(reasons, fmt.Sprintf("%s-%d: %s since %s, offset %d, %d records behind it",
 				h.Topic, p.Partition, p.Activity, p.Since.UTC().Format(time.RFC3339), p.Offset, p.QueuedRecords))
 		}

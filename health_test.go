@@ -130,6 +130,7 @@ func TestAHandlerThatNeverReturnsIsNotLive(t *testing.T) {
 		b.seed(0, 3)
 		cfg := b.consumer()
 		cfg.CommitInterval, cfg.StallTimeout, cfg.DrainTimeout = time.Hour, time.Minute, time.Second
+		cfg.FailLivenessAfter = 5 * time.Minute
 		release := make(chan struct{})
 		consumer, stop := b.start(cfg, func(context.Context, kafka.Message[numbered]) error {
 			<-release
@@ -212,6 +213,53 @@ func TestUnreachableBrokersAreAProblemAndLive(t *testing.T) {
 	})
 }
 
+// How long a handler takes, or a batch waits to fill, is no matter of liveness unless it is asked for.
+func TestLongHandlersAndBatchesThatWaitAreLive(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 3)
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.DrainTimeout = time.Hour, time.Second
+		consumer, stop := b.start(cfg, func(ctx context.Context, _ kafka.Message[numbered]) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		for range 24 {
+			time.Sleep(time.Hour)
+			wantHealth(t, consumer, kafka.StateRunning, true, true)
+		}
+		_ = stop()
+	})
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 1)
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.MaxBatchWait = time.Hour, 30*time.Minute
+		var handled atomic.Int32
+		consumer, err := kafka.NewBatchConsumer(cfg, func(context.Context, []kafka.Message[numbered]) error {
+			handled.Add(1)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := b.run(consumer)
+		for range 29 {
+			time.Sleep(time.Minute)
+			wantHealth(t, consumer.Consumer, kafka.StateRunning, true, true)
+		}
+		if n := handled.Load(); n != 0 {
+			t.Errorf("%d batches before their time", n)
+		}
+		time.Sleep(2 * time.Minute)
+		if n := handled.Load(); n != 1 {
+			t.Errorf("%d batches, want 1", n)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestAPollLoopThatStandsStillIsNotLive(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
@@ -249,7 +297,7 @@ func TestAPartitionBlockedForLongIsNotLive(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 1)
 		cfg := b.consumer()
-		cfg.CommitInterval = time.Hour
+		cfg.CommitInterval, cfg.FailLivenessAfter = time.Hour, 5*time.Minute
 		release := make(chan struct{})
 		consumer, stop := b.start(cfg, func(context.Context, kafka.Message[numbered]) error {
 			<-release // whatever the context says

@@ -71,12 +71,12 @@ func (p *partition) enqueue(records []*kgo.Record, end int64) (cost int64, back 
 	for _, r := range records {
 		cost += p.c.queued.cost(r)
 	}
+	first, last := records[0].Offset, records[len(records)-1].Offset
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
-		return cost, rewind{} // fetched again by the next owner
+		return cost, rewind{p.id, -1, first} // fetched again by the next owner
 	}
-	first, last := records[0].Offset, records[len(records)-1].Offset
 	back = rewind{p.id, p.offsets.Fetched(first, last), first}
 	p.status.fetched(end, len(p.queue), time.Now())
 	p.queue = append(p.queue, records...)

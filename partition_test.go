@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -350,4 +352,31 @@ func TestTheEndOfATransactionIsCommitted(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A partition that has stopped, and is still assigned, drops what is fetched. Nothing was deleted and nothing fetched again.
+func TestAStoppedPartitionReportsNoDeletion(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 20)
+		admin := kadm.NewClient(b.raw())
+		upTo := kadm.Offsets{}
+		upTo.AddOffset("orders", 0, 10, -1)
+		if _, err := admin.DeleteRecords(t.Context(), upTo); err != nil {
+			t.Fatal(err)
+		}
+		admin.Close()
+		consumer, stop := b.start(b.consumer(), func(context.Context, kafka.Message[numbered]) error { return nil })
+		time.Sleep(5 * time.Second)
+		if b.committed(0) != 20 {
+			t.Fatalf("committed %d, want 20", b.committed(0))
+		}
+		kafka.CoreOf(consumer).EvictAll()
+		b.seed(0, 20)
+		time.Sleep(5 * time.Second)
+		_ = stop()
+		if n := b.log.count(slog.LevelError, "topic=orders"); n > 0 {
+			t.Errorf("%d errors are logged:\n%s", n, b.log.String())
+		}
+	})
 }

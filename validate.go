@@ -70,7 +70,7 @@ func (c ConsumerConfig) Validate() error {
 	}{
 		{"RetryBackoff", c.RetryBackoff}, {"RetryBackoffMax", c.RetryBackoffMax}, {"DrainTimeout", c.DrainTimeout},
 		{"CommitInterval", c.CommitInterval}, {"SessionTimeout", c.SessionTimeout},
-		{"RebalanceTimeout", c.RebalanceTimeout}, {"MaxBatchWait", c.MaxBatchWait}, {"AuthFailureTimeout", c.AuthFailureTimeout}, {"StallTimeout", c.StallTimeout},
+		{"RebalanceTimeout", c.RebalanceTimeout}, {"MaxBatchWait", c.MaxBatchWait}, {"AuthFailureTimeout", c.AuthFailureTimeout}, {"StallTimeout", c.StallTimeout}, {"FailLivenessAfter", c.FailLivenessAfter},
 	} {
 		faults.checkNotNegative(d.name, int64(d.value))
 	}

@@ -2,6 +2,8 @@
 package flood
 
 import (
+	"regexp"
+	"strings"
 	"sync"
 	"time"
 )
@@ -45,9 +47,15 @@ func (g *Gate) Allow(name string) bool {
 	return ok
 }
 
-// Pass tells whether a line of this kind may be written, and how many were kept back before it.
+// localAddress is a connection's own end in an error of package net. Its port is another one for each connection.
+var localAddress = regexp.MustCompile(`\S+->`)
+
+// Pass tells whether a line of this kind may be written, and how many were kept back before it. The name may be an error's text.
 func (g *Gate) Pass(name string) (withheld int, ok bool) {
 	now := time.Now()
+	if strings.Contains(name, "->") {
+		name = localAddress.ReplaceAllString(name, "")
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	k := g.kinds[name]

@@ -66,3 +66,22 @@ func TestAGateForgetsWhenThereAreManyKinds(t *testing.T) {
 		t.Errorf("%d kinds are remembered after one more than %d", len(g.kinds), maxKinds)
 	}
 }
+
+// The same failure of another connection is the same kind.
+func TestAGateKnowsAnErrorWhateverItsLocalPort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := Quiet()
+		passed := 0
+		for port := range 50 {
+			if g.Allow(fmt.Sprintf("fetch: read tcp 10.0.0.1:%d->10.0.0.2:9092: i/o timeout", 40000+port)) {
+				passed++
+			}
+		}
+		if passed != 1 {
+			t.Errorf("%d lines passed, want 1", passed)
+		}
+		if !g.Allow("fetch: read tcp 10.0.0.1:40000->10.0.0.3:9092: i/o timeout") {
+			t.Error("the failure of another broker is withheld")
+		}
+	})
+}
