@@ -135,6 +135,7 @@ func (p *partition) workBatches(b *batch) {
 	}
 	for b != nil {
 		p.settleBatch(b)
+		b = nil // while the worker waits for the next one, this one's records are not kept
 		b = p.nextBatch()
 	}
 	ended = true
@@ -165,6 +166,9 @@ func (p *partition) nextBatch() *batch {
 			defer alarm.Stop()
 		}
 		p.idle = true
+		if p.spare != nil {
+			p.spare.empty()
+		}
 		p.ready.Wait()
 		p.idle = false
 	}

@@ -69,11 +69,17 @@ func (p *partition) next(settled *task) (t *task, last bool) {
 			return nil, p.stopped && p.workers == 0
 		}
 		p.idle = true
+		if p.spare != nil {
+			p.spare.empty()
+		}
 		p.ready.Wait()
 		p.idle = false
 		now = time.Now()
 	}
 }
+
+// empty lets go of a task's record, which would keep its whole batch in memory, and of what the handler got, which middleware may keep.
+func (t *task) empty() { *t = task{} }
 
 // callWorker sees to it that somebody looks for work, if there may be any. One worker at most stays idle. The caller holds
 // p.mu.

@@ -126,6 +126,7 @@ func (p *partition) work(t *task) {
 		if p.step(t) {
 			settled = t
 		}
+		t = nil // while the worker waits for the next one, this one's record is not kept
 		t, last = p.next(settled)
 	}
 	ended = true

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"log/slog"
+	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -379,4 +382,57 @@ func TestAStoppedPartitionReportsNoDeletion(t *testing.T) {
 			t.Errorf("%d errors are logged:\n%s", n, b.log.String())
 		}
 	})
+}
+
+// A worker that has nothing to do keeps no record: each would keep its whole decompressed batch in memory.
+func TestIdleWorkersKeepNoRecord(t *testing.T) {
+	t.Parallel()
+	for name, alter := range map[string]func(*kafka.ConsumerConfig){
+		"one lane": func(*kafka.ConsumerConfig) {},
+		"lanes":    func(cfg *kafka.ConsumerConfig) { cfg.Concurrency = 8 },
+		"batches":  nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				b.seed(0, 20)
+				b.seed(1, 1)
+				var mu sync.Mutex
+				var records []weak.Pointer[kgo.Record]
+				hooks := kafka.ConsumerHooks{RecordSettled: func(_ context.Context, r *kgo.Record, _ kafka.Settlement) {
+					mu.Lock()
+					defer mu.Unlock()
+					records = append(records, weak.Make(r))
+				}}
+				cfg := b.consumer()
+				var stop func() error
+				if alter != nil {
+					alter(&cfg)
+					_, stop = b.start(cfg, func(context.Context, kafka.Message[numbered]) error { return nil }, hooks)
+				} else {
+					consumer, err := kafka.NewBatchConsumer(cfg, func(context.Context, []kafka.Message[numbered]) error { return nil })
+					if err != nil {
+						t.Fatal(err)
+					}
+					consumer.Use(hooks)
+					stop = b.run(consumer)
+				}
+				time.Sleep(time.Minute)
+				runtime.GC()
+				mu.Lock()
+				kept := 0
+				for _, r := range records {
+					if r.Value() != nil {
+						kept++
+					}
+				}
+				if len(records) != 21 || kept > 0 {
+					t.Errorf("%d of %d records are kept", kept, len(records))
+				}
+				mu.Unlock()
+				if err := stop(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }
