@@ -313,6 +313,10 @@ type RequesterConfig struct {
 	ReplyPartition *int32
 	// RequestTimeout bounds a Request whose context has no deadline. Default 30s.
 	RequestTimeout time.Duration
+	// ForeignResponders accepts replies that have the correlation id alone, for responders that are not made by [Respond] and don't
+	// repeat the request's token. Anyone who may write to ReplyTopic, or have a responder write there, can then answer a request
+	// whose correlation id is known. What a reply has of token and place must still be the request's. Default false: a reply needs both.
+	ForeignResponders bool
 	// DisableMiddleware turns off this module's plugins that only observe: logging and metrics of package middleware, and tracing.
 	// Other middleware and hooks that Use adds are never removed. Default false.
 	DisableMiddleware bool

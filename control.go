@@ -14,7 +14,8 @@ import (
 // isControl reports whether a header is a control header.
 func isControl(name string) bool {
 	switch name {
-	case HeaderReplyTopic, HeaderReplyPartition, HeaderRequesterID, HeaderDeadline, HeaderReplyErrorClass, HeaderReplyErrorMessage:
+	case HeaderReplyTopic, HeaderReplyPartition, HeaderRequesterID, HeaderReplyToken, HeaderRequestPlace, HeaderDeadline,
+		HeaderReplyErrorClass, HeaderReplyErrorMessage:
 		return true
 	}
 	return strings.HasPrefix(name, dlqPrefix)

@@ -62,6 +62,8 @@ type environment struct {
 
 	RequesterReplyPartition *int32        `env:"KAFKA_REQUESTER_REPLY_PARTITION"`
 	RequesterRequestTimeout time.Duration `env:"KAFKA_REQUESTER_REQUEST_TIMEOUT" envDefault:"30s"`
+
+	RequesterForeignResponders bool `env:"KAFKA_REQUESTER_FOREIGN_RESPONDERS"`
 }
 
 // NewClientConfigFromEnv reads the KAFKA_ variables that say where the cluster is. It reports every mistake at once.
@@ -118,7 +120,7 @@ func NewRequesterConfigFromEnv(topic, replyTopic string) (RequesterConfig, error
 	cfg := RequesterConfig{
 		ClientConfig: e.client(), Topic: topic, ReplyTopic: replyTopic,
 		ReplyPartition: e.RequesterReplyPartition, RequestTimeout: e.RequesterRequestTimeout,
-		DisableMiddleware: !e.EnableMiddleware,
+		ForeignResponders: e.RequesterForeignResponders, DisableMiddleware: !e.EnableMiddleware,
 	}
 	cfg.misread = err
 	return cfg, cfg.Validate()

@@ -153,6 +153,7 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 		}{
 			{"KAFKA_REQUESTER_REPLY_PARTITION", "0", partition, nil, 0},
 			{"KAFKA_REQUESTER_REQUEST_TIMEOUT", "5s", func(c kafka.RequesterConfig) any { return c.RequestTimeout }, 30 * time.Second, 5 * time.Second},
+			{"KAFKA_REQUESTER_FOREIGN_RESPONDERS", "true", func(c kafka.RequesterConfig) any { return c.ForeignResponders }, false, true},
 			{"KAFKA_ENABLE_MIDDLEWARE", "false", func(c kafka.RequesterConfig) any { return c.DisableMiddleware }, false, true},
 			{"KAFKA_CLIENT_ID", "asker", func(c kafka.RequesterConfig) any { return c.ClientID }, "", "asker"},
 		} {

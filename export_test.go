@@ -81,6 +81,16 @@ func (c *Client) Missed(broker string, err error) {
 func (r *Requester[Q, A]) ID() string            { return r.replies.requester }
 func (r *Requester[Q, A]) ReplyPartition() int32 { return r.replies.partition }
 
+// Proof returns the token and the place of a request that waits, "" where it is not known.
+func (r *Requester[Q, A]) Proof(id string) (token, place string) {
+	r.replies.mu.Lock()
+	defer r.replies.mu.Unlock()
+	if p := r.replies.waiting[id]; p != nil {
+		return p.token, p.place
+	}
+	return "", ""
+}
+
 // Abort ends the requester at once.
 func (r *Requester[Q, A]) Abort() {
 	r.replies.close()

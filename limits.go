@@ -92,6 +92,6 @@ func (c *consumer) decompressError(err error) error {
 func known(header string) bool {
 	return strings.HasPrefix(header, dlqPrefix) || slices.Contains([]string{
 		HeaderMessageID, HeaderCorrelationID, HeaderConversationID, HeaderEventType, HeaderSource, HeaderContentType, "traceparent", "tracestate",
-		HeaderReplyTopic, HeaderReplyPartition, HeaderRequesterID, HeaderDeadline,
+		HeaderReplyTopic, HeaderReplyPartition, HeaderRequesterID, HeaderReplyToken, HeaderDeadline,
 	}, header)
 }

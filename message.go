@@ -28,6 +28,8 @@ const (
 	HeaderReplyTopic        = "reply-topic"         // where the reply is to go
 	HeaderReplyPartition    = "reply-partition"     // which partition of it, decimal; without it the key decides
 	HeaderRequesterID       = "requester-id"        // of the instance that asks; its replies have it, too
+	HeaderReplyToken        = "reply-token"         // a random secret of the request, which its reply repeats
+	HeaderRequestPlace      = "request-place"       // which record a reply answers: <topic>/<partition>/<offset>
 	HeaderDeadline          = "deadline"            // until when the reply is waited for, RFC 3339 with nanoseconds
 	HeaderReplyErrorClass   = "reply-error-class"   // of a reply that is an error: transient, permanent or business
 	HeaderReplyErrorMessage = "reply-error-message" // its text, up to 1 KiB

@@ -151,7 +151,7 @@ func (p *Producer[T]) publish(ctx context.Context, msg *Message[T], headers []kg
 		headers = slices.DeleteFunc(headers, func(h kgo.RecordHeader) bool { return h.Key == p.replaces })
 	}
 	out.core = p.core
-	out.sent = kgo.Record{Topic: p.core.cfg.Topic, Headers: withMessageID(headers), Timestamp: msg.Timestamp}
+	out.sent = kgo.Record{Topic: p.core.cfg.Topic, Headers: withMessageID(headers), Timestamp: msg.Timestamp, Offset: -1} // until it is stored
 	r := &out.sent
 	if msg.Key != "" {
 		r.Key = []byte(msg.Key)

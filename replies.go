@@ -2,10 +2,12 @@ package kafka
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"slices"
 	"strconv"
 	"sync"
@@ -26,18 +28,69 @@ type replyReader struct {
 	topic     string
 	partition int32
 	requester string // the id of this instance
+	foreign   bool   // replies need the correlation id alone
 	client    *kgo.Client
 	access    *accessWatch
 	log       *slog.Logger
 
 	mu      sync.Mutex
-	waiting map[string]chan *kgo.Record // by correlation id
+	waiting map[string]*pendingReply // by correlation id, with all that is in them
 
 	stop  context.CancelFunc
 	ended chan struct{} // closed when no more replies are read
 	why   error         // written before ended is closed
 
-	replies, timeouts, late, others atomic.Uint64
+	replies, timeouts, late, others, rejected atomic.Uint64
+}
+
+// pendingReply is a request that waits for its reply. A reply could be somebody else's: whoever may publish a request can name any
+// requester and correlation id in it, and a responder would send the answer there. So a reply has to repeat the request's token, which
+// others can't guess, and name the record that it answers, which those who can read the request can't make theirs.
+type pendingReply struct {
+	token   string
+	place   string           // of the request; "" until it is known
+	early   []*kgo.Record    // replies that came before the place was known
+	replied chan *kgo.Record // has room for one
+}
+
+// maxEarlyReplies is how many replies to one request are kept until its place is known. A responder sends one or, after a crash, two.
+const maxEarlyReplies = 16
+
+// placeText is where a record is, for HeaderRequestPlace.
+func placeText(topic string, partition int32, offset int64) string {
+	return fmt.Sprintf("%s/%d/%d", topic, partition, offset)
+}
+
+// anyPlace is the place of a request that is stored, where nobody knows where: middleware has sent another record in its place, or
+// the brokers have acknowledged it without an offset.
+const anyPlace = "*"
+
+type replyVerdict int
+
+const (
+	replyAccepted replyVerdict = iota
+	replyRejected
+	replyEarly
+)
+
+// judge tells whether the reply is to this request.
+func (p *pendingReply) judge(reply *kgo.Record, foreign bool) replyVerdict {
+	token, ok := recordheader.Last(reply.Headers, HeaderReplyToken)
+	if !ok && !foreign || ok && subtle.ConstantTimeCompare(token, []byte(p.token)) == 0 {
+		return replyRejected
+	}
+	place, ok := recordheader.Last(reply.Headers, HeaderRequestPlace)
+	switch {
+	case !ok && foreign:
+		return replyAccepted
+	case !ok:
+		return replyRejected
+	case p.place == "":
+		return replyEarly
+	case p.place == anyPlace || p.place == string(place):
+		return replyAccepted
+	}
+	return replyRejected
 }
 
 // newReplyReader returns once it knows where its partition ends. What is read begins there, whenever franz-go gets to it.
@@ -50,7 +103,7 @@ func newReplyReader(ctx context.Context, c *Client, cfg RequesterConfig) (*reply
 	if count == 0 {
 		return nil, fmt.Errorf("kafka: reply topic %s has no partitions yet: try again", cfg.ReplyTopic)
 	}
-	partition := rand.Int32N(count)
+	partition := mathrand.Int32N(count)
 	if cfg.ReplyPartition != nil {
 		partition = *cfg.ReplyPartition
 	}
@@ -73,14 +126,14 @@ func newReplyReader(ctx context.Context, c *Client, cfg RequesterConfig) (*reply
 	r := &replyReader{
 		topic: cfg.ReplyTopic, partition: partition, requester: uuid.Must(uuid.NewV7()).String(),
 		client: client, access: c.access, log: c.log,
-		waiting: map[string]chan *kgo.Record{}, stop: stop, ended: make(chan struct{}),
+		foreign: cfg.ForeignResponders, waiting: map[string]*pendingReply{}, stop: stop, ended: make(chan struct{}),
 	}
 	go r.read(reading) // ends with close, or when the topic is gone
 	return r, nil
 }
 
-// expect registers a request. Its reply comes by the channel, which has room for it.
-func (r *replyReader) expect(id string) (chan *kgo.Record, error) {
+// expect registers a request.
+func (r *replyReader) expect(id string) (*pendingReply, error) {
 	select {
 	case <-r.ended:
 		return nil, r.why
@@ -91,22 +144,59 @@ func (r *replyReader) expect(id string) (chan *kgo.Record, error) {
 	if r.waiting[id] != nil {
 		return nil, ErrCorrelationID
 	}
-	replied := make(chan *kgo.Record, 1)
-	r.waiting[id] = replied
-	return replied, nil
+	p := &pendingReply{token: rand.Text(), replied: make(chan *kgo.Record, 1)}
+	r.waiting[id] = p
+	return p, nil
+}
+
+// stored tells where a request is, and hands it the reply that came before that was known.
+func (r *replyReader) stored(id string, p *pendingReply, request *kgo.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting[id] != p {
+		return
+	}
+	if p.place = anyPlace; request.Offset >= 0 {
+		p.place = placeText(request.Topic, request.Partition, request.Offset)
+	}
+	early := p.early
+	p.early = nil
+	for _, reply := range early {
+		if r.waiting[id] != p {
+			r.late.Add(1) // it has its reply
+		} else if !r.offer(id, p, reply) {
+			r.rejected.Add(1)
+		}
+	}
+}
+
+// offer hands a reply to its request, or keeps it until the request's place is known. It returns false if the reply is not to this
+// request. The caller holds mu.
+func (r *replyReader) offer(id string, p *pendingReply, reply *kgo.Record) bool {
+	switch verdict := p.judge(reply, r.foreign); {
+	case verdict == replyAccepted:
+		delete(r.waiting, id)
+		r.replies.Add(1)
+		p.replied <- reply
+		return true
+	case verdict == replyEarly && len(p.early) < maxEarlyReplies:
+		p.early = append(p.early, reply)
+		return true
+	}
+	return false
 }
 
 // forget lets a request's id be used again, unless it is already.
-func (r *replyReader) forget(id string, replied chan *kgo.Record) {
+func (r *replyReader) forget(id string, p *pendingReply) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.waiting[id] == replied {
+	if r.waiting[id] == p {
 		delete(r.waiting, id)
 	}
 }
 
 // address returns a request's headers with what the responder must know.
-func (r *replyReader) address(ctx context.Context, headers []kgo.RecordHeader, id string) []kgo.RecordHeader {
+func (r *replyReader) address(ctx context.Context, headers []kgo.RecordHeader, id, token string) []kgo.RecordHeader {
 	deadline, _ := ctx.Deadline()
 	headers = slices.Clone(headers)
 	for _, h := range []struct{ name, value string }{
@@ -114,6 +204,7 @@ func (r *replyReader) address(ctx context.Context, headers []kgo.RecordHeader, i
 		{HeaderReplyTopic, r.topic},
 		{HeaderReplyPartition, strconv.Itoa(int(r.partition))},
 		{HeaderRequesterID, r.requester},
+		{HeaderReplyToken, token},
 		{HeaderDeadline, deadline.UTC().Format(time.RFC3339Nano)},
 	} {
 		headers = setHeader(headers, h.name, []byte(h.value))
@@ -152,13 +243,14 @@ func (r *replyReader) take(reply *kgo.Record) {
 	}
 	id, _ := recordheader.Last(reply.Headers, HeaderCorrelationID)
 	r.mu.Lock()
-	replied := r.waiting[string(id)]
-	delete(r.waiting, string(id))
+	p := r.waiting[string(id)]
+	taken := p != nil && r.offer(string(id), p, reply)
 	r.mu.Unlock()
 	switch {
-	case replied != nil:
-		r.replies.Add(1)
-		replied <- reply
+	case taken:
+	case p != nil:
+		r.rejected.Add(1)
+		r.logRejected(reply)
 	case addressed:
 		r.late.Add(1)
 		r.logLate(reply)
@@ -175,6 +267,18 @@ func (r *replyReader) logLate(reply *kgo.Record) {
 	attrs := []slog.Attr{slog.String("topic", r.topic), slog.Int("partition", int(r.partition)), slog.Int64("offset", reply.Offset)}
 	attrs = append(attrs, recordheader.IDs(reply.Headers, HeaderCorrelationID, HeaderConversationID)...)
 	r.log.LogAttrs(ctx, slog.LevelDebug, "a reply came late, or once more", attrs...)
+}
+
+// logRejected says once in a while that replies are refused, and how to take those of other responders.
+func (r *replyReader) logRejected(reply *kgo.Record) {
+	if !r.access.quiet.Allow("rejected reply") {
+		return
+	}
+	attrs := []slog.Attr{slog.String("topic", r.topic), slog.Int("partition", int(r.partition)), slog.Int64("offset", reply.Offset)}
+	attrs = append(attrs, recordheader.IDs(reply.Headers, HeaderCorrelationID, HeaderConversationID)...)
+	r.log.LogAttrs(context.Background(), slog.LevelWarn, "a reply was refused: it does not have the token and the place of the request"+
+		" that it names, and answers another one or is forged; set ForeignResponders (KAFKA_REQUESTER_FOREIGN_RESPONDERS) if the"+
+		" responder is not made by Respond", attrs...)
 }
 
 // fetchError returns err if no reply will ever come.
@@ -212,7 +316,7 @@ func (r *replyReader) stats() RequesterStats {
 	r.mu.Lock()
 	outstanding := len(r.waiting)
 	r.mu.Unlock()
-	return RequesterStats{outstanding, r.replies.Load(), r.timeouts.Load(), r.late.Load(), r.others.Load()}
+	return RequesterStats{outstanding, r.replies.Load(), r.timeouts.Load(), r.late.Load(), r.others.Load(), r.rejected.Load()}
 }
 
 // close ends what waits for a reply.

@@ -12,7 +12,8 @@ import (
 )
 
 // Requester publishes requests, and gives each caller the reply to its own. What answers is a consumer whose handler is made by
-// [Respond], or whatever else copies the correlation id and heeds the reply address. It is safe for concurrent use: make one for
+// [Respond]; with ForeignResponders also whatever else copies the correlation id and heeds the reply address. A reply counts only if
+// it repeats the request's random token and names the record that the request was stored as. It is safe for concurrent use: make one for
 // each pair of topics, and share it.
 type Requester[Req, Res any] struct {
 	cfg      RequesterConfig
@@ -117,13 +118,15 @@ func (r *Requester[Req, Res]) exchange(ctx context.Context, id string, msg Messa
 	if r.failed != nil {
 		return nil, r.failed
 	}
-	replied, err := r.replies.expect(id)
+	pending, err := r.replies.expect(id)
 	if err != nil {
 		return nil, err
 	}
-	defer r.replies.forget(id, replied)
+	replied := pending.replied
+	defer r.replies.forget(id, pending)
 	stored := make(awaited, 1)
-	r.requests.publish(ctx, &msg, r.replies.address(ctx, withoutControl(msg.Headers), id), &outgoing{to: stored})
+	request := &outgoing{to: stored}
+	r.requests.publish(ctx, &msg, r.replies.address(ctx, withoutControl(msg.Headers), id, pending.token), request)
 	unknown := true // whether it is stored
 	for {
 		select {
@@ -134,6 +137,7 @@ func (r *Requester[Req, Res]) exchange(ctx context.Context, id string, msg Messa
 				return nil, r.overdue(ctx, err)
 			}
 			unknown = false
+			r.replies.stored(id, pending, request.seen.Record)
 		case <-r.replies.ended:
 			return nil, r.replies.why
 		case <-ctx.Done():
@@ -199,6 +203,9 @@ type RequesterStats struct {
 	LateReplies uint64
 	// OtherReplies were not for this requester: others share its partition.
 	OtherReplies uint64
+	// RejectedReplies named a request that waits, and did not have its token or its place: they answer somebody else's request, or are
+	// forged. A request goes on waiting for its own.
+	RejectedReplies uint64
 }
 
 // Stats returns the numbers of the moment.

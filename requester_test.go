@@ -82,9 +82,16 @@ func (b *bubble) replies(partition int32, values []int, headers ...kgo.RecordHea
 	}
 }
 
+// to are the headers of a reply to a request that waits.
 func to(requester *kafka.Requester[numbered, numbered], id string) []kgo.RecordHeader {
+	token, place := requester.Proof(id)
+	return toPlace(requester, id, token, place)
+}
+
+func toPlace(requester *kafka.Requester[numbered, numbered], id, token, place string) []kgo.RecordHeader {
 	return []kgo.RecordHeader{
 		{Key: kafka.HeaderCorrelationID, Value: []byte(id)}, {Key: kafka.HeaderRequesterID, Value: []byte(requester.ID())},
+		{Key: kafka.HeaderReplyToken, Value: []byte(token)}, {Key: kafka.HeaderRequestPlace, Value: []byte(place)},
 	}
 }
 
@@ -133,17 +140,25 @@ func TestAReplyMayBeFasterThanTheAcknowledgement(t *testing.T) {
 		requester := b.requester()
 		requester.Use(kafka.ProducerMiddleware(func(next kafka.PublishFunc) kafka.PublishFunc {
 			return func(ctx context.Context, r *kafka.Record, done func(error)) {
-				b.reply(requester.ReplyPartition(), 7, to(requester, "early")...)
-				synctest.Wait() // it is read
+				token, place := requester.Proof("early")
+				if place != "" {
+					t.Errorf("the request is at %s before it is sent", place)
+				}
+				for partition := range 2 { // one of them will be the request's
+					b.reply(requester.ReplyPartition(), partition, toPlace(requester, "early", token, fmt.Sprintf("requests/%d/0", partition))...)
+				}
+				synctest.Wait() // they are read
 				time.Sleep(time.Second)
 				next(ctx, r, done)
 			}
 		}))
 		reply, err := requester.Request(t.Context(), request(1, "early"))
-		if err != nil || reply.Value.N != 7 {
+		if err != nil || b.cluster.PartitionInfo("requests", int32(reply.Value.N)).HighWatermark != 1 {
 			t.Errorf("got %+v, %v", reply.Value, err)
 		}
-		wantStats(t, requester, kafka.RequesterStats{Replies: 1})
+		if stats := requester.Stats(); stats.Replies != 1 || stats.LateReplies+stats.RejectedReplies != 1 {
+			t.Errorf("the stats are %+v", stats)
+		}
 	})
 }
 
@@ -162,11 +177,13 @@ func TestARequesterIsMadeWhenItIsPositioned(t *testing.T) {
 			}
 			return nil, nil, false
 		})
-		requester := b.requester(func(cfg *kafka.RequesterConfig) { cfg.ReplyPartition = new(int32(partition)) })
+		requester := b.requester(func(cfg *kafka.RequesterConfig) {
+			cfg.ReplyPartition, cfg.ForeignResponders = new(int32(partition)), true // nobody knows yet where the request will be
+		})
 		made.Store(true)
 		requester.Use(kafka.ProducerMiddleware(func(next kafka.PublishFunc) kafka.PublishFunc {
 			return func(ctx context.Context, r *kafka.Record, done func(error)) {
-				b.reply(partition, 3, to(requester, "first")...)
+				b.reply(partition, 3, to(requester, "first")[:2]...)
 				next(ctx, r, done)
 			}
 		}))
@@ -287,7 +304,7 @@ func TestACorrelationIDWaitsOnce(t *testing.T) {
 func TestForeignRespondersNeedTheCorrelationIDAlone(t *testing.T) {
 	t.Parallel()
 	withReplies(t, func(t *testing.T, b *bubble) {
-		requester := b.requester()
+		requester := b.requester(func(cfg *kafka.RequesterConfig) { cfg.ForeignResponders = true })
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if reply, err := requester.Request(t.Context(), request(1, "plain")); err != nil || reply.Value.N != 9 {
@@ -302,6 +319,109 @@ func TestForeignRespondersNeedTheCorrelationIDAlone(t *testing.T) {
 		time.Sleep(time.Second)
 		wantStats(t, requester, kafka.RequesterStats{Replies: 1, OtherReplies: 1}) // nobody can tell that the second one is late
 	})
+}
+
+// Whoever may publish requests can have the responder answer to any address. What it answers there is not taken for the reply to
+// somebody else's request, also not if the token of that one is known: the reply says which record it answers.
+func TestRepliesToOtherRequestsAreRefused(t *testing.T) {
+	t.Parallel()
+	withReplies(t, func(t *testing.T, b *bubble) {
+		b.respond(func(_ context.Context, msg kafka.Message[numbered]) (numbered, error) {
+			if msg.Value.N == 1 {
+				time.Sleep(10 * time.Second)
+			}
+			return numbered{2 * msg.Value.N}, nil
+		})
+		requester := b.requester()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if reply, err := requester.Request(t.Context(), request(1, "order-7")); err != nil || reply.Value.N != 2 {
+				t.Errorf("got %+v, %v", reply.Value, err)
+			}
+		})
+		time.Sleep(time.Second) // it is stored
+		token, place := requester.Proof("order-7")
+		other := int32(0)
+		if strings.HasPrefix(place, "requests/0/") {
+			other = 1
+		}
+		client := b.raw()
+		defer client.Close()
+		forge := func(n int, headers ...kgo.RecordHeader) {
+			headers = append(headers,
+				kgo.RecordHeader{Key: kafka.HeaderReplyTopic, Value: []byte("replies")},
+				kgo.RecordHeader{Key: kafka.HeaderReplyPartition, Value: fmt.Append(nil, requester.ReplyPartition())},
+				kgo.RecordHeader{Key: kafka.HeaderCorrelationID, Value: []byte("order-7")})
+			r := &kgo.Record{Topic: "requests", Partition: other, Value: fmt.Appendf(nil, `{"n":%d}`, n), Headers: headers}
+			if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+				t.Error(err)
+			}
+		}
+		requesterID := kgo.RecordHeader{Key: kafka.HeaderRequesterID, Value: []byte(requester.ID())}
+		forge(500)
+		forge(501, requesterID)
+		forge(502, requesterID, kgo.RecordHeader{Key: kafka.HeaderReplyToken, Value: []byte("guessed")})
+		forge(503, requesterID, kgo.RecordHeader{Key: kafka.HeaderReplyToken, Value: []byte(token)})
+		forge(504, requesterID, kgo.RecordHeader{Key: kafka.HeaderReplyToken, Value: []byte(token)}, // and the place that it would have
+			kgo.RecordHeader{Key: kafka.HeaderRequestPlace, Value: []byte(place)}, kgo.RecordHeader{Key: kafka.HeaderDLQTopic, Value: []byte("requests")},
+			kgo.RecordHeader{Key: kafka.HeaderDLQPartition, Value: []byte(strings.Split(place, "/")[1])}, kgo.RecordHeader{Key: kafka.HeaderDLQOffset, Value: []byte("0")})
+		wg.Wait()
+		wantStats(t, requester, kafka.RequesterStats{Replies: 1, RejectedReplies: 5})
+		if n := b.log.count(slog.LevelWarn, "correlation_id=order-7"); n != 1 {
+			t.Errorf("it is said %d times, want once:\n%s", n, b.log.String())
+		}
+	})
+}
+
+// Two requests of one correlation id have different tokens: what answers the first one late is not the second one's reply.
+func TestALateReplyIsNotTheNextRequests(t *testing.T) {
+	t.Parallel()
+	withReplies(t, func(t *testing.T, b *bubble) {
+		requester := b.requester()
+		var first []kgo.RecordHeader
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			if _, err := requester.Request(ctx, request(1, "again")); !errors.Is(err, kafka.ErrNoReply) {
+				t.Error(err)
+			}
+		})
+		time.Sleep(time.Second)
+		first = to(requester, "again")
+		wg.Wait()
+		wg.Go(func() {
+			if reply, err := requester.Request(t.Context(), request(2, "again")); err != nil || reply.Value.N != 4 {
+				t.Errorf("got %+v, %v", reply.Value, err)
+			}
+		})
+		time.Sleep(time.Second)
+		b.reply(requester.ReplyPartition(), 2, first...)
+		b.reply(requester.ReplyPartition(), 4, to(requester, "again")...)
+		wg.Wait()
+		wantStats(t, requester, kafka.RequesterStats{Replies: 1, Timeouts: 1, RejectedReplies: 1})
+	})
+}
+
+// A request that comes to its responder by way of a retry topic is still answered.
+func TestARequestIsAnsweredFromARetryTopic(t *testing.T) {
+	t.Parallel()
+	withReplies(t, func(t *testing.T, b *bubble) {
+		cfg := kafka.NewConsumerConfig("requests", "responders")
+		cfg.ClientConfig = b.client()
+		cfg.MaxRetries, cfg.RetryDelays = 0, []time.Duration{5 * time.Second}
+		replies := b.newProducer(kafka.ProducerConfig{ClientConfig: b.client(), Topic: "replies"})
+		b.start(cfg, kafka.Respond(replies, func(ctx context.Context, msg kafka.Message[numbered]) (numbered, error) {
+			if msg.Topic == "requests" {
+				return numbered{}, errors.New("not now")
+			}
+			return doubled(ctx, msg)
+		}))
+		requester := b.requester()
+		if reply, err := requester.Request(t.Context(), request(1, "later")); err != nil || reply.Value.N != 2 {
+			t.Errorf("got %+v, %v", reply.Value, err)
+		}
+	}, kfake.SeedTopics(2, "retry-5s-responders-requests"))
 }
 
 // Two requesters read one partition, and have requests of the same correlation id under way.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -50,7 +51,7 @@ func Respond[Req, Res any](replies *Producer[Res], handle func(ctx context.Conte
 		if to.failed != nil {
 			return NewTransientError("publish replies", to.failed)
 		}
-		request, err := to.request(msg.Key, msg.Headers, msg.LastAttempt)
+		request, err := to.request(msg.Key, msg.Headers, placeOf(msg.Topic, msg.Partition, msg.Offset, msg.Headers), msg.LastAttempt)
 		if err != nil {
 			return NewPermanentError("", err)
 		}
@@ -103,6 +104,7 @@ func (t *replyTopics) add(p *publisher) {
 type pendingRequest struct {
 	key      string
 	headers  []kgo.RecordHeader
+	at       string     // its own place
 	last     bool       // no other attempt follows
 	replies  *publisher // nil: no reply is wanted
 	named    bool       // the request says where
@@ -110,8 +112,8 @@ type pendingRequest struct {
 	deadline time.Time  // zero for none
 }
 
-func (t *replyTopics) request(key string, headers []kgo.RecordHeader, last bool) (*pendingRequest, error) {
-	r := &pendingRequest{key: key, headers: headers, last: last, place: -1}
+func (t *replyTopics) request(key string, headers []kgo.RecordHeader, at string, last bool) (*pendingRequest, error) {
+	r := &pendingRequest{key: key, headers: headers, at: at, last: last, place: -1}
 	topic, named := lastHeader(headers, HeaderReplyTopic)
 	correlation, _ := lastHeader(headers, HeaderCorrelationID)
 	switch r.named = named; {
@@ -136,6 +138,22 @@ func (t *replyTopics) request(key string, headers []kgo.RecordHeader, last bool)
 		}
 	}
 	return r, nil
+}
+
+// placeOf is where the requester has put the request. A record of a retry topic says in its headers where it was first. Those of any
+// other record are its publisher's, who could claim the place of somebody else's request there.
+func placeOf(topic string, partition int32, offset int64, headers []kgo.RecordHeader) string {
+	written, _ := lastHeader(headers, HeaderDLQWrittenTo)
+	if first, ok := parseDeadLetter(headers); ok && written == topic && isRetryTopicOf(topic, first.Topic) {
+		return placeText(first.Topic, first.Partition, first.Offset)
+	}
+	return placeText(topic, partition, offset)
+}
+
+// isRetryTopicOf tells by its name whether a topic is one of ConsumerConfig.RetryDelays for source. Who may write there is trusted.
+func isRetryTopicOf(topic, source string) bool {
+	group, is := strings.CutSuffix(topic, "-"+source)
+	return is && strings.HasPrefix(group, "retry-") && strings.Count(group, "-") >= 2 // retry-<delay>-<group>
 }
 
 func (r *pendingRequest) expired() bool {
@@ -188,11 +206,12 @@ func (r *pendingRequest) failed(ctx context.Context, err error) error {
 // send publishes a reply and waits until it is stored. It has no deadline but the producer's: by another clock, somebody may still
 // wait.
 func (r *pendingRequest) send(ctx context.Context, value []byte, headers ...kgo.RecordHeader) error {
-	for _, name := range []string{HeaderCorrelationID, HeaderConversationID, HeaderRequesterID} {
+	for _, name := range []string{HeaderCorrelationID, HeaderConversationID, HeaderRequesterID, HeaderReplyToken} {
 		if value, ok := recordheader.Last(r.headers, name); ok {
 			headers = append(headers, kgo.RecordHeader{Key: name, Value: value})
 		}
 	}
+	headers = append(headers, kgo.RecordHeader{Key: HeaderRequestPlace, Value: []byte(r.at)})
 	out := &outgoing{core: r.replies, sent: kgo.Record{Topic: r.replies.cfg.Topic, Value: value, Headers: withMessageID(headers)}}
 	if r.key != "" {
 		out.sent.Key = []byte(r.key)

@@ -18,7 +18,7 @@ func TestDeadlinesAreBelievedWithinLimits(t *testing.T) {
 		at(time.Minute): "ahead", at(23 * time.Hour): "ahead", at(-time.Minute): "over", at(-1000 * time.Hour): "over",
 		at(25 * time.Hour): "none", "9999-12-31T23:59:59Z": "none", "tomorrow": "none", "": "none", "1764086400000": "none",
 	} {
-		r, err := topics.request("", []kgo.RecordHeader{{Key: HeaderDeadline, Value: []byte(text)}}, false)
+		r, err := topics.request("", []kgo.RecordHeader{{Key: HeaderDeadline, Value: []byte(text)}}, "", false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -31,6 +31,31 @@ func TestDeadlinesAreBelievedWithinLimits(t *testing.T) {
 		if got != want {
 			t.Errorf("the deadline %q is %s, want %s", text, got, want)
 		}
+	}
+}
+
+// A retry topic's records tell where they were first. What any other record says of that is its publisher's claim.
+func TestOnlyRetryTopicsTellWhereARequestWas(t *testing.T) {
+	claimed := []kgo.RecordHeader{
+		{Key: HeaderDLQTopic, Value: []byte("requests")}, {Key: HeaderDLQPartition, Value: []byte("1")}, {Key: HeaderDLQOffset, Value: []byte("42")},
+	}
+	for topic, want := range map[string]string{
+		"retry-1m-group-requests": "requests/1/42",
+		"requests":                "requests/0/7",
+		"other-requests":          "other-requests/0/7",
+		"retry-1m-group-others":   "retry-1m-group-others/0/7",
+		"retry-requests":          "retry-requests/0/7",
+	} {
+		claimed := append(claimed, kgo.RecordHeader{Key: HeaderDLQWrittenTo, Value: []byte(topic)})
+		if got := placeOf(topic, 0, 7, claimed); got != want {
+			t.Errorf("the place of a request in %s is %s, want %s", topic, got, want)
+		}
+	}
+	if got := placeOf("retry-1m-group-requests", 0, 7, claimed); got != "retry-1m-group-requests/0/7" {
+		t.Errorf("with headers that were written for another topic it is %s", got)
+	}
+	if got := placeOf("retry-1m-group-requests", 0, 7, nil); got != "retry-1m-group-requests/0/7" {
+		t.Errorf("without headers it is %s", got)
 	}
 }
 
