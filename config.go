@@ -231,9 +231,9 @@ type ConsumerConfig struct {
 	// MaxHeaderBytes bounds their names and values together, likewise. Default 1,048,588, which is the brokers' default
 	// message.max.bytes: only a compressed batch, or a topic with a higher limit, can hold more.
 	MaxHeaderBytes int
-	// MaxDecompressedBatchBytes bounds what one batch may be decompressed to: a few KB can say a GB of zeros. With a
-	// larger one Start returns an error that says where it is. Default 64 MiB, which is the most that a dead letter may have.
-	// At most 2 GiB.
+	// MaxDecompressedBatchBytes is the most bytes that one batch may be decompressed to, and the most memory that its records and headers
+	// may take on top, about 200 bytes and 40 each: a few KB can be a GB of zeros, or of empty headers. With a larger one Start returns
+	// an error that says where it is. Default 64 MiB, which is the most that a dead letter may have. At most 2 GiB.
 	MaxDecompressedBatchBytes int64
 	// CommitInterval is how often offsets of finished records are committed, and so about how much is redelivered
 	// after a crash. Clean handovers and shutdowns commit at once. Default 1s, at least 100ms. Kafka:

@@ -81,11 +81,11 @@ func (l headerLimits) cut(r *kgo.Record) (*kgo.Record, int) {
 	return &short, len(r.Headers) - len(short.Headers)
 }
 
-// decompressError says of a batch that is too large what franz-go can't know: our setting, and the ways out.
+// decompressError says of a batch that is too large what franz-go can't know: our setting, and the way out.
 func (c *consumer) decompressError(err error) error {
 	batch, _ := errors.AsType[*kgo.ErrDecompressTooLarge](err)
-	return fmt.Errorf("kafka: consume %s-%d offset %d: the batch decompresses to more than MaxDecompressedBatchBytes, %d: raise it"+
-		" (KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES), or pass the batch over by setting the offset of group %s to %d: %w",
+	return fmt.Errorf("kafka: consume %s-%d offset %d: the batch takes more than MaxDecompressedBatchBytes, %d, when it is decompressed,"+
+		" or its records and headers do: raise it (KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES), or skip the batch by setting the offset of group %s to %d: %w",
 		batch.Topic, batch.Partition, batch.Offset, c.cfg.MaxDecompressedBatchBytes, c.cfg.Group, batch.NextOffset, kgo.ErrMaxDecompress)
 }
 

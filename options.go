@@ -17,6 +17,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/skeji/kafka/internal/decompress"
 )
 
 // This file alone turns configs into franz-go options. Each list is: what can be tuned, the user's own options, what the
@@ -25,6 +27,9 @@ import (
 const (
 	fetchMaxWait  = 500 * time.Millisecond // Kafka's default; a resumed partition waits this long for its first fetch
 	fetchMaxBytes = 16 << 20               // per broker; kgo's 50 MiB would outweigh the queue's bound
+	// fetchedMaxBytes is how much may be decoded and wait to be polled for one more batch to be decompressed; what does not come to it is
+	// fetched again. It is above what a fetch of fetchMaxBytes comes to, unless that compresses unusually well.
+	fetchedMaxBytes = 64 << 20
 	// A broker answers NOT_ENOUGH_REPLICAS or a moved leader with an error that needs new metadata: kgo's 5 s between
 	// two metadata requests would make the retry that slow.
 	metadataMinAge = 250 * time.Millisecond
@@ -114,7 +119,6 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error
 	opts = append(opts,
 		kgo.FetchMaxWait(fetchMaxWait),
 		kgo.FetchMaxBytes(fetchMaxBytes),
-		kgo.MaxDecompressBatchBytes(int(cfg.MaxDecompressedBatchBytes)),
 		kgo.AutoCommitInterval(cfg.CommitInterval),
 		kgo.SessionTimeout(cfg.SessionTimeout),
 		kgo.RebalanceTimeout(cfg.RebalanceTimeout),
@@ -123,6 +127,7 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error
 	if cfg.InstanceID != "" {
 		opts = append(opts, kgo.InstanceID(cfg.InstanceID))
 	}
+	opts = append(opts, decompress.New(cfg.MaxDecompressedBatchBytes, fetchedMaxBytes).Options()...)
 	opts = append(opts, cfg.Options...)
 	opts = append(opts,
 		kgo.RequiredAcks(kgo.AllISRAcks()), // it writes nothing, but franz-go holds options to each other
@@ -159,8 +164,8 @@ func readingOptions(cfg ClientConfig, topic string, partition int32, from int64,
 	opts = append(opts,
 		kgo.FetchMaxWait(fetchMaxWait),
 		kgo.FetchMaxBytes(fetchMaxBytes),
-		kgo.MaxDecompressBatchBytes(deadLetterMaxBytes),
 	)
+	opts = append(opts, decompress.New(deadLetterMaxBytes, fetchedMaxBytes).Options()...)
 	opts = append(opts, cfg.Options...)
 	opts = append(opts,
 		kgo.RequiredAcks(kgo.AllISRAcks()), // it writes nothing, but franz-go holds options to each other

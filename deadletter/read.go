@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/decompress"
 )
 
 // reader reads partitions of a topic up to an end, with fetches of its own: a franz-go consumer does not tell when there is nothing
@@ -22,11 +23,15 @@ type reader struct {
 	client     *kgo.Client
 	topic      string
 	found      found
-	decompress kgo.Decompressor
+	decompress *decompress.Decompressor
 }
 
 const (
 	fetchBytes = 4 << 20 // of one fetch; brokers return more if the first batch is larger
+	// maxBatchBytes is the most bytes that a batch may be decompressed to, and its records and headers take on top. It is what a dead
+	// letter may have.
+	maxBatchBytes = 64 << 20
+	fetchedBytes  = 32 << 20 // decompressed, for another batch of the same answer to be; it is asked for again
 	// fetchPatience is how long a partition may be out of reach, its leader being away, until a read gives up.
 	fetchPatience = 30 * time.Second
 	fetchBackoff  = 250 * time.Millisecond
@@ -37,7 +42,7 @@ const (
 
 // open looks the topic up.
 func open(ctx context.Context, client *kafka.Client, topic string) (*reader, error) {
-	r := &reader{client: client.KGO(), topic: topic, decompress: kgo.DefaultDecompressor()}
+	r := &reader{client: client.KGO(), topic: topic, decompress: decompress.New(maxBatchBytes, fetchedBytes)}
 	if err := r.lookUp(ctx); err != nil {
 		return nil, err
 	}
@@ -212,9 +217,14 @@ func (r *reader) fetch(ctx context.Context, partition int32, offset int64) (kgo.
 	}
 	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		KeepControlRecords: true, Offset: offset, IsolationLevel: kgo.ReadCommitted(), Topic: r.topic, Partition: partition,
-	}, &response.Topics[0].Partitions[0], r.decompress, nil)
+	}, &response.Topics[0].Partitions[0], r.decompress.OneResponse(), nil)
 	if got.Err == nil && next == offset && len(response.Topics[0].Partitions[0].RecordBatches) > 0 {
 		got.Err = errors.New("the broker returns records that don't reach it")
+	}
+	if batch, ok := errors.AsType[*kgo.ErrDecompressTooLarge](got.Err); ok {
+		got.Err = fmt.Errorf("the batch at offset %d takes more than %d MiB when it is decompressed, or its records and headers do: "+
+			"delete it with all before it (kafka-delete-records to offset %d), or read from there on: %w",
+			batch.Offset, maxBatchBytes>>20, batch.NextOffset, kgo.ErrMaxDecompress)
 	}
 	return got, next, got.Err
 }
