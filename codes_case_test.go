@@ -121,7 +121,7 @@ func (s *scene) watch(members []*supervised) {
 	}
 	if !s.brief() {
 		patience := codesPatience
-		if slices.Contains(s.refusal.fault.Keys, kmsg.Produce) {
+		if slices.ContainsFunc(s.refusal.fault.Keys, func(key kmsg.Key) bool { return key == kmsg.Produce || key == kmsg.InitProducerID }) {
 			patience += kafka.DefaultDeliveryTimeout // after which it names the letter: no client learns what the answers were
 		}
 		await(patience, working)
