@@ -263,8 +263,10 @@ func refuse(t *testing.T, cfg kafka.ClientConfig, kind error, hint string) {
 			_ = opened.Close()
 			continue
 		}
-		if opened != nil {
-			t.Errorf("%s returned something beside its error", constructor.name)
+		if opened == nil {
+			t.Errorf("%s returned nothing beside its error", constructor.name)
+		} else {
+			_ = opened.Close()
 		}
 		for _, sentinel := range []error{kafka.ErrAuthentication, kafka.ErrUnreachable} {
 			if errors.Is(err, sentinel) != (sentinel == kind) {
