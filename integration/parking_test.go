@@ -263,6 +263,7 @@ func asSentBack(letter *kgo.Record) *kgo.Record {
 		origin := h.Key == kafka.HeaderDLQTopic || h.Key == kafka.HeaderDLQPartition || h.Key == kafka.HeaderDLQOffset
 		return strings.HasPrefix(h.Key, "__dlq.") && !origin
 	})
+	headers = append(headers, kgo.RecordHeader{Key: kafka.HeaderDLQWrittenTo, Value: []byte(info.Topic)})
 	return &kgo.Record{Topic: info.Topic, Partition: info.Partition, Key: letter.Key, Value: letter.Value, Headers: headers}
 }
 

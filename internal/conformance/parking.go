@@ -137,6 +137,7 @@ func (s Suite) sendBack(t *testing.T, letters []*kgo.Record, sent map[place]bool
 			origin := h.Key == kafka.HeaderDLQTopic || h.Key == kafka.HeaderDLQPartition || h.Key == kafka.HeaderDLQOffset
 			return strings.HasPrefix(h.Key, "__dlq.") && !origin
 		})
+		headers = append(headers, kgo.RecordHeader{Key: kafka.HeaderDLQWrittenTo, Value: []byte(info.Topic)})
 		records = append(records, &kgo.Record{Topic: info.Topic, Partition: info.Partition, Key: letter.Key, Value: letter.Value, Headers: headers})
 	}
 	s.place(t, records...)
