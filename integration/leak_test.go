@@ -188,7 +188,7 @@ func newUser(t *testing.T, admin kafka.ClientConfig, mechanism string) string {
 	})
 	sasl := listener(t, "KAFKA_TEST_SASL_BROKERS")
 	eventually(t, "the broker knows the user", func() bool {
-		client, err := kafka.NewClient(kafka.ClientConfig{Brokers: sasl, SASL: credentials(mechanism, name, markedPassword)})
+		client, err := kafka.NewClient(kafka.ClientConfig{Brokers: sasl, ConnectTimeout: accessPatience, SASL: credentials(mechanism, name, markedPassword)})
 		if err != nil {
 			return false
 		}
@@ -240,7 +240,7 @@ func messages(t *testing.T, cfg kafka.ClientConfig, all *capture) {
 			topics.Topic{Name: "dlq-" + topic, Partitions: 1}) == nil
 	})
 	t.Cleanup(func() { // with a client of its own: this one's log is searched
-		admin, err := kafka.NewClient(kafka.ClientConfig{Brokers: cfg.Brokers, TLS: cfg.TLS, SASL: credentials("PLAIN", saslUser, saslPassword)})
+		admin, err := kafka.NewClient(kafka.ClientConfig{Brokers: cfg.Brokers, ConnectTimeout: accessPatience, TLS: cfg.TLS, SASL: credentials("PLAIN", saslUser, saslPassword)})
 		if err == nil {
 			_, _ = kadm.NewClient(admin.KGO()).DeleteTopics(context.Background(), topic, "dlq-"+topic)
 			_ = admin.Close()
@@ -438,7 +438,7 @@ func TestDeletedUsersEndStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the broker forgets the user", func() bool {
-		client, err := kafka.NewClient(kafka.ClientConfig{Brokers: cfg.Brokers, SASL: cfg.SASL, Logger: discard()})
+		client, err := kafka.NewClient(kafka.ClientConfig{Brokers: cfg.Brokers, ConnectTimeout: accessPatience, SASL: cfg.SASL, Logger: discard()})
 		if err == nil {
 			_ = client.Close()
 		}

@@ -582,7 +582,7 @@ func TestTheClientCertificateIsTheUser(t *testing.T) {
 	w := &world{name: "permissions-" + uuid.NewString(), principal: "User:CN=client"}
 	w.topic, w.dlq = w.name, "dlq-"+w.name
 	w.cfg = kafka.ClientConfig{
-		Brokers: listener(t, "KAFKA_TEST_ACL_TLS_BROKERS"), Logger: discard(), TLS: kafka.TLSConfig{CAFile: filepath.Join(certs, "ca.pem")},
+		Brokers: listener(t, "KAFKA_TEST_ACL_TLS_BROKERS"), Logger: discard(), ConnectTimeout: accessPatience, TLS: kafka.TLSConfig{CAFile: filepath.Join(certs, "ca.pem")},
 	}
 	w.administrate(t)
 	refuse(t, w.cfg, kafka.ErrAuthentication, "client certificate")

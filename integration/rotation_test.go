@@ -78,7 +78,7 @@ func TestARotatedPasswordEndsStartOnlyIfItStays(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, "the broker knows the password", func() bool {
-			probe, err := kafka.NewClient(kafka.ClientConfig{Brokers: cfg.Brokers, SASL: credentials("SCRAM-SHA-256", user, password), Logger: discard()})
+			probe, err := kafka.NewClient(kafka.ClientConfig{Brokers: cfg.Brokers, ConnectTimeout: accessPatience, SASL: credentials("SCRAM-SHA-256", user, password), Logger: discard()})
 			if err == nil {
 				_ = probe.Close()
 			}

@@ -27,7 +27,7 @@ import (
 
 func connect(t *testing.T, cfg kafka.ClientConfig) *kafka.Client {
 	t.Helper()
-	cfg.Logger = discard()
+	cfg.Logger, cfg.ConnectTimeout = discard(), cmp.Or(cfg.ConnectTimeout, accessPatience)
 	client, err := kafka.NewClient(cfg)
 	if err != nil {
 		t.Fatal(err)
