@@ -2,28 +2,19 @@ package kafka
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/internal/recordheader"
 )
 
 // Control headers have the library skip, attribute, route or time a record. Those about dead letters count only in the topic that
 // HeaderDLQWrittenTo names: a service that copies the headers of a message into another one, on another topic, would otherwise have the
 // copy skipped, or its dead letter attributed to the first. Publishing never copies any.
 
-// isControl reports whether a header is a control header.
-func isControl(name string) bool {
-	switch name {
-	case HeaderReplyTopic, HeaderReplyPartition, HeaderRequesterID, HeaderReplyToken, HeaderRequestPlace, HeaderDeadline,
-		HeaderReplyErrorClass, HeaderReplyErrorMessage:
-		return true
-	}
-	return strings.HasPrefix(name, dlqPrefix)
-}
-
 // withoutControl returns the headers that a message keeps when it is published.
 func withoutControl(headers []kgo.RecordHeader) []kgo.RecordHeader {
-	control := func(h kgo.RecordHeader) bool { return isControl(h.Key) }
+	control := func(h kgo.RecordHeader) bool { return recordheader.IsControl(h.Key) }
 	if !slices.ContainsFunc(headers, control) {
 		return headers
 	}

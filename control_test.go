@@ -151,7 +151,8 @@ func TestPublishingCopiesNoControlHeaders(t *testing.T) {
 		defer producer.Close()
 		msg := kafka.Message[numbered]{Key: "k", Headers: append(sentBack("orders", "orders", "others"), kafka.Headers(
 			kafka.HeaderReplyTopic, "replies", kafka.HeaderReplyPartition, "1", kafka.HeaderRequesterID, "r", kafka.HeaderDeadline, "2020-01-01T00:00:00Z",
-			kafka.HeaderReplyErrorClass, "permanent", kafka.HeaderReplyErrorMessage, "no", kafka.HeaderCorrelationID, "kept", "own", "kept")...)}
+			kafka.HeaderReplyErrorClass, "permanent", kafka.HeaderReplyErrorMessage, "no",
+			kafka.HeaderReplyToken, "t", kafka.HeaderRequestPlace, "orders/0/0", kafka.HeaderCorrelationID, "kept", "own", "kept")...)}
 		before := len(msg.Headers)
 		if err := producer.Publish(t.Context(), msg); err != nil {
 			t.Error(err)

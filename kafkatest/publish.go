@@ -3,7 +3,7 @@ package kafkatest
 import (
 	"context"
 	"errors"
-	"strings"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/recordheader"
 )
 
 // Publish publishes messages, in their order, and returns once all are stored. It waits for a topic that does not exist yet: what
@@ -47,21 +48,11 @@ func PublishWithCodec[T any](t testing.TB, b *Broker, topic string, codec kafka.
 	}
 }
 
-// controlHeaders returns the headers about dead letters and requests, which producers leave out. Tests publish dead letters with them, and
-// requests.
-func controlHeaders(headers []kgo.RecordHeader) (control []kgo.RecordHeader) {
-	for _, h := range headers {
-		switch h.Key {
-		case kafka.HeaderReplyTopic, kafka.HeaderReplyPartition, kafka.HeaderRequesterID, kafka.HeaderDeadline,
-			kafka.HeaderReplyErrorClass, kafka.HeaderReplyErrorMessage:
-			control = append(control, h)
-		default:
-			if strings.HasPrefix(h.Key, "__dlq.errors.") {
-				control = append(control, h)
-			}
-		}
-	}
-	return control
+// controlHeaders returns the headers about dead letters and requests, which producers leave out. Tests publish dead
+// letters with them, and requests.
+func controlHeaders(headers []kgo.RecordHeader) []kgo.RecordHeader {
+	own := func(h kgo.RecordHeader) bool { return !recordheader.IsControl(h.Key) }
+	return slices.DeleteFunc(slices.Clone(headers), own)
 }
 
 // codecOf is JSON, but for bytes, of which it would make base64 text.

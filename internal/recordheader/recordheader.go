@@ -4,6 +4,7 @@ package recordheader
 import (
 	"log/slog"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -11,6 +12,16 @@ import (
 
 // maxLogged is how much of an id a log line holds: ids come from outside.
 const maxLogged = 128
+
+// IsControl reports whether a header has the library skip, attribute, route or time a record.
+func IsControl(name string) bool {
+	switch name {
+	case "reply-topic", "reply-partition", "requester-id", "reply-token", "request-place", "deadline",
+		"reply-error-class", "reply-error-message":
+		return true
+	}
+	return strings.HasPrefix(name, "__dlq.errors.")
+}
 
 // Last returns the last header of that name, as Kafka's own lastHeader does.
 func Last(headers []kgo.RecordHeader, name string) (value []byte, ok bool) {
