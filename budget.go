@@ -42,11 +42,7 @@ func (b *budget) halved() *budget {
 const headerMemory = 40 // a string and a slice
 
 func (b *budget) cost(r *kgo.Record) int64 {
-	size := len(r.Key) + len(r.Value)
-	for _, h := range r.Headers {
-		size += len(h.Key) + len(h.Value) + headerMemory
-	}
-	return int64(size) + b.perRecord
+	return int64(recordBytes(r)+len(r.Headers)*headerMemory) + b.perRecord
 }
 
 // take spends without waiting, over the limit if need be.

@@ -81,7 +81,6 @@ func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client
 	if c.kgo, err = kgo.NewClient(append(opts, extra...)...); err != nil {
 		return nil, fmt.Errorf("kafka: client config: %w", err)
 	}
-	c.cfg.saslInOptions = mechanismsOf(c.kgo)
 	if err := refusedOptions(c.kgo, cfg); err != nil {
 		c.kgo.Close()
 		return nil, err
@@ -107,7 +106,7 @@ func (c *Client) ping(ctx context.Context) (answer, error) {
 	if c.closed.Load() {
 		return answer{}, fmt.Errorf("kafka: ping: %w", ErrClosed)
 	}
-	first, err := ping(ctx, c.kgo, c.cfg)
+	first, err := ping(ctx, c.kgo, c.access.config())
 	if err == nil {
 		c.door.Store(first.broker)
 	}
@@ -120,7 +119,7 @@ func (c *Client) reach(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return reachAdvertised(ctx, c.kgo, c.cfg, first)
+	return reachAdvertised(ctx, c.kgo, c.access.config(), first)
 }
 
 // ask is the way to the broker that has just answered a ping.
@@ -281,11 +280,7 @@ func (c *Client) explainSize(r *kgo.Record, err error) error {
 
 // recordBytes is the size of what a record holds, without what its batch adds.
 func recordBytes(r *kgo.Record) int {
-	n := len(r.Key) + len(r.Value)
-	for _, h := range r.Headers {
-		n += len(h.Key) + len(h.Value)
-	}
-	return n
+	return len(r.Key) + len(r.Value) + headerBytes(r.Headers)
 }
 
 // explain adds to an error what this package's callers can ask for with errors.Is.

@@ -89,7 +89,7 @@ type ClientConfig struct {
 	// or rests its guarantees on (offsets, group callbacks, commits, acknowledgements) are refused, and named.
 	Options []kgo.Opt
 
-	saslInOptions string // names of the mechanisms that a client has by SASL or by Options; set once it is made
+	saslInOptions string // names of the mechanisms that a client has by SASL or by Options; accessWatch.config sets it
 
 	misread error // variables that could not be read; Validate reports them
 }
