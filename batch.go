@@ -165,12 +165,7 @@ func (p *partition) nextBatch() *batch {
 			})
 			defer alarm.Stop()
 		}
-		p.idle = true
-		if p.spare != nil {
-			p.spare.empty()
-		}
-		p.ready.Wait()
-		p.idle = false
+		p.awaitWork()
 	}
 	return nil
 }

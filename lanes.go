@@ -68,14 +68,19 @@ func (p *partition) next(settled *task) (t *task, last bool) {
 			p.workers--
 			return nil, p.stopped && p.workers == 0
 		}
-		p.idle = true
-		if p.spare != nil {
-			p.spare.empty()
-		}
-		p.ready.Wait()
-		p.idle = false
+		p.awaitWork()
 		now = time.Now()
 	}
+}
+
+// awaitWork has a worker wait until there may be work for it, or the partition stops. The caller holds p.mu.
+func (p *partition) awaitWork() {
+	p.idle = true
+	if p.spare != nil {
+		p.spare.empty()
+	}
+	p.ready.Wait()
+	p.idle = false
 }
 
 // empty lets go of a task's record, which would keep its whole batch in memory, and of what the handler got, which middleware may keep.
