@@ -147,9 +147,7 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 		return nil, err
 	}
 	for i := range cfg.RetryDelays {
-		own := cfg.atTier(tiers[i])
-		own.StartFrom = time.Time{} // what waits there may be older
-		retry, err := newConsumerOf(own, handle, tiers[i], tiers[i+1])
+		retry, err := newConsumerOf(cfg.atTier(tiers[i]), handle, tiers[i], tiers[i+1])
 		if err != nil {
 			_ = c.close()
 			return nil, err

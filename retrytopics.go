@@ -66,7 +66,7 @@ func delayText(d time.Duration) string {
 func (c ConsumerConfig) atTier(t tier) ConsumerConfig {
 	c.Topic = t.topic
 	c.MaxRetries = 0
-	c.AutoOffsetReset = "earliest"
+	c.AutoOffsetReset, c.StartFrom = "earliest", time.Time{}
 	c.MaxQueuedRecords = max(1, c.MaxQueuedRecords/retryQueueShare)
 	c.MaxQueuedBytes = max(1, c.MaxQueuedBytes/retryQueueShare)
 	if c.InstanceID != "" {
