@@ -19,15 +19,15 @@ import (
 // marks is how often in each CommitInterval what is done is marked.
 const marks = 4
 
-// commitTimeout bounds the commit of a handover, once a periodic one that is under way is over. Without it, the group would wait
-// for a dead coordinator.
+// commitTimeout bounds the commit of a handover, once a periodic one that is under way is over. Without it, the group
+// would wait for a dead coordinator.
 const commitTimeout = 5 * time.Second
 
 // commitRetryPause is between two tries to commit a handover.
 const commitRetryPause = 100 * time.Millisecond
 
-// markRegularly marks what is done, for franz-go's periodic commits: some times between two of them, and not with each record, which
-// would have all workers wait for one lock. It runs until Start is about to return.
+// markRegularly marks what is done, for franz-go's periodic commits: some times between two of them, and not with each
+// record, which would have all workers wait for one lock. It runs until Start is about to return.
 func (c *consumer) markRegularly(ctx context.Context) {
 	for range ticks(ctx, c.cfg.CommitInterval/marks) {
 		for _, p := range c.assignedNow() {
@@ -36,9 +36,9 @@ func (c *consumer) markRegularly(ctx context.Context) {
 	}
 }
 
-// beforePeriodicCommit refuses a commit that was made in an earlier session or epoch and has waited for others since: franz-go
-// would repeat it in the new one, when another member may have committed further in between. The marks stay for the next. client
-// is nil only before there is anything to commit.
+// beforePeriodicCommit refuses a commit that was made in an earlier session or epoch and has waited for others since:
+// franz-go would repeat it in the new one, when another member may have committed further in between. The marks stay
+// for the next. client is nil only before there is anything to commit.
 func (c *consumer) beforePeriodicCommit(client *kgo.Client, request *kmsg.OffsetCommitRequest) error {
 	if client == nil || !c.membership.isMember() {
 		return context.Canceled
@@ -53,9 +53,9 @@ func (c *consumer) beforePeriodicCommit(client *kgo.Client, request *kmsg.Offset
 	return nil
 }
 
-// dropUnassigned takes out of a periodic commit what is being handed over, or was: the handover's own commit tells of progress, and
-// this one would say that there is none. So it does with what the member had before it was removed from the group. It returns false
-// if nothing is left.
+// dropUnassigned takes out of a periodic commit what is being handed over, or was: the handover's own commit tells of
+// progress, and this one would say that there is none. So it does with what the member had before it was removed from
+// the group. It returns false if nothing is left.
 func (c *consumer) dropUnassigned(request *kmsg.OffsetCommitRequest) (left bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,8 +70,8 @@ func (c *consumer) dropUnassigned(request *kmsg.OffsetCommitRequest) (left bool)
 	return left
 }
 
-// tellProgress puts the progress of partitions into the request that commits their offsets. leaving are those that are not
-// among the assigned ones any more.
+// tellProgress puts the progress of partitions into the request that commits their offsets. leaving are those that are
+// not among the assigned ones any more.
 func (c *consumer) tellProgress(request *kmsg.OffsetCommitRequest, leaving []*partition) {
 	if c.untold.Load() {
 		return
@@ -92,8 +92,9 @@ func (c *consumer) tellProgress(request *kmsg.OffsetCommitRequest, leaving []*pa
 	}
 }
 
-// toCommit is what is marked of partitions that leave, and where those stand whose progress is to be told though their offset has
-// not moved. Those that stay are left to the periodic commits: this one may be tried again after another of them.
+// toCommit is what is marked of partitions that leave, and where those stand whose progress is to be told though their
+// offset has not moved. Those that stay are left to the periodic commits: this one may be tried again after another of
+// them.
 func (c *consumer) toCommit(client *kgo.Client, leaving []*partition) map[int32]kgo.EpochOffset {
 	marked, offsets := client.MarkedOffsets()[c.cfg.Topic], map[int32]kgo.EpochOffset{}
 	for _, p := range leaving {
@@ -106,9 +107,9 @@ func (c *consumer) toCommit(client *kgo.Client, leaving []*partition) map[int32]
 	return offsets
 }
 
-// commitHandover commits offsets. The partitions are the member's own until the callback ends, so that it asks again for
-// commitTimeout what may be granted later. Brokers that take no metadata are asked without. Any other refusal is final: the
-// partitions may be another member's by now.
+// commitHandover commits offsets. The partitions are the member's own until the callback ends, so that it asks again
+// for commitTimeout what may be granted later. Brokers that take no metadata are asked without. Any other refusal is
+// final: the partitions may be another member's by now.
 func (c *consumer) commitHandover(client *kgo.Client, leaving []*partition, offsets map[int32]kgo.EpochOffset) error {
 	asked, err := c.askToCommit(client, leaving, offsets)
 	if !asked { // the time went by behind a periodic commit
@@ -143,16 +144,17 @@ func (c *consumer) askToCommit(client *kgo.Client, leaving []*partition, offsets
 	}
 }
 
-// mayCommitLater is of a coordinator that can't write just now, or has moved the member to a new epoch (KIP-848) that it is about
-// to hear of. A topic that is gone is not waited for: it may be made again, and the offsets are not the new one's.
+// mayCommitLater is of a coordinator that can't write just now, or has moved the member to a new epoch (KIP-848) that
+// it is about to hear of. A topic that is gone is not waited for: it may be made again, and the offsets are not the new
+// one's.
 func mayCommitLater(err error) bool {
 	gone := errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)
 	return kerr.IsRetriable(err) && !gone || errors.Is(err, kerr.StaleMemberEpoch)
 }
 
-// awaitPeriodicCommits returns once none is under way; those that wait in line are refused. The member joins again after that, and
-// perhaps in the same epoch (KIP-848): brokers would take a late commit of the session before, though they have told the new one
-// to begin at an earlier offset.
+// awaitPeriodicCommits returns once none is under way; those that wait in line are refused. The member joins again
+// after that, and perhaps in the same epoch (KIP-848): brokers would take a late commit of the session before, though
+// they have told the new one to begin at an earlier offset.
 func (c *consumer) awaitPeriodicCommits(ctx context.Context, client *kgo.Client) {
 	refused := kgo.PreCommitFnContext(ctx, func(*kmsg.OffsetCommitRequest) error { return context.Canceled })
 	client.CommitOffsetsSync(refused, map[string]map[int32]kgo.EpochOffset{c.cfg.Topic: {0: {}}}, nil) // waits for its turn
@@ -193,7 +195,8 @@ func commitCallback(topic string, report func(error)) func(*kgo.Client, *kmsg.Of
 	}
 }
 
-// refusedCommit returns the first refusal in the answer to a commit, which may name the topic by its id alone; nil for none.
+// refusedCommit returns the first refusal in the answer to a commit, which may name the topic by its id alone; nil for
+// none.
 func refusedCommit(topic string, response *kmsg.OffsetCommitResponse) error {
 	if response == nil {
 		return nil
@@ -208,9 +211,9 @@ func refusedCommit(topic string, response *kmsg.OffsetCommitResponse) error {
 	return nil
 }
 
-// offsetsFetched ends the group's session, to join again, when the brokers refuse a partition's committed offset. franz-go
-// would say so once and leave the partition out for as long as it is assigned. All partitions wait meanwhile; when it has
-// lasted for AuthFailureTimeout, Start ends.
+// offsetsFetched ends the group's session, to join again, when the brokers refuse a partition's committed offset.
+// franz-go would say so once and leave the partition out for as long as it is assigned. All partitions wait meanwhile;
+// when it has lasted for AuthFailureTimeout, Start ends.
 func (c *consumer) offsetsFetched(ctx context.Context, _ *kgo.Client, response *kmsg.OffsetFetchResponse) error {
 	refusal := refusedOffset(response)
 	if refusal == nil {
@@ -241,8 +244,8 @@ func refusedOffset(response *kmsg.OffsetFetchResponse) error {
 	return nil
 }
 
-// learnProgress takes what earlier owners have told of newly assigned partitions, before these are fetched: where to go on, and
-// what is done beyond that.
+// learnProgress takes what earlier owners have told of newly assigned partitions, before these are fetched: where to go
+// on, and what is done beyond that.
 func (c *consumer) learnProgress(response *kmsg.OffsetFetchResponse) {
 	for _, group := range response.Groups {
 		for _, topic := range group.Topics {

@@ -8,9 +8,10 @@ import (
 	"github.com/skeji/kafka/internal/recordheader"
 )
 
-// Control headers have the library skip, attribute, route or time a record. Those about dead letters count only in the topic that
-// HeaderDLQWrittenTo names: a service that copies the headers of a message into another one, on another topic, would otherwise have the
-// copy skipped, or its dead letter attributed to the first. Publishing never copies any.
+// Control headers have the library skip, attribute, route or time a record. Those about dead letters count only in the
+// topic that HeaderDLQWrittenTo names: a service that copies the headers of a message into another one, on another
+// topic, would otherwise have the copy skipped, or its dead letter attributed to the first. Publishing never copies
+// any.
 
 // withoutControl returns the headers that a message keeps when it is published.
 func withoutControl(headers []kgo.RecordHeader) []kgo.RecordHeader {
@@ -27,8 +28,9 @@ func isBound(r *kgo.Record) bool {
 	return ok && topic == r.Topic
 }
 
-// firstPlace returns what a record's headers say of its first place, if they were written for the topic that it was read from, and name the
-// topic that the consumer was made for: a publisher who forges them can claim another offset of that topic, and no other topic.
+// firstPlace returns what a record's headers say of its first place, if they were written for the topic that it was
+// read from, and name the topic that the consumer was made for: a publisher who forges them can claim another offset of
+// that topic, and no other topic.
 func (c *consumer) firstPlace(r *kgo.Record) (DeadLetter, bool) {
 	if !isBound(r) {
 		return DeadLetter{}, false

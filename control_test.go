@@ -57,8 +57,8 @@ func sentBack(writtenTo, place, group string) []kgo.RecordHeader {
 	}
 }
 
-// A record's control headers have it skipped, and its dead letter attributed to another place, only if they were written for the topic that
-// it is in, and name this topic.
+// A record's control headers have it skipped, and its dead letter attributed to another place, only if they were
+// written for the topic that it is in, and name this topic.
 func TestControlHeadersCountOnlyWhereTheyWereWritten(t *testing.T) {
 	t.Parallel()
 	mark := func(writtenTo string) []kgo.RecordHeader {
@@ -140,7 +140,8 @@ func TestControlHeadersCountOnlyWhereTheyWereWritten(t *testing.T) {
 	}
 }
 
-// A handler that publishes the headers of its message, or the message itself, copies no control header, by any way of publishing.
+// A handler that publishes the headers of its message, or the message itself, copies no control header, by any way of
+// publishing.
 func TestPublishingCopiesNoControlHeaders(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {

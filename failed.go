@@ -8,8 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// This file is what constructors return beside an error: values whose methods return that error, so that a caller who ignores it
-// gets it again instead of a nil dereference. They have no connections and ask no plugins.
+// This file is what constructors return beside an error: values whose methods return that error, so that a caller who
+// ignores it gets it again instead of a nil dereference. They have no connections and ask no plugins.
 
 // failedClient is the state of a Client that NewClient could not make.
 type failedClient struct {

@@ -281,7 +281,8 @@ func TestStartLogsWhyItFails(t *testing.T) {
 	})
 }
 
-// A mistake in a variable is not forgotten with the error that tells of it: KAFKA_TLS_ENABLED=yess must not mean no TLS.
+// A mistake in a variable is not forgotten with the error that tells of it: KAFKA_TLS_ENABLED=yess must not mean no
+// TLS.
 func TestVariablesThatCouldNotBeReadFailTheConstructor(t *testing.T) {
 	t.Setenv("KAFKA_BROKERS", "127.0.0.1:1")
 	t.Setenv("KAFKA_TLS_ENABLED", "yess")

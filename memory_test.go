@@ -79,8 +79,8 @@ func publishBatch(t *testing.T, client *kgo.Client, topic string, partition int3
 // maxHostileRSS is the most memory that a process may take for batches of some KB, with default settings.
 const maxHostileRSS = 512 << 20
 
-// Some KB on the wire are GB in memory, by zeros, by empty headers, or by empty records. A process that consumes them stays below
-// 512 MiB, whatever reads them.
+// Some KB on the wire are GB in memory, by zeros, by empty headers, or by empty records. A process that consumes them
+// stays below 512 MiB, whatever reads them.
 func TestHostileBatchesTakeLittleMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("some GB are decompressed")

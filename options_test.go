@@ -16,7 +16,8 @@ import (
 
 func moved(context.Context, *kgo.Client, map[string][]int32) {}
 
-// overridden are options that a client of ours would not have, whatever Options says, by their names, and what to set instead.
+// overridden are options that a client of ours would not have, whatever Options says, by their names, and what to set
+// instead.
 func overridden() map[string]struct {
 	option kgo.Opt
 	advice string

@@ -9,8 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// This file refuses those of the user's options that this package overrides. Without it they would be ignored in silence: a start
-// offset, for example, and the whole topic is handled.
+// This file refuses those of the user's options that this package overrides. Without it they would be ignored in
+// silence: a start offset, for example, and the whole topic is handled.
 
 // overriddenOptions says of each option what to use instead.
 var overriddenOptions = map[string]string{
@@ -63,8 +63,8 @@ func (f *faults) refuseOptions(options []kgo.Opt, refused map[string]string) {
 // closureSuffix is what follows a function's name in those of the functions within it.
 var closureSuffix = regexp.MustCompile(`\.func[0-9.]+$`)
 
-// optionName returns the name of the kgo function that made the option, "" if it can't be told. An option is a function inside a
-// struct, and it is named after the one that made it, also where that was inlined.
+// optionName returns the name of the kgo function that made the option, "" if it can't be told. An option is a function
+// inside a struct, and it is named after the one that made it, also where that was inlined.
 func optionName(option kgo.Opt) string {
 	value := reflect.ValueOf(option)
 	if value.Kind() != reflect.Struct || value.NumField() != 1 || value.Field(0).Kind() != reflect.Func {

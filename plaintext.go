@@ -28,8 +28,8 @@ func (c ClientConfig) clearSecret() string {
 	return ""
 }
 
-// loopbackOnly is a mechanism that shows its secret to brokers of this machine alone. The brokers that the config names are only
-// the first to be asked: they, and whoever answers in their place, name the others.
+// loopbackOnly is a mechanism that shows its secret to brokers of this machine alone. The brokers that the config names
+// are only the first to be asked: they, and whoever answers in their place, name the others.
 type loopbackOnly struct {
 	sasl.Mechanism
 	secret string

@@ -68,8 +68,9 @@ func (m *membership) everAssigned() bool {
 	return m.ever
 }
 
-// awaitStable waits for the end of a rebalance that is under way, or of ctx. A member must not leave before: franz-go cancels what the
-// group's leader then asks the brokers, takes its partitions for lost, and what is finished would not be committed.
+// awaitStable waits for the end of a rebalance that is under way, or of ctx. A member must not leave before: franz-go
+// cancels what the group's leader then asks the brokers, takes its partitions for lost, and what is finished would not
+// be committed.
 func (m *membership) awaitStable(ctx context.Context) {
 	m.mu.Lock()
 	stable := m.stable

@@ -20,7 +20,8 @@ const (
 	skippedMarker   SkipReason = "marker"   // of a transaction
 )
 
-// skips returns why the group does not handle a record; "" if it does. Whoever may write to the topic can forge the headers that say so.
+// skips returns why the group does not handle a record; "" if it does. Whoever may write to the topic can forge the
+// headers that say so.
 func (c *consumer) skips(r *kgo.Record) SkipReason {
 	switch {
 	case r.Attrs.IsControl():

@@ -12,8 +12,8 @@ import (
 	"github.com/skeji/kafka"
 )
 
-// Audit says who changes a dead letter topic, and why. Both are logged, with what is done and how many letters it was, before anything
-// is changed and after it.
+// Audit says who changes a dead letter topic, and why. Both are logged, with what is done and how many letters it was,
+// before anything is changed and after it.
 type Audit struct {
 	By     string       // who: a person, or a job. Default: the client's id
 	Reason string       // why: a ticket, for example

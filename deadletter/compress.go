@@ -8,11 +8,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// maxLetterBytes bounds a record before compression: one that its topic took compressed may be many times the topic's limit.
+// maxLetterBytes bounds a record before compression: one that its topic took compressed may be many times the topic's
+// limit.
 const maxLetterBytes = 64 << 20
 
-// compressor is the client's own, but where a record would not fit its topic then: another codec may make it fit, as one did when it
-// was published first.
+// compressor is the client's own, but where a record would not fit its topic then: another codec may make it fit, as
+// one did when it was published first.
 type compressor struct {
 	usual  kgo.Compressor // nil: none
 	others []kgo.Compressor

@@ -46,7 +46,8 @@ func (p *place) joinShare(name, topic string) {
 	}
 }
 
-// A share group that reads the topic gets its letters back; one that reads another topic does not, nor does one that is gone.
+// A share group that reads the topic gets its letters back; one that reads another topic does not, nor does one that is
+// gone.
 func TestLettersOfShareGroupsGoBack(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, source, "payments")
@@ -68,8 +69,8 @@ func TestLettersOfShareGroupsGoBack(t *testing.T) {
 	}
 }
 
-// A letter may only say where its record is: brokers write those of share groups so by default. It is never sent back as a record
-// without key and value. A letter of this library whose record had neither is one, as ever.
+// A letter may only say where its record is: brokers write those of share groups so by default. It is never sent back
+// as a record without key and value. A letter of this library whose record had neither is one, as ever.
 func TestLettersWithoutTheirRecordAreLeft(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, source, "payments")
@@ -177,7 +178,8 @@ func TestWhatFitsCompressedGoesBack(t *testing.T) {
 	}
 }
 
-// Brokers decide what is too large, whatever the topic's settings seemed to be: the letter is left, and those around it go.
+// Brokers decide what is too large, whatever the topic's settings seemed to be: the letter is left, and those around it
+// go.
 func TestALetterThatBrokersFindTooLargeIsLeft(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)

@@ -47,8 +47,8 @@ func (p *place) expel() {
 	}
 }
 
-// A run that was frozen past its session sends nothing once the next run has begun, whether its letters were already on their way or it
-// was about to begin: they would be stored behind newer records.
+// A run that was frozen past its session sends nothing once the next run has begun, whether its letters were already on
+// their way or it was about to begin: they would be stored behind newer records.
 func TestAFrozenRunIsFenced(t *testing.T) {
 	t.Parallel()
 	for _, at := range []kmsg.Key{kmsg.Produce, kmsg.InitProducerID, kmsg.EndTxn} {
@@ -105,7 +105,8 @@ func (p *place) read(level kgo.IsolationLevel) (values []string) {
 	}
 }
 
-// A letter and its mark are one: readers of what is committed get none twice, though a mark was refused after its letters were stored.
+// A letter and its mark are one: readers of what is committed get none twice, though a mark was refused after its
+// letters were stored.
 func TestALetterWithoutItsMarkIsNotCommitted(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
@@ -143,7 +144,8 @@ func TestARefusedLetterHoldsUpWhatIsBehindIt(t *testing.T) {
 	}
 }
 
-// Markers of transactions, the redrive's own and others', are no pending letters: nothing is pending once a redrive has come to the end.
+// Markers of transactions, the redrive's own and others', are no pending letters: nothing is pending once a redrive has
+// come to the end.
 func TestTransactionMarkersAreNoLetters(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
@@ -171,8 +173,8 @@ func TestTransactionMarkersAreNoLetters(t *testing.T) {
 	}
 }
 
-// Where the answer to a commit is lost, the next run finds out what became of it: nobody who reads what is committed gets a letter twice,
-// and none is lost.
+// Where the answer to a commit is lost, the next run finds out what became of it: nobody who reads what is committed
+// gets a letter twice, and none is lost.
 func TestACommitWithoutAnAnswerIsFoundOut(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]*kerr.Error{"not done": kerr.UnknownServerError, "done, says nobody": kerr.RequestTimedOut, "fenced": kerr.ProducerFenced} {
@@ -212,8 +214,8 @@ func TestATransactionalIDThatNeverComesIsNamed(t *testing.T) {
 	})
 }
 
-// Whatever brokers answer at whatever point of a run, runs after it bring every letter back once and in its order, as readers of what is
-// committed see it.
+// Whatever brokers answer at whatever point of a run, runs after it bring every letter back once and in its order, as
+// readers of what is committed see it.
 func TestRunsThatFailAnywhereSendEachLetterOnce(t *testing.T) {
 	t.Parallel()
 	keys := []kmsg.Key{kmsg.Produce, kmsg.EndTxn, kmsg.AddPartitionsToTxn, kmsg.InitProducerID, kmsg.OffsetCommit}

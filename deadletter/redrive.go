@@ -90,7 +90,7 @@ type Result struct {
 	Filtered int64            // pending, not meant by the filter, or not in Only
 	// Repeated is how many letters may have been sent twice, at most, because the run before this one was killed or refused while it
 	// sent. Readers of what is committed (isolation.level=read_committed) have each of them once; others, as consumers are by default,
-	// have also seen what was sent in vain.
+	// have also seen what was sent and not committed.
 	Repeated int64
 	// Sources counts what was sent, by the topic it was sent to.
 	Sources map[string]int64

@@ -14,9 +14,9 @@ import (
 	"github.com/skeji/kafka"
 )
 
-// sender stores what a run sends. With transactions, letters and the mark that names them are one: readers of what is committed get
-// all of them or none. The transactional id is the dead letter topic's, so that a run which begins fences the run before: whatever
-// that one still has on its way, the brokers refuse.
+// sender stores what a run sends. With transactions, letters and the mark that names them are one: readers of what is
+// committed get all of them or none. The transactional id is the dead letter topic's, so that a run which begins fences
+// the run before: whatever that one still has on its way, the brokers refuse.
 type sender struct {
 	client        *kgo.Client
 	dlq           string
@@ -34,20 +34,22 @@ type sending struct {
 }
 
 const (
-	// transactionTimeout is Kafka's default for transaction.timeout.ms. A transaction takes as long as sending a window does. After a
-	// kill -9 in the midst of one, the brokers end it after this time, or as soon as another run begins; until then, readers of what
-	// is committed wait in the partitions that it has written to.
+	// transactionTimeout is Kafka's default for transaction.timeout.ms. A transaction takes as long as sending a window
+	// does. After a kill -9 in the midst of one, the brokers end it after this time, or as soon as another run begins;
+	// until then, readers of what is committed wait in the partitions that it has written to.
 	transactionTimeout = time.Minute
 	// fenceTimeout bounds how long the brokers may take to give out the transactional id.
 	fenceTimeout = 30 * time.Second
 )
 
-// newSender makes a producer that puts records where they are told to go. It shares nothing with others that use the client.
+// newSender makes a producer that puts records where they are told to go. It shares nothing with others that use the
+// client.
 func newSender(client *kgo.Client, dlq string, limits map[string]int32, compressor *compressor, transactional bool) (*sender, error) {
 	opts := []kgo.Opt{
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-		// A window has no more than a topic takes before compression, or one letter alone, of which the brokers are the judges.
+		// A window has no more than a topic takes before compression, or one letter alone, of which the brokers are the
+		// judges.
 		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 {
 			if _, ok := limits[topic]; ok {
 				return maxLetterBytes
@@ -59,7 +61,8 @@ func newSender(client *kgo.Client, dlq string, limits map[string]int32, compress
 	if transactional {
 		opts = append(opts, kgo.TransactionalID(GroupOf(dlq)), kgo.TransactionTimeout(transactionTimeout))
 	} else {
-		// Or a run would wait for ever for brokers that have died before they answered. Its context ends once nothing more is to be sent.
+		// Or a run would wait for ever for brokers that have died before they answered. Its context ends once nothing
+		// more is to be sent.
 		opts = append(opts, kgo.AllowIdempotentProduceCancellation())
 	}
 	producer, err := derive(client, opts...)
@@ -71,8 +74,8 @@ func newSender(client *kgo.Client, dlq string, limits map[string]int32, compress
 	}, nil
 }
 
-// fence takes the transactional id over. From then on the brokers refuse what an earlier run sends, and what it had not committed is
-// aborted, so that the marks that are read next say all that was sent.
+// fence takes the transactional id over. From then on the brokers refuse what an earlier run sends, and what it had not
+// committed is aborted, so that the marks that are read next say all that was sent.
 func (s *sender) fence(run context.Context) error {
 	if !s.transactional {
 		return nil
@@ -163,7 +166,8 @@ func (s *sender) compressFor(letters []*sending) {
 	s.compressor.limit.Store(limit)
 }
 
-// together stores letters and their mark in a transaction. Where brokers refuse one letter, and would take others, it returns that.
+// together stores letters and their mark in a transaction. Where brokers refuse one letter, and would take others, it
+// returns that.
 func (s *sender) together(ctx context.Context, partition int32, letters []*sending) (refused *sending, err error) {
 	if err := s.client.BeginTransaction(); err != nil {
 		return nil, s.explain(err)
@@ -235,8 +239,8 @@ func (s *sender) markOf(partition int32, letters []*sending) *sending {
 	return &sending{record: newMark(s.dlq, partition, offsets)}
 }
 
-// produce returns once all records are stored or refused. franz-go repeats each until one of the two, or until ctx ends; then nothing
-// more can be sent.
+// produce returns once all records are stored or refused. franz-go repeats each until one of the two, or until ctx
+// ends; then nothing more can be sent.
 func (s *sender) produce(ctx context.Context, all []*sending) {
 	var acks sync.WaitGroup
 	for _, one := range all {

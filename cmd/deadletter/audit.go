@@ -34,7 +34,8 @@ func whoami() string {
 	return name
 }
 
-// auditLog writes to standard error, with the questions and errors: what is beside it on a terminal, or kept of a pipeline.
+// auditLog writes to standard error, with the questions and errors: what is beside it on a terminal, or kept of a
+// pipeline.
 func (s streams) auditLog() *slog.Logger {
 	return slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelInfo}))
 }

@@ -1,8 +1,8 @@
 // Package decompress bounds the memory that fetched batches take, before it is taken.
 //
-// A few KB on the wire can become GB in memory, in two ways: bytes that compress well, and records and headers without content, of
-// which each takes two bytes or seven when decompressed, and 40 or 200 in memory. franz-go decompresses and decodes all batches of a
-// fetch, before anybody sees the first record.
+// A few KB on the wire can become GB in memory, in two ways: bytes that compress well, and records and headers without
+// content, of which each takes two bytes or seven when decompressed, and 40 or 200 in memory. franz-go decompresses and
+// decodes all batches of a fetch, before anybody sees the first record.
 package decompress
 
 import (
@@ -22,18 +22,19 @@ const (
 	headerMemory = 40  // a kgo.RecordHeader
 )
 
-// maxDecode is how long franz-go may take from a batch's decompression to its hook. What takes longer had no hook: the batch could
-// not be read.
+// maxDecode is how long franz-go may take from a batch's decompression to its hook. What takes longer had no hook: the
+// batch could not be read.
 const maxDecode = 10 * time.Second
 
-// Decompressor decompresses a client's batches, within limits. Give it to the client with Options, which also counts what is fetched.
+// Decompressor decompresses a client's batches, within limits. Give it to the client with Options, which also counts
+// what is fetched.
 type Decompressor struct {
 	codecs func() kgo.Decompressor // franz-go's, bounded at maxBatch
-	// maxBatch is the most bytes that a batch may have when it is decompressed, and the most memory that its records and headers may
-	// take on top. A batch above it stops its partition, with kgo.ErrDecompressTooLarge.
+	// maxBatch is the most bytes that a batch may have when it is decompressed, and the most memory that its records
+	// and headers may take on top. A batch above it stops its partition, with kgo.ErrDecompressTooLarge.
 	maxBatch int64
-	// maxFetched is how much may be decoded and not polled, over all brokers, for another batch to be decompressed. With more, it is
-	// fetched again.
+	// maxFetched is how much may be decoded and not polled, over all brokers, for another batch to be decompressed.
+	// With more, it is fetched again.
 	maxFetched int64
 
 	mu      sync.Mutex
@@ -66,7 +67,8 @@ func New(maxBatch, maxFetched int64) *Decompressor {
 	}
 }
 
-// bounded returns franz-go's own decompressor with a limit, which it makes for clients alone. This client connects to nothing.
+// bounded returns franz-go's own decompressor with a limit, which it makes for clients alone. This client connects to
+// nothing.
 func bounded(limit int64) kgo.Decompressor {
 	client, err := kgo.NewClient(kgo.MaxDecompressBatchBytes(int(limit)))
 	if err != nil {
@@ -81,14 +83,15 @@ func (d *Decompressor) Options() []kgo.Opt {
 	return []kgo.Opt{kgo.WithDecompressor(d), kgo.WithHooks(d)}
 }
 
-// OneResponse returns a decompressor with the same limits for a single fetch response, for those who fetch by themselves.
+// OneResponse returns a decompressor with the same limits for a single fetch response, for those who fetch by
+// themselves.
 func (d *Decompressor) OneResponse() *Decompressor {
 	return &Decompressor{codecs: d.codecs, maxBatch: d.maxBatch, maxFetched: d.maxFetched, fetched: map[int32]response{}}
 }
 
-// notNow is a batch that is not decompressed while others wait to be polled. franz-go returns what the partition has before it, or
-// fetches the partition again by itself, which it does for errors that pass by themselves; and for this one without an urgent request
-// for metadata.
+// notNow is a batch that is not decompressed while others wait to be polled. franz-go returns what the partition has
+// before it, or fetches the partition again by itself, which it does for errors that pass by themselves; and for this
+// one without an urgent request for metadata.
 type notNow struct{}
 
 func (notNow) Error() string { return "batches that were fetched before wait to be polled" }
@@ -157,7 +160,8 @@ func (d *Decompressor) OnBrokerRead(broker kgo.BrokerMetadata, key int16, _ int,
 	delete(d.fetched, broker.NodeID)
 }
 
-// OnFetchBatchRead implements [kgo.HookFetchBatchRead]: a batch is decoded. What came uncompressed counts, too, as far as is known.
+// OnFetchBatchRead implements [kgo.HookFetchBatchRead]: a batch is decoded. What came uncompressed counts, too, as far
+// as is known.
 func (d *Decompressor) OnFetchBatchRead(broker kgo.BrokerMetadata, _ string, _ int32, read kgo.FetchBatchMetrics) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -175,8 +179,8 @@ func (d *Decompressor) OnFetchBatchRead(broker kgo.BrokerMetadata, _ string, _ i
 	d.fetched[broker.NodeID] = response{d.fetched[broker.NodeID].memory + memory, time.Now()}
 }
 
-// decodedOverhead is what the records of a batch and their headers take in memory beside their bytes. It reads them as franz-go does,
-// and allocates nothing. What can't be read, franz-go does not decode either.
+// decodedOverhead is what the records of a batch and their headers take in memory beside their bytes. It reads them as
+// franz-go does, and allocates nothing. What can't be read, franz-go does not decode either.
 func decodedOverhead(raw []byte) (n int64) {
 	for len(raw) > 0 {
 		length, used := kbin.Varint(raw)

@@ -63,7 +63,8 @@ func TestBatchesWithinTheLimitsAreDecompressed(t *testing.T) {
 	}
 }
 
-// Each of these is KB on the wire. What is refused is refused before it is decoded: little more than its bytes is allocated.
+// Each of these is KB on the wire. What is refused is refused before it is decoded: little more than its bytes is
+// allocated.
 func TestHostileBatchesAreRefusedBeforeTheyAreDecoded(t *testing.T) {
 	const limit = 8 << 20
 	for what, raw := range map[string][]byte{

@@ -78,9 +78,9 @@ func (o Outcomes) Of(i int) error {
 	return o.All
 }
 
-// Named returns the outcomes of n messages of which a handler named those that failed. No failure at all, and an index that
-// there is not, are mistakes of the handler: it may have rolled back what it did for the others. why is the reason, and "" if there is
-// none.
+// Named returns the outcomes of n messages of which a handler named those that failed. No failure at all, and an index
+// that there is not, are mistakes of the handler: it may have rolled back what it did for the others. why is the
+// reason, and "" if there is none.
 func Named(named map[int]error, n int) (o Outcomes, why string) {
 	failed := false
 	for i, err := range named {

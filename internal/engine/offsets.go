@@ -1,5 +1,5 @@
-// Package engine consumes the partitions of a consumer group: what is done, what is committed, which record comes next. It knows neither the
-// types of messages nor how they are encoded, configured and observed.
+// Package engine consumes the partitions of a consumer group: what is done, what is committed, which record comes next.
+// It knows neither the types of messages nor how they are encoded, configured and observed.
 package engine
 
 import (
@@ -8,13 +8,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Offsets knows which of a partition's records are done, and so how far the partition's offset may be committed: to the first record that
-// is not. Records that are done beyond that are told to the partition's next owner in the commit's metadata.
+// Offsets knows which of a partition's records are done, and so how far the partition's offset may be committed: to the
+// first record that is not. Records that are done beyond that are told to the partition's next owner in the commit's
+// metadata.
 type Offsets struct {
 	mark func(kgo.EpochOffset) // hands an offset to the client, for its next commit
 
-	// marking is held while mark runs, which may wait for the client's own locks: after Seal and Fence no mark is under way. It is locked
-	// before mu.
+	// marking is held while mark runs, which may wait for the client's own locks: after Seal and Fence no mark is under
+	// way. It is locked before mu.
 	marking sync.Mutex
 
 	mu       sync.Mutex // guards what follows
@@ -27,12 +28,14 @@ type Offsets struct {
 	fenced   bool     // nothing more is committed: the partition may be another member's
 }
 
-// NewOffsets returns the offsets of a partition that was just assigned. mark hands an offset to the client, to be committed.
+// NewOffsets returns the offsets of a partition that was just assigned. mark hands an offset to the client, to be
+// committed.
 func NewOffsets(mark func(kgo.EpochOffset)) *Offsets {
 	return &Offsets{mark: mark, next: -1, position: -1}
 }
 
-// Resume takes the group's committed offset and its metadata, before records are fetched; a group without one has -1 and none.
+// Resume takes the group's committed offset and its metadata, before records are fetched; a group without one has -1
+// and none.
 func (o *Offsets) Resume(committed int64, metadata *string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -46,8 +49,8 @@ func (o *Offsets) Resume(committed int64, metadata *string) {
 	}
 }
 
-// Fetched notes that the records from first to last, both included, have come. It returns the offset that should have come first: below
-// first where there is a gap, above it if fetching went back, -1 if that was not known.
+// Fetched notes that the records from first to last, both included, have come. It returns the offset that should have
+// come first: below first where there is a gap, above it if fetching went back, -1 if that was not known.
 func (o *Offsets) Fetched(first, last int64) (expected int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -59,8 +62,8 @@ func (o *Offsets) Fetched(first, last int64) (expected int64) {
 	return expected
 }
 
-// Begin notes that work on a record begins, and returns its place, which Done takes. done means that an earlier owner of the partition has
-// finished the record.
+// Begin notes that work on a record begins, and returns its place, which Done takes. done means that an earlier owner
+// of the partition has finished the record.
 func (o *Offsets) Begin(offset int64, epoch int32) (place int64, done bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -127,7 +130,8 @@ func (o *Offsets) Seal() {
 	o.handOver(true)
 }
 
-// handOver marks what is done. The caller holds o.marking. Workers don't wait while the client takes the mark: it may wait for the brokers.
+// handOver marks what is done. The caller holds o.marking. Workers don't wait while the client takes the mark: it may
+// wait for the brokers.
 func (o *Offsets) handOver(last bool) {
 	o.mu.Lock()
 	marks := o.unmarked && !o.fenced
@@ -142,7 +146,8 @@ func (o *Offsets) handOver(last bool) {
 	}
 }
 
-// Fence makes all that is not marked count for nothing. A mark after it would take the commits of the partition's next owner back.
+// Fence makes all that is not marked count for nothing. A mark after it would take the commits of the partition's next
+// owner back.
 func (o *Offsets) Fence() {
 	o.marking.Lock()
 	defer o.marking.Unlock()
@@ -176,8 +181,8 @@ func (o *Offsets) Metadata(committed int64) string {
 	return known.metadata(committed)
 }
 
-// Beyond returns the offset of the first record that is not done, and whether records beyond it are known to be done, by this owner or
-// by earlier ones.
+// Beyond returns the offset of the first record that is not done, and whether records beyond it are known to be done,
+// by this owner or by earlier ones.
 func (o *Offsets) Beyond() (at kgo.EpochOffset, ahead bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Brokers that lost the end of a log write other records at the same offsets. What was done of the old ones is forgotten with the
-// first record of a later leader.
+// Brokers that lost the end of a log write other records at the same offsets. What was done of the old ones is
+// forgotten with the first record of a later leader.
 func TestProgressOfLostRecordsIsNotToldAgain(t *testing.T) {
 	o := NewOffsets(func(kgo.EpochOffset) {})
 	o.earlier = progress{[]offsetRange{{100, 200}}, 3}

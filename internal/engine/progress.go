@@ -11,8 +11,8 @@ import (
 // consumes the partition next does not handle them again. Losing it costs redeliveries, never records.
 type progress struct {
 	done []offsetRange // ascending, apart from each other
-	// epoch is the latest leader's who wrote one of them. A record of a later leader is another one, at the offset of a record
-	// that the brokers have lost.
+	// epoch is the latest leader's who wrote one of them. A record of a later leader is another one, at the offset of a
+	// record that the brokers have lost.
 	epoch int32
 }
 
@@ -51,9 +51,9 @@ func (p *progress) from(offset int64) []offsetRange {
 	return p.done[i:]
 }
 
-// metadata is p for the commit of an offset: its mark, and in base64 that offset, the epoch and, for each range, how far it lies
-// from the end of the one before it and how long it is. Ranges for which there is no room are left out. The offset is in it
-// because others carry metadata along to offsets of their own: MirrorMaker does, to another cluster.
+// metadata is p for the commit of an offset: its mark, and in base64 that offset, the epoch and, for each range, how
+// far it lies from the end of the one before it and how long it is. Ranges for which there is no room are left out. The
+// offset is in it because others carry metadata along to offsets of their own: MirrorMaker does, to another cluster.
 func (p *progress) metadata(committed int64) string {
 	const room = (maxProgress - len(progressMark)) / 4 * 3 // base64 makes four bytes of three
 	data := binary.AppendUvarint(binary.AppendUvarint(nil, uint64(committed)), uint64(p.epoch+1))
@@ -74,7 +74,8 @@ func (p *progress) metadata(committed int64) string {
 	return progressMark + base64.RawStdEncoding.EncodeToString(data)
 }
 
-// parseProgress reads the metadata of a committed offset. ok is false for what is not ours, damaged, or of another offset.
+// parseProgress reads the metadata of a committed offset. ok is false for what is not ours, damaged, or of another
+// offset.
 func parseProgress(metadata string, committed int64) (p progress, ok bool) {
 	text, ok := strings.CutPrefix(metadata, progressMark)
 	if !ok || len(metadata) > maxProgress {

@@ -2,8 +2,8 @@ package variable
 
 import "strings"
 
-// ForCommand returns an error's text as a command says it: the library's errors name a config's field and its variable, and whoever
-// runs a command knows no fields.
+// ForCommand returns an error's text as a command says it: the library's errors name a config's field and its variable,
+// and whoever runs a command knows no fields.
 func ForCommand(text string) string { return fields.Replace(text) }
 
 // fields are how the library names settings of a connection, and what is left of that.

@@ -17,7 +17,8 @@ func resource(name, metadata string) string {
 	return fmt.Sprintf("---\napiVersion: kafka.strimzi.io/v1\nkind: KafkaTopic\nmetadata: {name: %s%s}\nspec: {partitions: 3}\n", name, metadata)
 }
 
-// What the operator would not create or change is not read as a topic that should be there; each is told with its reason.
+// What the operator would not create or change is not read as a topic that should be there; each is told with its
+// reason.
 func TestResourcesThatTheOperatorLeavesAloneAreSkipped(t *testing.T) {
 	text := resource("orders", "") +
 		resource("dying", `, deletionTimestamp: "2026-11-25T14:00:00Z"`) +
