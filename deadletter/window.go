@@ -23,7 +23,7 @@ type destination struct {
 }
 
 const (
-	// windowAge is how long a window stays open: at a low rate, a run that is killed has not to look at minutes of letters again.
+	// windowAge is how long a window stays open: at a low rate, the run after a kill has few letters to look at again.
 	windowAge = time.Second
 	// windowBytes bounds the memory of a window, before compression. One letter may be larger.
 	windowBytes = 8 << 20
