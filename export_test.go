@@ -138,7 +138,7 @@ func (p *partition) Fenced() bool { return p.offsets.Fenced() }
 func (p *partition) HoldsMost() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.parked > 0 && p.queued > p.parked*6/10
+	return p.flow.paused != 0 && p.flow.held > p.flow.full*6/10
 }
 
 // NewProducerTo returns a producer that hands its records to send, which stores them.

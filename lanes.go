@@ -242,6 +242,6 @@ func (p *partition) drop() {
 	}
 	clear(p.due[len(begun):])
 	p.queue, p.lanes, p.behind, p.due = nil, nil, 0, begun
-	p.queued -= cost
+	p.flow.held -= cost
 	p.c.queued.give(cost)
 }

@@ -43,11 +43,9 @@ type partition struct {
 	lanes   map[uint64][]waiting // for each key with a record in hand: those behind it
 	behind  int                  // how many these are
 	parking *parkedKeys          // nil without ParkKeys; set before the first worker
-	queued  int64                // the cost of all that is fetched and not settled
+	flow    flow
 	stopped bool
-	left    bool  // a record in hand was not settled
-	parked  int64 // what was queued when fetching was paused; 0 while it is not
-	lent    int64 // by how much the budget's limit is raised for a paused partition: half of what it holds
+	left    bool // a record in hand was not settled
 	status  status
 }
 
@@ -61,6 +59,7 @@ func newPartition(c *consumer, client *kgo.Client, topic string, id int32, membe
 	p.offsets = engine.NewOffsets(func(at kgo.EpochOffset) {
 		client.MarkCommitOffsets(map[string]map[int32]kgo.EpochOffset{topic: {id: at}})
 	})
+	p.flow = flow{client: client, topic: topic, id: id, budget: c.queued}
 	p.status = newStatus(time.Now())
 	return p
 }
@@ -80,8 +79,7 @@ func (p *partition) enqueue(records []*kgo.Record, end int64) (cost int64, back 
 	back = rewind{p.id, p.offsets.Fetched(first, last), first}
 	p.status.fetched(end, len(p.queue), time.Now())
 	p.queue = append(p.queue, records...)
-	p.queued += cost
-	p.c.queued.take(cost)
+	p.flow.take(cost)
 	p.callWorker()
 	return cost, back
 }
@@ -180,14 +178,7 @@ func (p *partition) finish(t *task, settled bool) {
 func (p *partition) account(t *task, cost int64, settled bool) (resumed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.queued -= cost
-	switch {
-	case p.parked == 0:
-	case p.queued <= p.parked/2:
-		resumed = p.resume()
-	default:
-		p.lend()
-	}
+	resumed = p.flow.settle(cost)
 	if !settled {
 		p.left = true
 		return resumed
@@ -234,7 +225,7 @@ func (p *partition) stopQueue() (resumed bool) {
 	}
 	p.stopped = true
 	p.drop()
-	resumed = p.resume() // a pause outlives the assignment
+	resumed = p.flow.resumeFull() // a pause outlives the assignment
 	close(p.stop)
 	for _, t := range p.inHand {
 		p.wake(t)
@@ -248,42 +239,4 @@ func (p *partition) leftRecord() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.left
-}
-
-// load returns what is fetched and not settled, and whether fetching is paused.
-func (p *partition) load() (queued int64, paused bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.queued, p.parked > 0
-}
-
-// park pauses fetching if the partition holds at least share, and lends the others half of what it holds.
-func (p *partition) park(share int64) (parked bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopped || p.parked > 0 || p.queued < max(1, share) {
-		return false
-	}
-	p.parked = p.queued
-	p.lend()
-	p.client.PauseFetchPartitions(map[string][]int32{p.topic: {p.id}})
-	return true
-}
-
-// resume undoes park. The caller holds p.mu, so that a pause can't come after the resume that should have ended it.
-func (p *partition) resume() bool {
-	if p.parked == 0 {
-		return false
-	}
-	p.c.queued.raise(-p.lent)
-	p.parked, p.lent = 0, 0
-	p.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.id}})
-	return true
-}
-
-// lend raises the budget's limit by half of what the paused partition holds now. The caller holds p.mu.
-func (p *partition) lend() {
-	lent := p.queued / 2
-	p.c.queued.raise(lent - p.lent)
-	p.lent = lent
 }

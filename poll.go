@@ -13,12 +13,9 @@ import (
 )
 
 const (
-	maxPollRecords   = 1000 // few enough to spread over partitions, enough to make a poll's cost vanish
-	firstPollRecords = 100  // their size is not known yet
-	// reliefAfter is how long the queues may be full before partitions that stand still are looked for. Handlers that
-	// merely work hard make room sooner, and pausing throws away what franz-go has fetched.
-	reliefAfter  = 100 * time.Millisecond
-	refusedPause = fetchMaxWait // between two fetches that permissions forbid: as if the topic were idle
+	maxPollRecords   = 1000         // few enough to spread over partitions, enough to make a poll's cost vanish
+	firstPollRecords = 100          // their size is not known yet
+	refusedPause     = fetchMaxWait // between two fetches that permissions forbid: as if the topic were idle
 	// pollPatience ends a poll that brings nothing, so that the loop shows that it is alive.
 	pollPatience = 5 * time.Second
 )
@@ -80,69 +77,6 @@ func (c *consumer) dispatch(fetches kgo.Fetches) (cost, n int64) {
 		c.hooks.rewound(back.partition, back.from, back.to)
 	}
 	return cost, n
-}
-
-// awaitRoom waits until the queues have room; false means that ctx ended. full is since when they have been full, or as good as
-// full: slow handlers make room for one record after another, which the next poll fills from the same partition.
-func (c *consumer) awaitRoom(ctx context.Context, full *time.Time) bool {
-	for c.beat(); ctx.Err() == nil; c.beat() {
-		switch room := c.queued.room(); {
-		case room > c.queued.half()/2:
-			*full = time.Time{}
-		case room <= 0 && full.IsZero():
-			*full = time.Now()
-		}
-		if !full.IsZero() && time.Since(*full) >= reliefAfter {
-			*full = time.Now()
-			if c.relieve() {
-				return true
-			}
-		}
-		if c.queued.room() > 0 {
-			return true
-		}
-		patience, cancel := context.WithTimeout(ctx, reliefAfter)
-		_ = c.queued.acquire(patience, 0)
-		cancel()
-	}
-	return false
-}
-
-// relieve keeps partitions that stand still from stopping the others. The queues are full; if some partition has
-// nothing to do, fetching pauses for those that hold more than their share, and half of what they hold is added to
-// the limit. So whatever stands still takes at most half of what is left, and there is always something left. The sum
-// never passes the whole budget, unless one poll brought records far larger than those before it. Then nothing may be left,
-// and relieve returns true: all that is held stands still, and one more record may be polled for the others.
-func (c *consumer) relieve() (starved bool) {
-	parked, starved := c.parkHogs()
-	for _, id := range parked {
-		c.hooks.paused(id)
-	}
-	return starved
-}
-
-func (c *consumer) parkHogs() (parked []int32, starved bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	running, held, idle := 0, int64(0), false
-	for _, p := range c.partitions {
-		queued, paused := p.load()
-		if paused {
-			continue
-		}
-		running++
-		held += queued
-		idle = idle || queued == 0
-	}
-	if !idle {
-		return nil, false // everyone has work: nothing to relieve
-	}
-	for id, p := range c.partitions {
-		if p.park(held / int64(running)) { // at least one holds the mean or more
-			parked = append(parked, id)
-		}
-	}
-	return parked, held == 0
 }
 
 // beat notes that the poll loop is alive.

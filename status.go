@@ -115,7 +115,7 @@ func (p *partition) health() (state PartitionHealth, problems []string) {
 	defer p.mu.Unlock()
 	s := &p.status
 	state = PartitionHealth{
-		Partition: p.id, Lag: s.lag(p.offsets.Position()), QueuedRecords: len(p.queue) + p.behind, QueuedBytes: p.queued, Paused: p.parked > 0,
+		Partition: p.id, Lag: s.lag(p.offsets.Position()), QueuedRecords: len(p.queue) + p.behind, QueuedBytes: p.flow.held, Paused: p.flow.paused != 0,
 		RecordsInHand: len(p.inHand), Activity: ActivityIdle, Since: s.idleSince, Offset: -1, LastProgress: s.progress,
 	}
 	if s.blocked != "" {

@@ -130,7 +130,7 @@ var plants = []plant{
 	},
 	{
 		name: "leaves fetching paused", promise: "BoundedMemory",
-		function: "partition.resume", find: `p.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.id}})`,
+		function: "flow.resume", find: `f.client.ResumeFetchPartitions(map[string][]int32{f.topic: {f.id}})`,
 		test: "TestAPauseDoesNotOutliveTheAssignment",
 	},
 
