@@ -169,7 +169,7 @@ type ConsumerConfig struct {
 	// through. Default false. A BatchConsumer can't.
 	ParkKeys bool
 	// MaxParkedRecords bounds how many records of one partition ParkKeys may have parked: each costs memory, 17 bytes and 80 for
-	// each key. With more Start returns an error that says what to do. Default 1,000,000.
+	// each key. With more that partition stops, and PartitionHealth.Stuck says what to do. Default 1,000,000.
 	MaxParkedRecords int
 	// MaxRetries is how many more attempts a record gets after a transient error. 0 is none; NewConsumerConfig sets 3.
 	MaxRetries int
@@ -231,9 +231,11 @@ type ConsumerConfig struct {
 	// MaxHeaderBytes bounds their names and values together, likewise. Default 1,048,588, which is the brokers' default
 	// message.max.bytes: only a compressed batch, or a topic with a higher limit, can hold more.
 	MaxHeaderBytes int
-	// MaxDecompressedBatchBytes is the most bytes that one batch may be decompressed to, and the most memory that its records and headers
-	// may take on top, about 200 bytes and 40 each: a few KB can be a GB of zeros, or of empty headers. With a larger one Start returns
-	// an error that says where it is. Default 64 MiB, which is the most that a dead letter may have. At most 2 GiB.
+	// MaxDecompressedBatchBytes is the most bytes that one batch may be decompressed to, and the most memory that its records
+	// and headers may take on top, about 200 bytes and 40 each: a few KB can be a GB of zeros, or of empty headers. A larger
+	// one stops its partition, and PartitionHealth.Stuck says where it is and what to do. An uncompressed one may have as
+	// many bytes, and 100 MiB in any case, for which the franz-go client's BrokerMaxReadBytes is set. Default 64 MiB, which
+	// is the most that a dead letter may have. At most 2 GiB.
 	MaxDecompressedBatchBytes int64
 	// CommitInterval is how often offsets of finished records are committed, and so about how much is redelivered
 	// after a crash. Clean handovers and shutdowns commit at once. Default 1s, at least 100ms. Kafka:

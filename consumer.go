@@ -270,7 +270,8 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	clientCtx, abandonGroup := context.WithCancel(context.Background())
 	defer abandonGroup()
 	callbacks := groupCallbacks{assigned: c.assigned, revoked: c.revoked, lost: c.lost, fetched: c.offsetsFetched}
-	opts, err := consumingOptions(c.cfg, callbacks, c.committed, c.client.logs, access, &c.consuming)
+	read := new(batchesRead)
+	opts, err := consumingOptions(c.cfg, callbacks, c.committed, c.client.logs, access, &c.consuming, read)
 	if err != nil {
 		return err
 	}
@@ -293,6 +294,7 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	watchers.Go(func() { c.markRegularly(watching) })
 	watchers.Go(func() { c.watchStalls(watching) })
 	watchers.Go(func() { c.watchLag(watching, client) })
+	watchers.Go(func() { c.watchFetching(watching, client, read) })
 	watchers.Go(func() { c.watchFlood(watching) })
 	defer watchers.Wait()
 	defer stopWatching()

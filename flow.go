@@ -31,6 +31,7 @@ type flow struct {
 	budget *budget
 
 	paused pauseReason
+	ended  bool  // the partition is not assigned any more: a pause would outlive that
 	held   int64 // the cost of all that is fetched and not settled
 	full   int64 // held, when fetching was paused for it
 	lent   int64 // by how much the budget's limit is raised while it is: half of what is held
@@ -87,6 +88,9 @@ func (f *flow) lend() {
 
 // pause has the partition not fetched until each reason for that is gone.
 func (f *flow) pause(why pauseReason) {
+	if f.ended {
+		return
+	}
 	if f.paused == 0 {
 		f.client.PauseFetchPartitions(map[string][]int32{f.topic: {f.id}})
 	}
@@ -100,6 +104,12 @@ func (f *flow) resume(why pauseReason) {
 	if f.paused &^= why; f.paused == 0 {
 		f.client.ResumeFetchPartitions(map[string][]int32{f.topic: {f.id}})
 	}
+}
+
+// end is called when the partition is taken away.
+func (f *flow) end() {
+	f.resume(f.paused)
+	f.ended = true
 }
 
 // awaitRoom waits until the queues have room; false means that ctx ended. full is since when they have been full, or as
@@ -178,4 +188,12 @@ func (p *partition) pauseFull(share int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.stopped && p.flow.pauseFull(share)
+}
+
+// endFlow lets the partition be fetched by its next owner, should that be this client.
+func (p *partition) endFlow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flow.resumeFull()
+	p.flow.end()
 }

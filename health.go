@@ -82,6 +82,9 @@ type PartitionHealth struct {
 	Offset        int64     `json:"offset"`            // of that record; -1 for none
 	Attempt       int       `json:"attempt,omitempty"` // at it
 	LastProgress  time.Time `json:"last_progress"`     // when a record was last settled, or the partition assigned
+	// Stuck says since when and why nothing more of the partition is handled or fetched, and what to do: a batch that can't
+	// be read, for example. It is "" while the partition goes on. Other partitions are not held up by it.
+	Stuck string `json:"stuck,omitempty"`
 	// ParkedKeys is how many keys have letters that were not sent back and handled since; see ConsumerConfig.ParkKeys.
 	ParkedKeys int `json:"parked_keys,omitempty"`
 }

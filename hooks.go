@@ -69,6 +69,9 @@ type ConsumerHooks struct {
 	// FetchingRewound is called when records that were fetched before are fetched again within one assignment: the brokers
 	// lost what came after them, or the offset was out of range and has been reset.
 	FetchingRewound func(partition int32, from, to int64)
+	// PartitionStuck is called when nothing more of a partition is handled or fetched for a reason that lasts, which
+	// PartitionHealth.Stuck says too, when the reason changes, and when the partition goes on.
+	PartitionStuck func(p StuckPartition)
 	// FloodChanged is called when the flood guard notices a flood of dead letters, pauses the consumer, tries a few records, and when
 	// the flood is over; see ConsumerConfig.FloodGuard.
 	FloodChanged func(f Flood)
@@ -242,6 +245,10 @@ func (hooks consumerHooks) paused(partition int32) {
 
 func (hooks consumerHooks) resumed(partition int32) {
 	tellEach(hooks, func(h *ConsumerHooks) func(int32) { return h.FetchingResumed }, partition)
+}
+
+func (hooks consumerHooks) stuck(p StuckPartition) {
+	tellEach(hooks, func(h *ConsumerHooks) func(StuckPartition) { return h.PartitionStuck }, p)
 }
 
 func (hooks consumerHooks) flood(f Flood) {

@@ -84,9 +84,18 @@ func (l headerLimits) cut(r *kgo.Record) (*kgo.Record, int) {
 // decompressError says of a batch that is too large what franz-go can't know: our setting, and the way out.
 func (c *consumer) decompressError(err error) error {
 	batch, _ := errors.AsType[*kgo.ErrDecompressTooLarge](err)
-	return fmt.Errorf("kafka: consume %s-%d offset %d: the batch takes more than MaxDecompressedBatchBytes, %d, when it is decompressed,"+
-		" or its records and headers do: raise it (KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES), or skip the batch by setting the offset of group %s to %d: %w",
-		batch.Topic, batch.Partition, batch.Offset, c.cfg.MaxDecompressedBatchBytes, c.cfg.Group, batch.NextOffset, kgo.ErrMaxDecompress)
+	return fmt.Errorf("offset %d: the batch takes more than MaxDecompressedBatchBytes, %d, when it is decompressed,"+
+		" or its records and headers do: raise it (KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES), or skip the batch by setting the offset of group %s to %d while no member runs; then start again: %w",
+		batch.Offset, c.cfg.MaxDecompressedBatchBytes, c.cfg.Group, batch.NextOffset, kgo.ErrMaxDecompress)
+}
+
+// readError says of a response that is too large what franz-go can't know: our setting.
+func (c *consumer) readError(err error) error {
+	if !strings.Contains(err.Error(), "BrokerMaxReadBytes") { // its error has no name
+		return err
+	}
+	return fmt.Errorf("a batch is larger than %d bytes, as it is stored: raise MaxDecompressedBatchBytes to what it has"+
+		" (KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES); Health names its partition within two minutes: %w", maxReadBytes(c.cfg), err)
 }
 
 func known(header string) bool {

@@ -29,7 +29,8 @@ const (
 	fetchMaxBytes = 16 << 20               // per broker; kgo's 50 MiB would outweigh the queue's bound
 	// fetchedMaxBytes is how much may be decoded and wait to be polled for one more batch to be decompressed; what does not come to it is
 	// fetched again. It is above what a fetch of fetchMaxBytes comes to, unless that compresses unusually well.
-	fetchedMaxBytes = 64 << 20
+	fetchedMaxBytes  = 64 << 20
+	responseOverhead = 1 << 20 // what a fetch response has beside a batch, and more
 	// A broker answers NOT_ENOUGH_REPLICAS or a moved leader with an error that needs new metadata: kgo's 5 s between
 	// two metadata requests would make the retry that slow.
 	metadataMinAge = 250 * time.Millisecond
@@ -127,6 +128,7 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error
 	if cfg.InstanceID != "" {
 		opts = append(opts, kgo.InstanceID(cfg.InstanceID))
 	}
+	opts = append(opts, kgo.BrokerMaxReadBytes(maxReadBytes(cfg)))
 	opts = append(opts, decompress.New(cfg.MaxDecompressedBatchBytes, fetchedMaxBytes).Options()...)
 	opts = append(opts, cfg.Options...)
 	opts = append(opts,
@@ -152,6 +154,12 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error
 		opts = append(opts, kgo.Balancers(kgo.StickyBalancer()), kgo.ServerSideBalancer())
 	}
 	return opts, nil
+}
+
+// maxReadBytes bounds a broker's response, which holds one batch at least. Uncompressed, that may have as many bytes as a
+// compressed one may have when it is decompressed; and no fewer than kgo's default.
+func maxReadBytes(cfg ConsumerConfig) int32 {
+	return int32(min(max(100<<20, cfg.MaxDecompressedBatchBytes+responseOverhead), math.MaxInt32))
 }
 
 // readingOptions is for a client that reads a partition of a topic of ours, from an offset on. It has no reset: where franz-go suspects

@@ -105,7 +105,7 @@ func (p *partition) parkKey(t *task, stored *kgo.Record) bool {
 		}
 	}
 	if !p.parking.add(t.parkingLane(), parkedLetter{p.originOf(t.record), stored.Offset}) {
-		p.c.fail(p.tooManyParked())
+		p.stopAlone(p.tooManyParked())
 	}
 	return true
 }
@@ -206,7 +206,7 @@ func (p *partition) untilHalt() (context.Context, context.CancelFunc) {
 }
 
 func (p *partition) tooManyParked() error {
-	return fmt.Errorf("kafka: %s-%d: more than %d records wait in %s behind dead letters of their keys: that is MaxParkedRecords (KAFKA_CONSUMER_MAX_PARKED_RECORDS);"+
-		" raise it, and send the letters back, which unparks their keys; or delete letters; or turn ParkKeys off, which has later records of these keys handled before them",
-		p.topic, p.id, p.c.cfg.MaxParkedRecords, p.c.deadLetters.name)
+	return fmt.Errorf("more than %d records wait in %s behind dead letters of their keys: that is MaxParkedRecords (KAFKA_CONSUMER_MAX_PARKED_RECORDS);"+
+		" raise it, start again, and send the letters back, which unparks their keys; or delete letters and start again; or turn ParkKeys off,"+
+		" which has later records of these keys handled before them", p.c.cfg.MaxParkedRecords, p.c.deadLetters.name)
 }

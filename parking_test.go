@@ -218,25 +218,28 @@ func TestALetterWithoutRoomParksItsKey(t *testing.T) {
 	})
 }
 
-func TestTooManyParkedRecordsEndStart(t *testing.T) {
+// A partition with more parked records than it may have stops. The others go on.
+func TestTooManyParkedRecordsStopTheirPartitionAlone(t *testing.T) {
 	t.Parallel()
 	inParkingLot(t, func(t *testing.T, l *parkingLot) {
 		cfg := l.config()
 		cfg.MaxParkedRecords = 2
 		l.refuse("a 0")
 		l.publish("a 0", "a 1", "a 2", "a 3")
-		for range 2 { // while it runs, and when it begins
-			consumer, err := kafka.NewConsumer(cfg, l.handle)
-			if err != nil {
-				t.Fatal(err)
+		for i := range 2 { // while it runs, and when it begins
+			consumer, stop := l.start(cfg, l.handle)
+			time.Sleep(time.Minute)
+			l.produce(&kgo.Record{Topic: "orders", Partition: 1, Key: []byte("c"), Value: fmt.Appendf(nil, `{"n":%d}`, i)})
+			time.Sleep(time.Minute)
+			text := stuckOf(consumer.Health(), 0)
+			if !strings.Contains(text, "more than 2 records wait in dlq-orders") || !strings.Contains(text, "KAFKA_CONSUMER_MAX_PARKED_RECORDS") {
+				t.Fatalf("Stuck is %q", text)
 			}
-			err = consumer.Start(context.Background())
-			_ = consumer.Close()
-			if err == nil || !strings.Contains(err.Error(), "orders-0: more than 2 records wait in dlq-orders") || !strings.Contains(err.Error(), "KAFKA_CONSUMER_MAX_PARKED_RECORDS") {
+			if err := stop(); err != nil {
 				t.Fatalf("Start returned %v", err)
 			}
+			l.wantHandled(fmt.Sprintf("c %d", i))
 		}
-		l.wantHandled()
 		cfg.MaxParkedRecords = 0 // the way out
 		l.start(cfg, l.handle)
 		time.Sleep(time.Minute)

@@ -47,6 +47,7 @@ type partition struct {
 	stopped bool
 	left    bool // a record in hand was not settled
 	status  status
+	stuck   stuck
 }
 
 func newPartition(c *consumer, client *kgo.Client, topic string, id int32, member string, previous <-chan struct{}) *partition {

@@ -30,6 +30,9 @@ func (c *consumer) poll(ctx context.Context, client *kgo.Client, access *accessW
 		fetches := client.PollRecords(patience, int(min(maxPollRecords, max(1, c.queued.room()/recordCost))))
 		cancel()
 		// From here to AllowRebalance no callback runs, and nothing may wait.
+		if cost, n := c.dispatch(fetches); n > 0 {
+			recordCost = cost / n
+		}
 		refused := false
 		fetches.EachError(func(topic string, partition int32, err error) {
 			refused = refused || isAuthorization(err)
@@ -37,9 +40,6 @@ func (c *consumer) poll(ctx context.Context, client *kgo.Client, access *accessW
 				c.fail(fatal)
 			}
 		})
-		if cost, n := c.dispatch(fetches); n > 0 {
-			recordCost = cost / n
-		}
 		client.AllowRebalance() // after every poll, or Close hangs
 		if refused {
 			wait(refusedPause, ctx.Done()) // franz-go would ask again at once, thousands of times a second
@@ -50,12 +50,16 @@ func (c *consumer) poll(ctx context.Context, client *kgo.Client, access *accessW
 // dispatch hands the records to their partitions' queues and returns their cost and count.
 func (c *consumer) dispatch(fetches kgo.Fetches) (cost, n int64) {
 	var rewinds, gone []rewind
+	var moving []*partition // that were stuck
 	c.mu.Lock()
 	fetches.EachPartition(func(fetched kgo.FetchTopicPartition) {
 		if p := c.partitions[fetched.Partition]; p != nil && len(fetched.Records) > 0 {
 			taken, back := p.enqueue(fetched.Records, fetched.HighWatermark)
 			cost += taken
 			n += int64(len(fetched.Records))
+			if fetched.Err == nil && p.isStuck() {
+				moving = append(moving, p)
+			}
 			switch {
 			case back.from > back.to:
 				rewinds = append(rewinds, back)
@@ -65,6 +69,9 @@ func (c *consumer) dispatch(fetches kgo.Fetches) (cost, n int64) {
 		}
 	})
 	c.mu.Unlock()
+	for _, p := range moving {
+		p.getUnstuck()
+	}
 	for _, ahead := range gone { // franz-go resets the offset without a word
 		c.log.LogAttrs(context.Background(), slog.LevelError, "records were deleted before they were handled; consuming goes on behind them",
 			slog.String("topic", c.cfg.Topic), slog.Int("partition", int(ahead.partition)), slog.Int64("from", ahead.from),
@@ -104,15 +111,31 @@ func (c *consumer) pollError(ctx context.Context, topic string, partition int32,
 		c.log.LogAttrs(ctx, slog.LevelError, "records were lost by the brokers; consuming goes on at another offset", where,
 			slog.Int("partition", int(partition)), slog.Any("error", err))
 		return nil
-	case isType[*kgo.ErrDecompressTooLarge](err): // franz-go stops the partition for good
-		return c.decompressError(err)
-	case isProtocol && !protocol.Retriable && !errors.Is(err, kerr.UnknownServerError), // which may be anything
-		!isProtocol && c.cfg.AutoOffsetReset == "none": // such as a group without a committed offset
+	case isProtocol && !protocol.Retriable && !errors.Is(err, kerr.UnknownServerError): // which may be anything
 		return fmt.Errorf("kafka: consume %s-%d: %w", topic, partition, err)
+	case !isProtocol:
+		if p := c.byPartition(partition); topic != "" && p != nil {
+			return p.fetchError(err)
+		}
+		err = c.readError(err)
 	}
 	if c.quiet.Allow(err.Error()) {
 		c.log.LogAttrs(ctx, slog.LevelWarn, "fetching failed; it is tried again", where,
 			slog.Int("partition", int(partition)), slog.Any("error", err))
+	}
+	return nil
+}
+
+// fetchError is pollError for what franz-go says of a partition, and not the brokers. Most of it is a batch that can't be
+// read.
+func (p *partition) fetchError(err error) error {
+	switch {
+	case isType[*kgo.ErrDecompressTooLarge](err):
+		p.endFetching(p.c.decompressError(err))
+	case p.offsets.Next() < 0 && p.c.cfg.AutoOffsetReset == "none": // the group has no committed offset
+		return fmt.Errorf("kafka: consume %s-%d: %w", p.topic, p.id, err)
+	default:
+		p.unreadable(err)
 	}
 	return nil
 }

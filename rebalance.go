@@ -120,6 +120,7 @@ func (c *consumer) remove(removed map[string][]int32) (leaving []*partition) {
 		for _, id := range ids {
 			if p := c.partitions[id]; p != nil {
 				delete(c.partitions, id)
+				p.endFlow()
 				c.settled += p.settled.Load()
 				leaving = append(leaving, p)
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"log/slog"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -35,22 +34,17 @@ func (p *partition) recall() {
 		switch {
 		case err == nil:
 			p.mu.Lock()
-			p.parking, p.status.trouble = parking, nil
+			p.parking = parking
 			p.mu.Unlock()
+			p.getUnstuck()
 			return
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, errTooManyParked):
-			p.c.fail(p.tooManyParked()) // which stops the partition
-			<-ctx.Done()
+			p.stopAlone(p.tooManyParked())
 			return
 		}
-		p.mu.Lock()
-		p.status.trouble = err
-		p.mu.Unlock()
-		p.c.log.LogAttrs(ctx, slog.LevelError, "parked keys can't be read from the dead letter topic; the partition waits",
-			slog.String("topic", p.topic), slog.Int("partition", int(p.id)), slog.String("group", p.c.cfg.Group),
-			slog.String("dlq_topic", p.c.deadLetters.name), slog.Int("attempt", attempt), slog.Any("error", err))
+		p.getStuck(fmt.Errorf("it waits to know which keys are parked: dead letter topic %s can't be read: %w", p.c.deadLetters.name, err), false)
 		if !wait(backoff(attempt, p.c.cfg.RetryBackoff, p.c.cfg.RetryBackoffMax), p.stop) {
 			return
 		}

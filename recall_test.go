@@ -151,7 +151,7 @@ func aPartitionWaits(t *testing.T, fault kfake.Fault) {
 		if len(health.Problems) == 0 || !strings.Contains(health.Problems[0], "orders-0: since 2000-01-01T00:") || !strings.Contains(health.Problems[0], "it waits to know which keys are parked: dead letter topic dlq-orders can't be read: ") {
 			t.Errorf("problems are %q", health.Problems)
 		}
-		if l.log.count(slog.LevelError, "partition=0", "dlq_topic=dlq-orders", "!offset") == 0 {
+		if l.log.count(slog.LevelError, "partition=0", "until_assigned_again=false", "!offset") == 0 {
 			t.Error("nothing is logged")
 		}
 		l.stopsAtOnce(stop)

@@ -25,7 +25,6 @@ func (s *stage) become(activity Activity, attempt int, now time.Time) {
 type status struct {
 	idleSince time.Time
 	blocked   Activity  // what its workers wait for before they begin; "" for nothing
-	trouble   error     // why that lasts; nil for nothing
 	progress  time.Time // when a record was last settled, or the partition assigned
 	end       int64     // of the partition; -1: not known
 	endAt     time.Time // when that was learned
@@ -121,9 +120,8 @@ func (p *partition) health() (state PartitionHealth, problems []string) {
 	if s.blocked != "" {
 		state.Activity = s.blocked
 	}
-	if s.trouble != nil {
-		problems = append(problems, fmt.Sprintf("%s-%d: since %s it waits to know which keys are parked: dead letter topic %s can't be read: %v",
-			p.topic, p.id, s.idleSince.UTC().Format(time.RFC3339), p.c.cfg.DLQTopic, s.trouble))
+	if state.Stuck = p.stuckProblem(); state.Stuck != "" {
+		problems = append(problems, fmt.Sprintf("%s-%d: %s", p.topic, p.id, state.Stuck))
 	}
 	if p.parking != nil {
 		state.ParkedKeys = p.parking.keys()

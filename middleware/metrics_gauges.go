@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"sync"
@@ -58,12 +59,13 @@ var (
 	bytesDesc    = gaugeDesc("queued_bytes", "What the records waiting and in hand count against MaxQueuedBytes.", labelPartition)
 	progressDesc = gaugeDesc("last_progress_timestamp_seconds", "When a record was last settled, or the partition assigned, in Unix time.", labelPartition)
 	stalledDesc  = gaugeDesc("stalled_seconds", "How long an attempt has been running that was named because it takes too long.", labelPartition)
+	stuckDesc    = gaugeDesc("stuck", "1 while nothing more of the partition is handled or fetched, for a reason that lasts; Health says which.", labelPartition)
 	offsetDesc   = gaugeDesc("stalled_offset", "The offset of that attempt's record.", labelPartition)
 )
 
 func (g *consumerGauges) Describe(descs chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		liveDesc, readyDesc, floodedDesc, inHandDesc, assignedDesc, pausedDesc, lagDesc, queuedDesc, bytesDesc, progressDesc, stalledDesc, offsetDesc,
+		liveDesc, readyDesc, floodedDesc, inHandDesc, assignedDesc, pausedDesc, lagDesc, queuedDesc, bytesDesc, progressDesc, stuckDesc, stalledDesc, offsetDesc,
 	} {
 		descs <- desc
 	}
@@ -88,6 +90,7 @@ func (g *consumerGauges) Collect(out chan<- prometheus.Metric) {
 			send(queuedDesc, float64(p.QueuedRecords), partition)
 			send(bytesDesc, float64(p.QueuedBytes), partition)
 			send(progressDesc, float64(p.LastProgress.UnixMilli())/1000, partition)
+			send(stuckDesc, boolean(p.Stuck != ""), partition)
 			if p.Stalled {
 				send(stalledDesc, time.Since(p.Since).Seconds(), partition)
 				send(offsetDesc, float64(p.Offset), partition)
@@ -136,6 +139,7 @@ func (s *gauges) add(h kafka.Health) {
 			if other.Stalled && !p.Stalled {
 				p.Stalled, p.Since, p.Offset = true, other.Since, other.Offset
 			}
+			p.Stuck = cmp.Or(p.Stuck, other.Stuck)
 			if other.LastProgress.Before(p.LastProgress) {
 				p.LastProgress = other.LastProgress
 			}

@@ -100,6 +100,13 @@ func (o *Offsets) Done(place int64) {
 	}
 }
 
+// Next returns the offset to be fetched next; -1: not known.
+func (o *Offsets) Next() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.next
+}
+
 // Position returns the offset of the first record that is not done, as far as known; -1: not known.
 func (o *Offsets) Position() int64 {
 	o.mu.Lock()
