@@ -412,7 +412,7 @@ func (c *consumer) close() error {
 // checkTopics finds what would otherwise show only when the first record, or the first dead letter, comes.
 func (c *consumer) checkTopics(ctx context.Context) error {
 	uses := []topicUse{{topic: c.cfg.Topic, operation: kmsg.ACLOperationRead}}
-	if c.tier.delay > 0 {
+	if c.tier.isRetryTopic() {
 		uses[0].role = forRetries
 	}
 	if c.next.topic != "" {

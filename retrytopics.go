@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,8 +20,11 @@ import (
 type tier struct {
 	topic  string
 	source string        // that topic
-	delay  time.Duration // after a record was written there; 0: it is no retry topic
+	index  int           // its place among the retry topics, from 1; 0: it is none
+	delay  time.Duration // until a record that is written there is due
 }
+
+func (t tier) isRetryTopic() bool { return t.index > 0 }
 
 const (
 	maxRetryDelays     = 10
@@ -31,34 +33,27 @@ const (
 	retryQueueShare = 16
 )
 
-// RetryTopics returns the names of the topics that RetryDelays takes: retry-<delay>-<group>-<topic>. They must exist; package topics makes
-// them with the dead letter topic.
+// RetryTopics returns the names of the topics that RetryDelays takes: retry-<n>-<group>-<topic>, with n from 1. They must exist;
+// package topics makes them with the dead letter topic.
 func (c ConsumerConfig) RetryTopics() []string {
 	names := make([]string, len(c.RetryDelays))
-	for i, t := range c.tiers() {
-		names[i] = t.topic
+	for i := range c.RetryDelays {
+		names[i] = c.retryTopic(i + 1)
 	}
 	return names
+}
+
+// retryTopic is the name of the n-th retry topic. The delay is no part of it: with another one, the records that wait are still read.
+func (c ConsumerConfig) retryTopic(n int) string {
+	return fmt.Sprintf("retry-%d-%s-%s", n, c.Group, c.Topic)
 }
 
 func (c ConsumerConfig) tiers() []tier {
 	tiers := make([]tier, len(c.RetryDelays))
 	for i, delay := range c.RetryDelays {
-		tiers[i] = tier{fmt.Sprintf("retry-%s-%s-%s", delayText(delay), c.Group, c.Topic), c.Topic, delay}
+		tiers[i] = tier{topic: c.retryTopic(i + 1), source: c.Topic, index: i + 1, delay: delay}
 	}
 	return tiers
-}
-
-// delayText is the duration without what is zero: 1h and not 1h0m0s.
-func delayText(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }
 
 // atTier is the config of a retry topic's consumer. It begins at the topic's beginning, or it would pass over what was written before it
@@ -70,7 +65,7 @@ func (c ConsumerConfig) atTier(t tier) ConsumerConfig {
 	c.MaxQueuedRecords = max(1, c.MaxQueuedRecords/retryQueueShare)
 	c.MaxQueuedBytes = max(1, c.MaxQueuedBytes/retryQueueShare)
 	if c.InstanceID != "" {
-		c.InstanceID += "-retry-" + delayText(t.delay)
+		c.InstanceID += fmt.Sprintf("-retry-%d", t.index)
 	}
 	return c
 }
@@ -95,16 +90,16 @@ func (c *consumer) startRetries(ctx context.Context) (wait func() error) {
 // untilDue is how long the record has to wait for its first attempt here, once. A clock that is ahead, or somebody else's record, can't
 // make that longer than the delay.
 func (p *partition) untilDue(r *kgo.Record) time.Duration {
-	delay := p.c.tier.delay
-	if delay == 0 {
+	if !p.c.tier.isRetryTopic() {
 		return 0
 	}
+	delay := p.c.tier.delay
 	return min(delay, delay-time.Since(r.Timestamp))
 }
 
 // attemptsBefore is how often a record of a retry topic was tried before it came there. Headers of other topics claim what they like.
 func (c *consumer) attemptsBefore(r *kgo.Record) int {
-	if c.tier.delay == 0 {
+	if !c.tier.isRetryTopic() {
 		return 0
 	}
 	letter, _ := c.firstPlace(r)
@@ -137,16 +132,11 @@ func (f *faults) checkRetryDelays(c ConsumerConfig) {
 	if len(c.RetryDelays) > 0 && c.ParkKeys {
 		f.addf("RetryDelays and ParkKeys are both set: a retry topic gives the order of a key up, and ParkKeys keeps it (%s, KAFKA_CONSUMER_PARK_KEYS)", variable)
 	}
-	seen := map[string]bool{}
 	for i, t := range c.tiers() {
 		if t.delay < time.Millisecond {
 			f.addf("RetryDelays[%d] is %v: want 1ms or more (%s)", i, t.delay, variable)
 			continue
 		}
-		if seen[t.topic] {
-			f.addf("RetryDelays has %v twice: each is a topic of its own (%s)", t.delay, variable)
-		}
-		seen[t.topic] = true
 		f.checkTopic("RetryDelays: the retry topic, made of Group and Topic,", t.topic)
 	}
 }
