@@ -18,10 +18,11 @@ import (
 
 // tier is a retry topic, or the topic whose records may come there.
 type tier struct {
-	topic  string
-	source string        // that topic
-	index  int           // its place among the retry topics, from 1; 0: it is none
-	delay  time.Duration // until a record that is written there is due
+	topic   string
+	source  string        // that topic
+	index   int           // its place among the retry topics, from 1; 0: it is none
+	delay   time.Duration // until a record that is written there is due; 0: not known, since RetryDelays no longer has it
+	longest time.Duration // that a record waits there, whatever it says
 }
 
 func (t tier) isRetryTopic() bool { return t.index > 0 }
@@ -51,16 +52,23 @@ func (c ConsumerConfig) retryTopic(n int) string {
 func (c ConsumerConfig) tiers() []tier {
 	tiers := make([]tier, len(c.RetryDelays))
 	for i, delay := range c.RetryDelays {
-		tiers[i] = tier{topic: c.retryTopic(i + 1), source: c.Topic, index: i + 1, delay: delay}
+		tiers[i] = tier{topic: c.retryTopic(i + 1), source: c.Topic, index: i + 1, delay: delay, longest: c.longestDelay()}
 	}
 	return tiers
+}
+
+func (c ConsumerConfig) longestDelay() (longest time.Duration) {
+	for _, delay := range c.RetryDelays {
+		longest = max(longest, delay)
+	}
+	return longest
 }
 
 // atTier is the config of a retry topic's consumer. It begins at the topic's beginning, or it would pass over what was written before it
 // first came; and it tries each record once.
 func (c ConsumerConfig) atTier(t tier) ConsumerConfig {
 	c.Topic = t.topic
-	c.MaxRetries = 0
+	c.MaxRetries, c.ParkKeys = 0, false // the order of its records' keys is lost already
 	c.AutoOffsetReset, c.StartFrom = "earliest", time.Time{}
 	c.MaxQueuedRecords = max(1, c.MaxQueuedRecords/retryQueueShare)
 	c.MaxQueuedBytes = max(1, c.MaxQueuedBytes/retryQueueShare)
@@ -87,14 +95,31 @@ func (c *consumer) startRetries(ctx context.Context) (wait func() error) {
 	}
 }
 
-// untilDue is how long the record has to wait for its first attempt here, once. A clock that is ahead, or somebody else's record, can't
-// make that longer than the delay.
+// dueTime is when a record that is written to the topic is due; zero if that is no retry topic.
+func (c *consumer) dueTime(to *deadLetterTopic) time.Time {
+	if to != c.retryTopic {
+		return time.Time{}
+	}
+	return time.Now().Add(c.next.delay)
+}
+
+// untilDue is how long the record has to wait for its first attempt here, once: until the time that its header names, so that a record
+// waits as long as it was put off for, though RetryDelays has another delay now. Without that header, it is the topic's delay since the
+// record was written. A clock that is ahead, or a forged record, can't make the wait longer than the longest delay, nor end it later than
+// that after the record was written.
 func (p *partition) untilDue(r *kgo.Record) time.Duration {
-	if !p.c.tier.isRetryTopic() {
+	t := p.c.tier
+	if !t.isRetryTopic() {
 		return 0
 	}
-	delay := p.c.tier.delay
-	return min(delay, delay-time.Since(r.Timestamp))
+	longest, due := t.delay, r.Timestamp.Add(t.delay)
+	if text, ok := lastHeader(r.Headers, HeaderDLQDue); ok && isBound(r) {
+		if at := parseTime(text); !at.IsZero() {
+			longest, due = t.longest, at
+		}
+	}
+	now := time.Now()
+	return min(longest, due.Sub(now), r.Timestamp.Add(longest).Sub(now))
 }
 
 // attemptsBefore is how often a record of a retry topic was tried before it came there. Headers of other topics claim what they like.
