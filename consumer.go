@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,13 +142,14 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 	if err := validateGroupOptions(cfg); err != nil {
 		return nil, err
 	}
-	tiers := append(cfg.tiers(), tier{})
-	c, err := newConsumerOf(cfg, handle, tier{topic: cfg.Topic, source: cfg.Topic}, tiers[0])
+	tiers := cfg.tiers()
+	next := append(slices.Clone(tiers), tier{})
+	c, err := newConsumerOf(cfg, handle, tier{topic: cfg.Topic, source: cfg.Topic}, next[0])
 	if err != nil {
 		return nil, err
 	}
-	for i := range cfg.RetryDelays {
-		retry, err := newConsumerOf(cfg.atTier(tiers[i]), handle, tiers[i], tiers[i+1])
+	for i, t := range append(tiers, c.stranded()...) {
+		retry, err := newConsumerOf(cfg.atTier(t), handle, t, next[min(i+1, len(next)-1)])
 		if err != nil {
 			_ = c.close()
 			return nil, err
@@ -239,7 +241,7 @@ func (c *consumer) start(ctx context.Context) error {
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
 	}
 	waitForRetries := c.startRetries(pollCtx)
-	err := c.run(ctx, pollCtx)
+	err := c.unlessDeleted(c.run(ctx, pollCtx))
 	stop()
 	err = cmp.Or(err, waitForRetries())
 	if err == nil {

@@ -32,6 +32,9 @@ func (c *consumer) skips(r *kgo.Record) SkipReason {
 		if group, ok := lastHeader(r.Headers, HeaderDLQGroup); ok && group != c.cfg.Group {
 			return SkippedOtherGroup
 		}
+		if _, mark := lastHeader(r.Headers, HeaderDLQRedriven); mark && len(r.Value) == 0 {
+			return SkippedMark
+		}
 		return ""
 	case c.cfg.SkipNothing:
 		return ""
