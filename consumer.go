@@ -94,6 +94,7 @@ type consumer struct {
 	next        tier             // where what may pass waits for its next attempt; no topic: nowhere
 	retryTopic  *deadLetterTopic // which is next; nil: none
 	retries     []*consumer      // those of the retry topics, which this one starts
+	unread      []string         // retry topics beyond RetryDelays that exist and have no consumer
 	handle      HandlerFunc
 	batches     bool // the handler is a door, to several records at once
 	queued      *budget
@@ -296,6 +297,7 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	watchers.Go(func() { c.watchStalls(watching) })
 	watchers.Go(func() { c.watchLag(watching, client) })
 	watchers.Go(func() { c.watchFlood(watching) })
+	watchers.Go(func() { c.watchStranded(watching) })
 	defer watchers.Wait()
 	defer stopWatching()
 	c.poll(pollCtx, client, access)

@@ -16,7 +16,7 @@ import (
 )
 
 // This file finds records that wait in retry topics which RetryDelays no longer has, since it was shortened or removed. Without it they
-// would be neither handled nor dead-lettered, and nothing would say so. The constructor looks once. What it finds is consumed as the
+// would be neither handled nor dead-lettered, and nothing would say so. The constructor looks for them. What it finds is consumed as the
 // other retry topics are, but a record that fails there goes to the dead letter topic.
 
 const (
@@ -24,6 +24,8 @@ const (
 	maxStrandedWait = 24 * time.Hour
 	// strandedPatience is how long brokers that don't answer may hold the constructor up for what is only a precaution.
 	strandedPatience = 5 * time.Second
+	// strandedInterval is how often topics that were empty are looked at again: longer than a deploy takes.
+	strandedInterval = 10 * time.Minute
 )
 
 // isStranded reports whether RetryDelays no longer has a delay for the retry topic.
@@ -47,29 +49,58 @@ func (c *consumer) stranded() (tiers []tier) {
 	if len(beyond) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), min(c.cfg.ConnectTimeout, strandedPatience))
-	defer cancel()
-	look := strandedLook{client: c.client, group: c.cfg.Group, failed: map[string]error{}}
-	look.find(ctx, slices.Sorted(maps.Keys(beyond)))
+	look := c.lookForStranded(context.Background(), slices.Sorted(maps.Keys(beyond)))
 	for _, left := range look.found {
-		t := beyond[left.name]
 		switch {
 		case left.lag == 0:
-			continue
+			c.unread = append(c.unread, left.name)
 		case !left.mayRead:
-			c.logStranded("records wait in a retry topic that RetryDelays no longer has, and this consumer may not read it: grant READ and restart, or send them back with the deadletter command", t, left.lag)
+			c.logStranded("records wait in a retry topic that RetryDelays no longer has, and this consumer may not read it: grant READ and restart, or send them back with the deadletter command", left)
 		default:
-			c.logStranded("records wait in a retry topic that RetryDelays no longer has; each is handled when it is due, and not retried if it fails", t, left.lag)
-			tiers = append(tiers, t)
+			c.logStranded("records wait in a retry topic that RetryDelays no longer has; each is handled when it is due, and not retried if it fails", left)
+			tiers = append(tiers, beyond[left.name])
 		}
-		delete(look.failed, left.name) // what is known is enough
 	}
 	c.logNotSeen(look.failed)
 	return tiers
 }
 
-func (c *consumer) logStranded(text string, t tier, lag int64) {
-	c.log.LogAttrs(context.Background(), slog.LevelWarn, text, slog.String("retry_topic", t.topic), slog.Int64("lag", lag),
+// watchStranded logs records that come to a retry topic beyond RetryDelays after the constructor's look: in a rolling deploy, a process
+// with the earlier RetryDelays may still write there. It asks for topics alone that exist, and ends when none is left to tell of.
+func (c *consumer) watchStranded(ctx context.Context) {
+	names := c.unread
+	if len(names) == 0 {
+		return
+	}
+	for range ticks(ctx, strandedInterval) {
+		told := map[string]bool{}
+		for _, left := range c.lookForStranded(ctx, names).found {
+			if left.lag > 0 {
+				c.logStranded("records came to a retry topic that RetryDelays no longer has, after this consumer was made; unless another process reads them, restart to have them handled", left)
+				told[left.name] = true
+			}
+		}
+		if names = slices.DeleteFunc(names, func(name string) bool { return told[name] }); len(names) == 0 {
+			return
+		}
+	}
+}
+
+func (c *consumer) lookForStranded(ctx context.Context, names []string) *strandedLook {
+	ctx, cancel := context.WithTimeout(ctx, min(c.cfg.ConnectTimeout, strandedPatience))
+	defer cancel()
+	look := &strandedLook{client: c.client, group: c.cfg.Group, failed: map[string]error{}}
+	look.find(ctx, names)
+	for _, left := range look.found {
+		if left.lag > 0 {
+			delete(look.failed, left.name) // what is known is enough
+		}
+	}
+	return look
+}
+
+func (c *consumer) logStranded(text string, left leftover) {
+	c.log.LogAttrs(context.Background(), slog.LevelWarn, text, slog.String("retry_topic", left.name), slog.Int64("lag", left.lag),
 		slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.String("dlq_topic", c.cfg.DLQTopic))
 }
 

@@ -127,6 +127,27 @@ func TestRecordsBeyondRetryDelaysAreHandled(t *testing.T) {
 	}
 }
 
+// In a rolling deploy, a process with the earlier RetryDelays may delay another record after the look. That is said, once.
+func TestRecordsThatComeBeyondRetryDelaysLaterAreSaid(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.createTopic("retry-2-group-orders")
+		_, stop := b.start(b.consumer(), func(context.Context, kafka.Message[numbered]) error { return nil })
+		time.Sleep(12 * time.Minute)
+		if n := b.strandedLines(slog.LevelWarn); n > 0 {
+			t.Errorf("%d lines, want none while the topic is empty:\n%s", n, b.log.String())
+		}
+		b.put(waiting("retry-2-group-orders", "orders", 0, ""))
+		time.Sleep(30 * time.Minute)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if n := b.strandedLines(slog.LevelWarn, "lag=1"); n != 1 {
+			t.Errorf("%d lines, want 1:\n%s", n, b.log.String())
+		}
+	})
+}
+
 // The look costs a consumer that has no such topics one request, and creates none; one whose topics are read to their end, two more.
 func TestTheLookBeyondRetryDelaysIsCheap(t *testing.T) {
 	t.Parallel()
