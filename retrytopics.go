@@ -104,7 +104,7 @@ func (c *consumer) dueTime(to *deadLetterTopic) time.Time {
 }
 
 // untilDue is how long the record has to wait for its first attempt here, once: until the time that its header names, so that a record
-// waits as long as it was put off for, though RetryDelays has another delay now. Without that header, it is the topic's delay since the
+// keeps the time that it was given when RetryDelays changes. Without that header, it is the topic's delay since the
 // record was written. A clock that is ahead, or a forged record, can't make the wait longer than the longest delay, nor end it later than
 // that after the record was written.
 func (p *partition) untilDue(r *kgo.Record) time.Duration {

@@ -66,7 +66,7 @@ func (c *consumer) stranded() (tiers []tier) {
 }
 
 // watchStranded logs records that come to a retry topic beyond RetryDelays after the constructor's look: in a rolling deploy, a process
-// with the earlier RetryDelays may still write there. It asks for topics alone that exist, and ends when none is left to tell of.
+// with the earlier RetryDelays may still write there. It asks only for topics that exist, and ends when each was logged.
 func (c *consumer) watchStranded(ctx context.Context) {
 	names := c.unread
 	if len(names) == 0 {

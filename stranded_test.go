@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -125,6 +126,66 @@ func TestRecordsBeyondRetryDelaysAreHandled(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Brokers that refuse the look hold the constructor up for some seconds at most.
+func TestALookBeyondRetryDelaysThatFailsEndsNothing(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]kfake.Fault{
+		"MetadataRefused":   {Keys: []kmsg.Key{kmsg.Metadata}, Topic: "retry-2-group-orders", Err: kerr.UnknownServerError, Count: -1},
+		"OffsetsRefused":    {Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: "retry-2-group-orders", Err: kerr.UnknownServerError, Count: -1},
+		"OffsetsNotYet":     {Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: "retry-2-group-orders", Err: kerr.NotLeaderForPartition, Count: -1},
+		"CommitsNotYet":     {Keys: []kmsg.Key{kmsg.OffsetFetch}, Group: "group", Err: kerr.CoordinatorLoadInProgress, Count: -1},
+		"CoordinatorNotYet": {Keys: []kmsg.Key{kmsg.FindCoordinator}, Group: "group", Err: kerr.CoordinatorNotAvailable, Count: -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				b.seed(0, 5)
+				b.createTopic("retry-2-group-orders")
+				b.put(waiting("retry-2-group-orders", "orders", 7, ""))
+				refusing := b.cluster.Fault(fault)
+				began := time.Now()
+				a := &attempts{began: began, fails: func(int, int) error { return nil }}
+				_, stop := b.start(b.consumer(), a.handle)
+				if took := time.Since(began); took > 6*time.Second {
+					t.Errorf("the constructor took %v", took)
+				}
+				refusing.Remove()
+				time.Sleep(time.Minute)
+				if err := stop(); err != nil {
+					t.Error(err)
+				}
+				if n := b.log.count(slog.LevelWarn, "retry_topics", "topic=orders", "group=group"); n != 1 || len(a.order) != 5 {
+					t.Errorf("%d lines, %v handled, want a line and the 5 of the topic:\n%s", n, a.order, b.log.String())
+				}
+			})
+		})
+	}
+}
+
+// A retry topic that was made again has fewer records than the group has committed of the earlier one.
+func TestARetryTopicMadeAgainBeyondRetryDelaysIsHandled(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.createTopic("retry-2-group-orders")
+		b.put(waiting("retry-2-group-orders", "orders", 0, ""))
+		client := b.raw()
+		defer client.Close()
+		offsets := kadm.Offsets{}
+		offsets.AddOffset("retry-2-group-orders", 0, 10, -1)
+		if err := kadm.NewClient(client).CommitAllOffsets(t.Context(), "group", offsets); err != nil {
+			t.Fatal(err)
+		}
+		a := &attempts{began: time.Now(), fails: func(int, int) error { return nil }}
+		_, stop := b.start(b.consumer(), a.handle)
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if n := b.strandedLines(slog.LevelWarn, "lag=1"); n != 1 || len(a.of(0)) != 1 {
+			t.Errorf("%d lines, %q, want a line and an attempt:\n%s", n, a.calls, b.log.String())
+		}
+	})
 }
 
 // In a rolling deploy, a process with the earlier RetryDelays may delay another record after the look. That is said, once.
