@@ -8,8 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Where RetryDelays no longer has the topic's delay, a record without a due time is tried at once, and one that claims the far future
-// waits a day, or the longest of RetryDelays.
+// Where RetryDelays no longer has the topic's delay, a record without a due time is tried at once, and one that claims
+// the far future waits a day, or the longest of RetryDelays.
 func TestDueTimesBeyondRetryDelays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()

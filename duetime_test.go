@@ -112,7 +112,8 @@ func TestChangedDelaysKeepDueTimes(t *testing.T) {
 	})
 }
 
-// A due time is a claim: it makes no wait longer than the longest of RetryDelays, and where it is none the topic's delay counts.
+// A due time is a claim: it makes no wait longer than the longest of RetryDelays, and where it is none the topic's
+// delay counts.
 func TestDueTimesAreClamped(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {

@@ -34,8 +34,8 @@ const (
 	retryQueueShare = 16
 )
 
-// RetryTopics returns the names of the topics that RetryDelays takes: retry-<n>-<group>-<topic>, with n from 1. They must exist;
-// package topics makes them with the dead letter topic.
+// RetryTopics returns the names of the topics that RetryDelays takes: retry-<n>-<group>-<topic>, with n from 1. They
+// must exist; package topics makes them with the dead letter topic.
 func (c ConsumerConfig) RetryTopics() []string {
 	names := make([]string, len(c.RetryDelays))
 	for i := range c.RetryDelays {
@@ -44,7 +44,8 @@ func (c ConsumerConfig) RetryTopics() []string {
 	return names
 }
 
-// retryTopic is the name of the n-th retry topic. The delay is no part of it: with another one, the records that wait are still read.
+// retryTopic is the name of the n-th retry topic. The delay is no part of it: with another one, the records that wait
+// are still read.
 func (c ConsumerConfig) retryTopic(n int) string {
 	return fmt.Sprintf("retry-%d-%s-%s", n, c.Group, c.Topic)
 }
@@ -103,10 +104,10 @@ func (c *consumer) dueTime(to *deadLetterTopic) time.Time {
 	return time.Now().Add(c.next.delay)
 }
 
-// untilDue is how long the record has to wait for its first attempt here, once: until the time that its header names, so that a record
-// keeps the time that it was given when RetryDelays changes. Without that header, it is the topic's delay since the
-// record was written. A clock that is ahead, or a forged record, can't make the wait longer than the longest delay, nor end it later than
-// that after the record was written.
+// untilDue is how long the record has to wait for its first attempt here, once: until the time that its header names,
+// so that a record keeps the time that it was given when RetryDelays changes. Without that header, it is the topic's
+// delay since the record was written. A clock that is ahead, or a forged record, can't make the wait longer than the
+// longest delay, nor end it later than that after the record was written.
 func (p *partition) untilDue(r *kgo.Record) time.Duration {
 	t := p.c.tier
 	if !t.isRetryTopic() {

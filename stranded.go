@@ -15,9 +15,9 @@ import (
 	"github.com/skeji/kafka/internal/topicname"
 )
 
-// This file finds records that wait in retry topics which RetryDelays no longer has, since it was shortened or removed. Without it they
-// would be neither handled nor dead-lettered, and nothing would say so. The constructor looks for them. What it finds is consumed as the
-// other retry topics are, but a record that fails there goes to the dead letter topic.
+// This file finds records that wait in retry topics which RetryDelays no longer has, since it was shortened or removed.
+// Without it they would be neither handled nor dead-lettered, and nothing would say so. The constructor looks for them.
+// What it finds is consumed as the other retry topics are, but a record that fails there goes to the dead letter topic.
 
 const (
 	// maxStrandedWait is the longest wait for a due time in a topic whose delay is no longer known.
@@ -43,7 +43,8 @@ func (c ConsumerConfig) beyondRetryDelays() map[string]tier {
 	return tiers
 }
 
-// stranded returns the retry topics beyond RetryDelays that hold records which the group has not consumed, and logs them.
+// stranded returns the retry topics beyond RetryDelays that hold records which the group has not consumed, and logs
+// them.
 func (c *consumer) stranded() (tiers []tier) {
 	beyond := c.cfg.beyondRetryDelays()
 	if len(beyond) == 0 {
@@ -65,8 +66,9 @@ func (c *consumer) stranded() (tiers []tier) {
 	return tiers
 }
 
-// watchStranded logs records that come to a retry topic beyond RetryDelays after the constructor's look: in a rolling deploy, a process
-// with the earlier RetryDelays may still write there. It asks only for topics that exist, and ends when each was logged.
+// watchStranded logs records that come to a retry topic beyond RetryDelays after the constructor's look: in a rolling
+// deploy, a process with the earlier RetryDelays may still write there. It asks only for topics that exist, and ends
+// when each was logged.
 func (c *consumer) watchStranded(ctx context.Context) {
 	names := c.unread
 	if len(names) == 0 {
@@ -104,8 +106,8 @@ func (c *consumer) logStranded(text string, left leftover) {
 		slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.String("dlq_topic", c.cfg.DLQTopic))
 }
 
-// logNotSeen logs why topics could not be looked at. A missing permission is no fault of the moment: many services have none for topics
-// that they never had, and those without RetryDelays likely never had any.
+// logNotSeen logs why topics could not be looked at. A missing permission is no fault of the moment: many services have
+// none for topics that they never had, and those without RetryDelays likely never had any.
 func (c *consumer) logNotSeen(failed map[string]error) {
 	var denied, others []string
 	for _, name := range slices.Sorted(maps.Keys(failed)) {
@@ -139,8 +141,8 @@ func (c *consumer) unlessDeleted(err error) error {
 	return nil
 }
 
-// strandedLook asks the brokers for records that a group has not consumed: one request for metadata and, where topics exist, one for the
-// ends of their partitions, one for committed offsets, and one for the beginnings.
+// strandedLook asks the brokers for records that a group has not consumed: one request for metadata and, where topics
+// exist, one for the ends of their partitions, one for committed offsets, and one for the beginnings.
 type strandedLook struct {
 	client *Client
 	group  string

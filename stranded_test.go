@@ -19,7 +19,8 @@ import (
 	"github.com/skeji/kafka"
 )
 
-// stranding leaves ten of twenty records in the second retry topic, due at minute 11, and returns the config that had it.
+// stranding leaves ten of twenty records in the second retry topic, due at minute 11, and returns the config that had
+// it.
 func (b *bubble) stranding(a *attempts) kafka.ConsumerConfig {
 	b.t.Helper()
 	b.seed(0, 20)
@@ -50,7 +51,8 @@ func (b *bubble) strandedLines(level slog.Level, attrs ...string) int {
 	return b.log.count(level, append(attrs, "retry_topic=retry-2-group-orders", "topic=orders", "group=group")...)
 }
 
-// Whoever shortens or removes RetryDelays has the records that wait handled all the same, by the next start, when they are due.
+// Whoever shortens or removes RetryDelays has the records that wait handled all the same, by the next start, when they
+// are due.
 func TestRecordsBeyondRetryDelaysAreHandled(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -188,7 +190,8 @@ func TestARetryTopicMadeAgainBeyondRetryDelaysIsHandled(t *testing.T) {
 	})
 }
 
-// In a rolling deploy, a process with the earlier RetryDelays may delay another record after the look. That is said, once.
+// In a rolling deploy, a process with the earlier RetryDelays may delay another record after the look. That is said,
+// once.
 func TestRecordsThatComeBeyondRetryDelaysLaterAreSaid(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
@@ -209,7 +212,8 @@ func TestRecordsThatComeBeyondRetryDelaysLaterAreSaid(t *testing.T) {
 	})
 }
 
-// The look costs a consumer that has no such topics one request, and creates none; one whose topics are read to their end, two more.
+// The look costs a consumer that has no such topics one request, and creates none; one whose topics are read to their
+// end, two more.
 func TestTheLookBeyondRetryDelaysIsCheap(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -341,7 +345,8 @@ func TestPermissionsMissingBeyondRetryDelaysEndNothing(t *testing.T) {
 	}
 }
 
-// Package deadletter, which may send back what waits in a retry topic, leaves marks there. They are no records of the group.
+// Package deadletter, which may send back what waits in a retry topic, leaves marks there. They are no records of the
+// group.
 func TestMarksInRetryTopicsAreSkipped(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {

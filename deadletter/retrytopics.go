@@ -27,11 +27,12 @@ type RetryTopic struct {
 // maxRetryTopics is how many a group may have for a topic.
 const maxRetryTopics = 10
 
-// UnreadRetryTopics returns the retry topics with records that their group has not consumed, and that none of its members reads: the
-// group was renamed, or its service is stopped. Those of a topic that does not exist are not found. Where a hyphen in a name makes two
-// groups possible, it is the one with committed offsets.
+// UnreadRetryTopics returns the retry topics with records that their group has not consumed, and that none of its
+// members reads: the group was renamed, or its service is stopped. Those of a topic that does not exist are not found.
+// Where a hyphen in a name makes two groups possible, it is the one with committed offsets.
 //
-// It lists all topics that these credentials may see. A group that they may not describe counts as one that reads its topics.
+// It lists all topics that these credentials may see. A group that they may not describe counts as one that reads its
+// topics.
 func UnreadRetryTopics(ctx context.Context, client *kafka.Client) ([]RetryTopic, error) {
 	owners, err := retryTopics(ctx, client)
 	if err != nil || len(owners) == 0 {
@@ -64,7 +65,8 @@ func UnreadRetryTopics(ctx context.Context, client *kafka.Client) ([]RetryTopic,
 	return unread, nil
 }
 
-// retryTopics returns the topics that are named like retry topics, with those who may own them: the longest name of a source first.
+// retryTopics returns the topics that are named like retry topics, with those who may own them: the longest name of a
+// source first.
 func retryTopics(ctx context.Context, client *kafka.Client) (map[string][]RetryTopic, error) {
 	request := kmsg.NewPtrMetadataRequest()
 	request.Topics = nil // all
@@ -130,7 +132,8 @@ func (g *groups) unread(ctx context.Context, owners []RetryTopic, starts, ends m
 	return topic, nil
 }
 
-// spanOf counts offsets from the beginnings, or where a group goes on, to the ends. What is not known counts as nothing.
+// spanOf counts offsets from the beginnings, or where a group goes on, to the ends. What is not known counts as
+// nothing.
 func spanOf(starts, ends map[int32]kadm.ListedOffset, committed map[int32]kadm.OffsetResponse) (n int64) {
 	for partition, end := range ends {
 		start, known := starts[partition]

@@ -8,8 +8,8 @@ import (
 	"github.com/skeji/kafka/deadletter"
 )
 
-// warnOfRetryTopics names the retry topics whose records nobody reads: their group was renamed, for example. A look that fails is
-// no failure of a list of dead letter topics.
+// warnOfRetryTopics names the retry topics whose records nobody reads: their group was renamed, for example. A look
+// that fails is no failure of a list of dead letter topics.
 func warnOfRetryTopics(ctx context.Context, s streams, client *kafka.Client) {
 	unread, err := deadletter.UnreadRetryTopics(ctx, client)
 	if err != nil {
