@@ -173,12 +173,16 @@ type ConsumerConfig struct {
 	MaxParkedRecords int
 	// MaxRetries is how many more attempts a record gets after a transient error. 0 is none; NewConsumerConfig sets 3.
 	MaxRetries int
-	// RetryDelays, if there are any, are for work that must not block its key, at the price of the key's order: a record that fails
-	// with a transient error when its retries are used up waits in a retry topic, for the first delay, and the records behind it go
-	// on. Then it is tried once more; when that fails likewise, it waits in the next topic, and after the last one it goes to DLQTopic. Each
-	// delay has a topic of its own; see RetryTopics. Permanent errors and business errors end it at once, as ever. The handler finds
-	// the record's first place, and the attempts before, in Message.DeadLetter. It goes neither with ParkKeys nor with a
-	// BatchConsumer. Default none. At most 10, each 1ms or more, and shorter than the retention of its topic.
+	// RetryDelays, if there are any, are for work that must not block its key, at the price of the key's order: a
+	// record that fails with a transient error when its retries are used up waits in a retry topic, for the first
+	// delay, and the records behind it go on. Then it is tried once more; when that fails likewise, it waits in the
+	// next topic, and after the last one it goes to DLQTopic. Each delay has a topic of its own; see RetryTopics. When
+	// a delay is changed, records that wait keep the due time that they were given, but no wait is longer than the
+	// longest delay; until then a record that is due may wait behind one that is not. With fewer delays, or none, a new
+	// consumer handles what still waits in the other topics of the group, once it is due. Permanent errors and business
+	// errors end it at once, as ever. The handler finds the record's first place, and the attempts before, in
+	// Message.DeadLetter. It goes neither with ParkKeys nor with a BatchConsumer. Default none. At most 10, each 1ms or
+	// more, and shorter than the retention of its topic.
 	RetryDelays []time.Duration
 	// RetryBackoff is the bound of the first wait between attempts; it doubles up to RetryBackoffMax, and each wait is
 	// a random part of the bound ("full jitter"). Default 500ms. Java's retry.backoff.ms is about requests, not records.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,6 +94,7 @@ type consumer struct {
 	next        tier             // where what may pass waits for its next attempt; no topic: nowhere
 	retryTopic  *deadLetterTopic // which is next; nil: none
 	retries     []*consumer      // those of the retry topics, which this one starts
+	unread      []string         // retry topics beyond RetryDelays that exist and have no consumer
 	handle      HandlerFunc
 	batches     bool // the handler is a door, to several records at once
 	queued      *budget
@@ -141,13 +143,14 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 	if err := validateGroupOptions(cfg); err != nil {
 		return nil, err
 	}
-	tiers := append(cfg.tiers(), tier{})
-	c, err := newConsumerOf(cfg, handle, tier{topic: cfg.Topic, source: cfg.Topic}, tiers[0])
+	tiers := cfg.tiers()
+	next := append(slices.Clone(tiers), tier{})
+	c, err := newConsumerOf(cfg, handle, tier{topic: cfg.Topic, source: cfg.Topic}, next[0])
 	if err != nil {
 		return nil, err
 	}
-	for i := range cfg.RetryDelays {
-		retry, err := newConsumerOf(cfg.atTier(tiers[i]), handle, tiers[i], tiers[i+1])
+	for i, t := range append(tiers, c.stranded()...) {
+		retry, err := newConsumerOf(cfg.atTier(t), handle, t, next[min(i+1, len(next)-1)])
 		if err != nil {
 			_ = c.close()
 			return nil, err
@@ -239,7 +242,7 @@ func (c *consumer) start(ctx context.Context) error {
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
 	}
 	waitForRetries := c.startRetries(pollCtx)
-	err := c.run(ctx, pollCtx)
+	err := c.unlessDeleted(c.run(ctx, pollCtx))
 	stop()
 	err = cmp.Or(err, waitForRetries())
 	if err == nil {
@@ -296,6 +299,7 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	watchers.Go(func() { c.watchLag(watching, client) })
 	watchers.Go(func() { c.watchFetching(watching, client, read) })
 	watchers.Go(func() { c.watchFlood(watching) })
+	watchers.Go(func() { c.watchStranded(watching) })
 	defer watchers.Wait()
 	defer stopWatching()
 	c.poll(pollCtx, client, access)
@@ -414,7 +418,7 @@ func (c *consumer) close() error {
 // checkTopics finds what would otherwise show only when the first record, or the first dead letter, comes.
 func (c *consumer) checkTopics(ctx context.Context) error {
 	uses := []topicUse{{topic: c.cfg.Topic, operation: kmsg.ACLOperationRead}}
-	if c.tier.delay > 0 {
+	if c.tier.isRetryTopic() {
 		uses[0].role = forRetries
 	}
 	if c.next.topic != "" {

@@ -34,6 +34,7 @@ const (
 	HeaderDLQTimestamp     = dlqPrefix + "timestamp"      // the record's own, RFC 3339
 	HeaderDLQFailedAt      = dlqPrefix + "failed.at"      // RFC 3339
 	HeaderDLQWrittenTo     = dlqPrefix + "written.to"     // the topic that these headers were written for: they count in no other
+	HeaderDLQDue           = dlqPrefix + "due"            // of a record in a retry topic: when it is tried again, RFC 3339
 	HeaderDLQRedriveCount  = dlqPrefix + "redrive.count"  // how often it was sent back, decimal
 	HeaderDLQHeadersCut    = dlqPrefix + "headers.cut"    // how many of the record's headers were above the limit and left out, decimal
 	HeaderDLQParked        = dlqPrefix + "parked"         // its key is parked: topic, partition and offset of the record's first place there, and group
@@ -73,7 +74,8 @@ type DeadLetter struct {
 
 	HeadersCut int // how many of the record's headers are left out, since they were above ConsumerConfig's limits
 
-	parked string // HeaderDLQParked; "" for none
+	parked string    // HeaderDLQParked; "" for none
+	due    time.Time // HeaderDLQDue; zero for none
 }
 
 // letterHeaders says how much of a DeadLetter goes into headers. A record at its topic's size limit may have no room.
@@ -118,6 +120,9 @@ func newDeadLetter(dlqTopic string, r *kgo.Record, letter DeadLetter, which lett
 	if letter.parked != "" {
 		add(HeaderDLQParked, letter.parked)
 	}
+	if !letter.due.IsZero() {
+		add(HeaderDLQDue, formatTime(letter.due))
+	}
 	add(HeaderDLQDeliveryCount, strconv.Itoa(letter.Attempts))
 	add(HeaderDLQClass, string(letter.Class))
 	add(HeaderDLQMessage, shorten(letter.Message, deadLetterMessageBytes))
@@ -133,7 +138,7 @@ func shed(headers []kgo.RecordHeader, keep letterHeaders) []kgo.RecordHeader {
 	kept := make([]kgo.RecordHeader, 0, len(headers))
 	for _, h := range headers {
 		place := h.Key == HeaderDLQTopic || h.Key == HeaderDLQPartition || h.Key == HeaderDLQOffset || h.Key == HeaderDLQRedriveCount || h.Key == HeaderDLQParked ||
-			h.Key == HeaderDLQWrittenTo
+			h.Key == HeaderDLQWrittenTo || h.Key == HeaderDLQDue
 		if keep == allHeaders || keep == placeHeaders && place || !strings.HasPrefix(h.Key, dlqPrefix) {
 			kept = append(kept, h)
 		}
@@ -347,7 +352,7 @@ func (p *partition) putAway(t *task, dlq *deadLetterTopic) bool {
 	r, v := t.record, t.verdict
 	letter := DeadLetter{
 		Topic: p.topic, Partition: p.id, Offset: r.Offset, Timestamp: timeOf(r), Group: p.c.cfg.Group,
-		Attempts: t.attempt + p.c.attemptsBefore(r), Class: v.class, Message: v.text, FailedAt: time.Now(), parked: p.parkedAs(r),
+		Attempts: t.attempt + p.c.attemptsBefore(r), Class: v.class, Message: v.text, FailedAt: time.Now(), parked: p.parkedAs(r), due: p.c.dueTime(dlq),
 	}
 	first, returned := p.c.firstPlace(r)
 	r, letter.HeadersCut = p.c.cfg.headerLimits().cut(r)

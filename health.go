@@ -38,7 +38,8 @@ type Health struct {
 	// Problems are what holds the work up, ready or not: a dead letter topic that refuses, brokers that do, stalled handlers.
 	Problems   []string          `json:"problems,omitempty"`
 	Partitions []PartitionHealth `json:"partitions"` // those assigned, by number
-	// RetryTopics is the same for each of ConsumerConfig.RetryDelays. What is wrong with one is in the fields above, too.
+	// RetryTopics is the same for each of ConsumerConfig.RetryDelays, and for each topic beyond it in which records still wait. What is
+	// wrong with one is in the fields above, too.
 	RetryTopics []Health `json:"retry_topics,omitempty"`
 }
 
@@ -141,6 +142,9 @@ func (c *consumer) health() Health {
 	}
 	for _, retry := range c.retries {
 		of := retry.health()
+		if retry.tier.isStranded() && of.State == StateEnded && of.Live() {
+			continue // its topic was deleted
+		}
 		h.RetryTopics = append(h.RetryTopics, of)
 		h.Problems = append(h.Problems, of.Problems...)
 		h.NotLive, h.NotReady = joined(h.NotLive, of.NotLive, of.Topic), joined(h.NotReady, of.NotReady, of.Topic)

@@ -421,7 +421,7 @@ func TestARequestIsAnsweredFromARetryTopic(t *testing.T) {
 		if reply, err := requester.Request(t.Context(), request(1, "later")); err != nil || reply.Value.N != 2 {
 			t.Errorf("got %+v, %v", reply.Value, err)
 		}
-	}, kfake.SeedTopics(2, "retry-5s-responders-requests"))
+	}, kfake.SeedTopics(2, "retry-1-responders-requests"))
 }
 
 // Two requesters read one partition, and have requests of the same correlation id under way.

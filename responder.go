@@ -152,8 +152,11 @@ func placeOf(topic string, partition int32, offset int64, headers []kgo.RecordHe
 
 // isRetryTopicOf tells by its name whether a topic is one of ConsumerConfig.RetryDelays for source. Who may write there is trusted.
 func isRetryTopicOf(topic, source string) bool {
-	group, is := strings.CutSuffix(topic, "-"+source)
-	return is && strings.HasPrefix(group, "retry-") && strings.Count(group, "-") >= 2 // retry-<delay>-<group>
+	rest, is := strings.CutSuffix(topic, "-"+source)
+	rest, retries := strings.CutPrefix(rest, "retry-") // <n>-<group>
+	index, group, _ := strings.Cut(rest, "-")
+	n, err := strconv.Atoi(index)
+	return is && retries && group != "" && err == nil && n >= 1 && n <= maxRetryDelays
 }
 
 func (r *pendingRequest) expired() bool {

@@ -40,21 +40,24 @@ func TestOnlyRetryTopicsTellWhereARequestWas(t *testing.T) {
 		{Key: HeaderDLQTopic, Value: []byte("requests")}, {Key: HeaderDLQPartition, Value: []byte("1")}, {Key: HeaderDLQOffset, Value: []byte("42")},
 	}
 	for topic, want := range map[string]string{
-		"retry-1m-group-requests": "requests/1/42",
+		"retry-1-group-requests":  "requests/1/42",
 		"requests":                "requests/0/7",
 		"other-requests":          "other-requests/0/7",
-		"retry-1m-group-others":   "retry-1m-group-others/0/7",
+		"retry-1-group-others":    "retry-1-group-others/0/7",
 		"retry-requests":          "retry-requests/0/7",
+		"retry-0-group-requests":  "retry-0-group-requests/0/7",
+		"retry-11-group-requests": "retry-11-group-requests/0/7",
+		"retry-1m-group-requests": "retry-1m-group-requests/0/7",
 	} {
 		claimed := append(claimed, kgo.RecordHeader{Key: HeaderDLQWrittenTo, Value: []byte(topic)})
 		if got := placeOf(topic, 0, 7, claimed); got != want {
 			t.Errorf("the place of a request in %s is %s, want %s", topic, got, want)
 		}
 	}
-	if got := placeOf("retry-1m-group-requests", 0, 7, claimed); got != "retry-1m-group-requests/0/7" {
+	if got := placeOf("retry-1-group-requests", 0, 7, claimed); got != "retry-1-group-requests/0/7" {
 		t.Errorf("with headers that were written for another topic it is %s", got)
 	}
-	if got := placeOf("retry-1m-group-requests", 0, 7, nil); got != "retry-1m-group-requests/0/7" {
+	if got := placeOf("retry-1-group-requests", 0, 7, nil); got != "retry-1-group-requests/0/7" {
 		t.Errorf("without headers it is %s", got)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,10 +18,14 @@ import (
 
 // tier is a retry topic, or the topic whose records may come there.
 type tier struct {
-	topic  string
-	source string        // that topic
-	delay  time.Duration // after a record was written there; 0: it is no retry topic
+	topic   string
+	source  string        // that topic
+	index   int           // its place among the retry topics, from 1; 0: it is none
+	delay   time.Duration // until a record that is written there is due; 0: not known, since RetryDelays no longer has it
+	longest time.Duration // that a record waits there, whatever it says
 }
+
+func (t tier) isRetryTopic() bool { return t.index > 0 }
 
 const (
 	maxRetryDelays     = 10
@@ -31,46 +34,47 @@ const (
 	retryQueueShare = 16
 )
 
-// RetryTopics returns the names of the topics that RetryDelays takes: retry-<delay>-<group>-<topic>. They must exist; package topics makes
-// them with the dead letter topic.
+// RetryTopics returns the names of the topics that RetryDelays takes: retry-<n>-<group>-<topic>, with n from 1. They
+// must exist; package topics makes them with the dead letter topic.
 func (c ConsumerConfig) RetryTopics() []string {
 	names := make([]string, len(c.RetryDelays))
-	for i, t := range c.tiers() {
-		names[i] = t.topic
+	for i := range c.RetryDelays {
+		names[i] = c.retryTopic(i + 1)
 	}
 	return names
+}
+
+// retryTopic is the name of the n-th retry topic. The delay is no part of it: with another one, the records that wait
+// are still read.
+func (c ConsumerConfig) retryTopic(n int) string {
+	return fmt.Sprintf("retry-%d-%s-%s", n, c.Group, c.Topic)
 }
 
 func (c ConsumerConfig) tiers() []tier {
 	tiers := make([]tier, len(c.RetryDelays))
 	for i, delay := range c.RetryDelays {
-		tiers[i] = tier{fmt.Sprintf("retry-%s-%s-%s", delayText(delay), c.Group, c.Topic), c.Topic, delay}
+		tiers[i] = tier{topic: c.retryTopic(i + 1), source: c.Topic, index: i + 1, delay: delay, longest: c.longestDelay()}
 	}
 	return tiers
 }
 
-// delayText is the duration without what is zero: 1h and not 1h0m0s.
-func delayText(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
+func (c ConsumerConfig) longestDelay() (longest time.Duration) {
+	for _, delay := range c.RetryDelays {
+		longest = max(longest, delay)
 	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
+	return longest
 }
 
 // atTier is the config of a retry topic's consumer. It begins at the topic's beginning, or it would pass over what was written before it
 // first came; and it tries each record once.
 func (c ConsumerConfig) atTier(t tier) ConsumerConfig {
 	c.Topic = t.topic
-	c.MaxRetries = 0
+	c.MaxRetries, c.ParkKeys = 0, false // the order of its records' keys is lost already
 	c.AutoOffsetReset, c.StartFrom = "earliest", time.Time{}
 	c.MaxQueuedRecords = max(1, c.MaxQueuedRecords/retryQueueShare)
 	c.MaxQueuedBytes = max(1, c.MaxQueuedBytes/retryQueueShare)
 	if c.InstanceID != "" {
-		c.InstanceID += "-retry-" + delayText(t.delay)
+		c.InstanceID += fmt.Sprintf("-retry-%d", t.index)
 	}
 	return c
 }
@@ -92,19 +96,36 @@ func (c *consumer) startRetries(ctx context.Context) (wait func() error) {
 	}
 }
 
-// untilDue is how long the record has to wait for its first attempt here, once. A clock that is ahead, or somebody else's record, can't
-// make that longer than the delay.
+// dueTime is when a record that is written to the topic is due; zero if that is no retry topic.
+func (c *consumer) dueTime(to *deadLetterTopic) time.Time {
+	if to != c.retryTopic {
+		return time.Time{}
+	}
+	return time.Now().Add(c.next.delay)
+}
+
+// untilDue is how long the record has to wait for its first attempt here, once: until the time that its header names,
+// so that a record keeps the time that it was given when RetryDelays changes. Without that header, it is the topic's
+// delay since the record was written. A clock that is ahead, or a forged record, can't make the wait longer than the
+// longest delay, nor end it later than that after the record was written.
 func (p *partition) untilDue(r *kgo.Record) time.Duration {
-	delay := p.c.tier.delay
-	if delay == 0 {
+	t := p.c.tier
+	if !t.isRetryTopic() {
 		return 0
 	}
-	return min(delay, delay-time.Since(r.Timestamp))
+	longest, due := t.delay, r.Timestamp.Add(t.delay)
+	if text, ok := lastHeader(r.Headers, HeaderDLQDue); ok && isBound(r) {
+		if at := parseTime(text); !at.IsZero() {
+			longest, due = t.longest, at
+		}
+	}
+	now := time.Now()
+	return min(longest, due.Sub(now), r.Timestamp.Add(longest).Sub(now))
 }
 
 // attemptsBefore is how often a record of a retry topic was tried before it came there. Headers of other topics claim what they like.
 func (c *consumer) attemptsBefore(r *kgo.Record) int {
-	if c.tier.delay == 0 {
+	if !c.tier.isRetryTopic() {
 		return 0
 	}
 	letter, _ := c.firstPlace(r)
@@ -137,16 +158,11 @@ func (f *faults) checkRetryDelays(c ConsumerConfig) {
 	if len(c.RetryDelays) > 0 && c.ParkKeys {
 		f.addf("RetryDelays and ParkKeys are both set: a retry topic gives the order of a key up, and ParkKeys keeps it (%s, KAFKA_CONSUMER_PARK_KEYS)", variable)
 	}
-	seen := map[string]bool{}
 	for i, t := range c.tiers() {
 		if t.delay < time.Millisecond {
 			f.addf("RetryDelays[%d] is %v: want 1ms or more (%s)", i, t.delay, variable)
 			continue
 		}
-		if seen[t.topic] {
-			f.addf("RetryDelays has %v twice: each is a topic of its own (%s)", t.delay, variable)
-		}
-		seen[t.topic] = true
 		f.checkTopic("RetryDelays: the retry topic, made of Group and Topic,", t.topic)
 	}
 }

@@ -28,9 +28,12 @@ func (c *consumer) skips(r *kgo.Record) SkipReason {
 		return skippedMarker
 	case len(r.Headers) == 0 || !isBound(r):
 		return ""
-	case c.tier.delay > 0: // another group's retry topic may have the same name: what is a-b and c to one is a and b-c to the other
+	case c.tier.isRetryTopic(): // another group's retry topic may have the same name: what is a-b and c to one is a and b-c to the other
 		if group, ok := lastHeader(r.Headers, HeaderDLQGroup); ok && group != c.cfg.Group {
 			return SkippedOtherGroup
+		}
+		if _, mark := lastHeader(r.Headers, HeaderDLQRedriven); mark && len(r.Value) == 0 {
+			return SkippedMark
 		}
 		return ""
 	case c.cfg.SkipNothing:

@@ -9,9 +9,9 @@
 //		Filter: deadletter.Filter{Classes: []string{"transient"}}, Rate: 100,
 //	})
 //
-// [List] and [Peek] show letters, [ReadStats] counts them, [Redrive] sends them back to where they came from, [PlanPurge] and
-// [Purge.Do] delete them. [Topics] finds the topics. Letters are read by the headers of this library and Kafka's KIP-1191, of
-// Spring Kafka, and of Kafka Connect.
+// [List] and [Peek] show letters, [ReadStats] counts them, [Redrive] sends them back to where they came from,
+// [PlanPurge] and [Purge.Do] delete them. [Topics] finds the topics, [UnreadRetryTopics] retry topics that nobody
+// reads. Letters are read by the headers of this library and Kafka's KIP-1191, of Spring Kafka, and of Kafka Connect.
 //
 // # Which letters are pending
 //

@@ -283,18 +283,18 @@ func TestPlansShareNothingWithTheList(t *testing.T) {
 func TestRetryTopicsAreDerived(t *testing.T) {
 	cfg := kafka.NewConsumerConfig("mails", "mailer")
 	cfg.RetryDelays = []time.Duration{time.Minute, time.Hour}
-	list, err := topics.List{topics.New("mails", 6), topics.New("retry-1h-mailer-mails", 2)}.WithDeadLetters(cfg).Resolve()
+	list, err := topics.List{topics.New("mails", 6), topics.New("retry-2-mailer-mails", 2)}.WithDeadLetters(cfg).Resolve()
 	if err != nil {
 		t.Fatal(err)
 	}
 	partitions := map[string]int32{}
 	for _, topic := range list {
 		partitions[topic.Name] = topic.Partitions
-		if topic.Name == "retry-1m-mailer-mails" && (topic.Config["cleanup.policy"] != "delete" || topic.Config["retention.ms"] != "1209600000") {
+		if topic.Name == "retry-1-mailer-mails" && (topic.Config["cleanup.policy"] != "delete" || topic.Config["retention.ms"] != "1209600000") {
 			t.Errorf("%+v", topic)
 		}
 	}
-	want := map[string]int32{"mails": 6, "dlq-mails": 6, "retry-1m-mailer-mails": 6, "retry-1h-mailer-mails": 2} // the last is declared
+	want := map[string]int32{"mails": 6, "dlq-mails": 6, "retry-1-mailer-mails": 6, "retry-2-mailer-mails": 2} // the last is declared
 	if !maps.Equal(partitions, want) {
 		t.Errorf("%v, want %v", partitions, want)
 	}

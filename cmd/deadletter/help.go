@@ -73,6 +73,9 @@ Without TOPIC: the topics that are named like dead letter topics: dlq-*, dlq.*, 
 They are not read, for speed: RECORDS has what was sent back, too, and PENDING may have it, where it lies behind
 the first letter that is pending. deadletter stats counts exactly.
 
+Retry topics (retry-N-GROUP-TOPIC) with records that no member of their group reads are named on standard error:
+the group was renamed, or its service is stopped. It takes DESCRIBE on the group to know.
+
 With TOPIC: its letters, one a line, in the order of the partitions. PARTITION and OFFSET are the letter's own,
 FROM is where the record was first, TRIES how often it was tried (0: it was parked; -: the letter does not say),
 BACK how often it was sent back before. Keys and values are not shown.

@@ -79,7 +79,9 @@ func listTopics(ctx context.Context, s streams, client *kafka.Client, asJSON boo
 	if len(topics) == 0 {
 		fmt.Fprintln(s.err, "no topic is named like a dead letter topic (dlq-*, dlq.*, *-dlq, *.dlq, *-dlt, *.DLT): name yours, as in: deadletter stats TOPIC")
 	}
-	return errors.Join(table.Flush(), failed)
+	failed = errors.Join(table.Flush(), failed)
+	warnOfRetryTopics(ctx, s, client)
+	return failed
 }
 
 func atMost(n int64) string {

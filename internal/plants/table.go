@@ -147,8 +147,8 @@ var plants = []plant{
 	},
 	{
 		name: "retries a delayed record at once", promise: "RetryTopics",
-		function: "partition.untilDue", find: `min(delay, delay-time.Since(r.Timestamp))`,
-		replace: `min(0, time.Since(r.Timestamp))`,
+		function: "partition.untilDue", find: `min(longest, due.Sub(now), r.Timestamp.Add(longest).Sub(now))`,
+		replace: `min(0, longest, due.Sub(now))`,
 		test:    "TestARecordThatIsPutOffBlocksNothing",
 	},
 
