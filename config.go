@@ -227,6 +227,11 @@ type ConsumerConfig struct {
 	// poll's bytes may go over. The franz-go client holds at most one more fetch per broker (fetch.max.bytes, 16 MiB
 	// compressed). Default 64 MiB.
 	MaxQueuedBytes int64
+	// Oversize says what to do about a failed record that DLQTopic does not take, even compressed as far as it can be. With
+	// OversizeStop its partition waits until max.message.bytes of DLQTopic is raised; Health and the log name it, and other
+	// partitions go on. With OversizeStub the letter has the record's place, error and key, and the size and checksum of its
+	// value instead of the value, which stays readable in Topic until it is deleted there. Default OversizeStop.
+	Oversize Oversize
 	// MaxHeaders bounds how many headers a record may have. One with more is a permanent error, ErrHeaderLimit: its handler is not
 	// called, and its letter has only as many headers as leave room for the letter's own. Default 1,000: ten times
 	// what busy records have. An empty header takes two bytes on the wire and forty in memory, so that the brokers' limit alone

@@ -163,6 +163,7 @@ func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 		"MaxParkedRecords":              {consumer.MaxParkedRecords, 1_000_000},
 		"MaxHeaders":                    {consumer.MaxHeaders, 1000},
 		"MaxHeaderBytes":                {consumer.MaxHeaderBytes, 1_048_588},
+		"Oversize":                      {consumer.Oversize, kafka.OversizeStop},
 		"MaxDecompressedBatchBytes":     {consumer.MaxDecompressedBatchBytes, int64(64 << 20)},
 		"CommitInterval":                {consumer.CommitInterval, time.Second},
 		"SessionTimeout":                {consumer.SessionTimeout, 45 * time.Second},

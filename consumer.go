@@ -89,6 +89,7 @@ type consumer struct {
 	cfg         ConsumerConfig
 	log         *slog.Logger
 	client      *Client // checks and dead letters; the consuming client lives inside start
+	compressor  *letterCompressor
 	deadLetters *deadLetterTopic
 	tier        tier             // of its own topic
 	next        tier             // where what may pass waits for its next attempt; no topic: nowhere
@@ -165,12 +166,16 @@ func newConsumerOf(cfg ConsumerConfig, handle HandlerFunc, own, next tier) (*con
 	// A dead letter goes to the partition that its record came from.
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.ConnectTimeout)
 	defer cancel()
-	client, err := newClient(ctx, cfg.ClientConfig, kgo.RecordPartitioner(samePartition{}))
+	compressor := newLetterCompressor()
+	producing := cfg.ClientConfig
+	producing.Options = append(letterOptions(cfg, compressor), producing.Options...)
+	client, err := newClient(ctx, producing, kgo.RecordPartitioner(samePartition{}))
 	if err != nil {
 		return nil, err
 	}
+	compressor.compressAs(client.kgo)
 	return &consumer{
-		cfg: cfg, log: client.log, client: client, handle: handle, tier: own, next: next,
+		cfg: cfg, log: client.log, client: client, compressor: compressor, handle: handle, tier: own, next: next,
 		// Half of the memory is for the running: the rest is what partitions that stand still may hold, see relieve.
 		queued:     newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes).halved(),
 		guard:      newFloodGuard(cfg.FloodGuard, cfg.DLQTopic),
@@ -455,9 +460,14 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 	}
 	limits := c.client.limitsOf(ctx, append(written, c.tier.source)...)
 	for _, name := range written {
+		c.compressor.learn(limits[name].maxBytes)
 		if err := c.roomForLetters(name, limits[name].maxBytes, limits[c.tier.source].maxBytes); err != nil {
 			return err
 		}
+	}
+	if !c.cfg.ParkKeys && limits[c.cfg.DLQTopic].compacted {
+		c.log.Warn("dead letter topic is compacted (cleanup.policy): of the letters of one key only the latest is kept; it needs delete",
+			slog.String("dlq_topic", c.cfg.DLQTopic))
 	}
 	if c.cfg.ParkKeys && limits[c.cfg.DLQTopic].compacted {
 		return fmt.Errorf("kafka: dead letter topic %s is compacted (cleanup.policy): it would lose letters that park their keys; ParkKeys needs delete",
@@ -467,10 +477,10 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 		if err := c.checkRetryTopic(limits[c.next.topic]); err != nil {
 			return err
 		}
-		c.retryTopic = newDeadLetterTopic(c.next.topic, counts[c.next.topic], c.client, c.hooks)
+		c.retryTopic = newDeadLetterTopic(c.next.topic, counts[c.next.topic], c.client, letterMaxBytes(c.cfg), c.hooks)
 	}
 	if c.cfg.DLQTopic != "" {
-		c.deadLetters = newDeadLetterTopic(c.cfg.DLQTopic, counts[c.cfg.DLQTopic], c.client, c.hooks)
+		c.deadLetters = newDeadLetterTopic(c.cfg.DLQTopic, counts[c.cfg.DLQTopic], c.client, letterMaxBytes(c.cfg), c.hooks)
 	}
 	return nil
 }

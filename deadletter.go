@@ -74,6 +74,11 @@ type DeadLetter struct {
 
 	HeadersCut int // how many of the record's headers are left out, since they were above ConsumerConfig's limits
 
+	// ValueBytes and ValueSHA256, in hexadecimal, are of the record's value where the letter does not have it: it is a stub,
+	// since its topic did not take the value (ConsumerConfig.Oversize). ValueSHA256 is "" otherwise.
+	ValueBytes  int64
+	ValueSHA256 string // see ValueBytes
+
 	parked string    // HeaderDLQParked; "" for none
 	due    time.Time // HeaderDLQDue; zero for none
 }
@@ -123,6 +128,7 @@ func newDeadLetter(dlqTopic string, r *kgo.Record, letter DeadLetter, which lett
 	if !letter.due.IsZero() {
 		add(HeaderDLQDue, formatTime(letter.due))
 	}
+	letter.addStub(add)
 	add(HeaderDLQDeliveryCount, strconv.Itoa(letter.Attempts))
 	add(HeaderDLQClass, string(letter.Class))
 	add(HeaderDLQMessage, shorten(letter.Message, deadLetterMessageBytes))
@@ -138,7 +144,7 @@ func shed(headers []kgo.RecordHeader, keep letterHeaders) []kgo.RecordHeader {
 	kept := make([]kgo.RecordHeader, 0, len(headers))
 	for _, h := range headers {
 		place := h.Key == HeaderDLQTopic || h.Key == HeaderDLQPartition || h.Key == HeaderDLQOffset || h.Key == HeaderDLQRedriveCount || h.Key == HeaderDLQParked ||
-			h.Key == HeaderDLQWrittenTo || h.Key == HeaderDLQDue
+			h.Key == HeaderDLQWrittenTo || h.Key == HeaderDLQDue || h.Key == HeaderDLQKeyAbsent
 		if keep == allHeaders || keep == placeHeaders && place || !strings.HasPrefix(h.Key, dlqPrefix) {
 			kept = append(kept, h)
 		}
@@ -161,15 +167,17 @@ func parseDeadLetter(headers []kgo.RecordHeader) (DeadLetter, bool) {
 		return n
 	}
 	letter := DeadLetter{
-		Topic:      text(HeaderDLQTopic),
-		Partition:  int32(number(HeaderDLQPartition, 32)),
-		Offset:     number(HeaderDLQOffset, 64),
-		Group:      text(HeaderDLQGroup),
-		Attempts:   int(max(0, number(HeaderDLQDeliveryCount, 32))),
-		Class:      Class(text(HeaderDLQClass)),
-		Message:    text(HeaderDLQMessage),
-		HeadersCut: int(max(0, number(HeaderDLQHeadersCut, 32))),
-		Redrives:   int(min(max(0, number(HeaderDLQRedriveCount, 32)), maxRedriveCount)),
+		ValueBytes:  max(0, number(HeaderDLQValueBytes, 64)),
+		ValueSHA256: text(HeaderDLQValueSHA256),
+		Topic:       text(HeaderDLQTopic),
+		Partition:   int32(number(HeaderDLQPartition, 32)),
+		Offset:      number(HeaderDLQOffset, 64),
+		Group:       text(HeaderDLQGroup),
+		Attempts:    int(max(0, number(HeaderDLQDeliveryCount, 32))),
+		Class:       Class(text(HeaderDLQClass)),
+		Message:     text(HeaderDLQMessage),
+		HeadersCut:  int(max(0, number(HeaderDLQHeadersCut, 32))),
+		Redrives:    int(min(max(0, number(HeaderDLQRedriveCount, 32)), maxRedriveCount)),
 	}
 	var faults faults
 	faults.checkTopic("topic", letter.Topic)
@@ -222,8 +230,8 @@ type deadLetterTopic struct {
 	slots []chan struct{}
 }
 
-func newDeadLetterTopic(name string, partitions int32, client *Client, hooks consumerHooks) *deadLetterTopic {
-	client.limits.Store(name, int32(deadLetterMaxBytes))
+func newDeadLetterTopic(name string, partitions int32, client *Client, maxBytes int32, hooks consumerHooks) *deadLetterTopic {
+	client.limits.Store(name, maxBytes)
 	var around []ProducerMiddleware
 	for _, h := range hooks {
 		if h.DeadLetters != nil {
@@ -301,6 +309,11 @@ func (d *deadLetterTopic) store(ctx context.Context, r *Record, done func(error)
 			done(context.Cause(ctx))
 			return
 		}
+		if errors.Is(err, kerr.InvalidRecord) && r.Key == nil { // a compacted topic takes no record without a key
+			r.Record = withKey(r.Record)
+			which-- // again, with as many headers
+			continue
+		}
 		if which == noHeaders || !errors.Is(err, kerr.MessageTooLarge) {
 			if err == nil {
 				r.Partition, r.Offset, r.Timestamp = letter.Partition, letter.Offset, letter.Timestamp
@@ -337,28 +350,20 @@ func (c letterContext) Value(key any) any {
 	return c.values.Value(key)
 }
 
-// giveUp puts the record into the dead letter topic, or a retry topic. Should middleware around that end the goroutine, another one goes on with the
-// same verdict.
-func (p *partition) giveUp(t *task, dlq *deadLetterTopic) bool {
+// giveUp puts the record into the dead letter topic, or a retry topic, and returns what became of it: OutcomeLeft if the
+// partition stops before that is stored. Should middleware around that end the goroutine, another one goes on with the same
+// verdict.
+func (p *partition) giveUp(t *task, dlq *deadLetterTopic) Outcome {
 	t.exited = true
-	stored := p.putAway(t, dlq)
+	outcome := p.putAway(t, dlq)
 	t.exited = false
-	return stored
+	return outcome
 }
 
 // putAway is giveUp: while it fails, the verdict is kept and only the write is repeated, until the brokers take it or the
 // partition stops.
-func (p *partition) putAway(t *task, dlq *deadLetterTopic) bool {
-	r, v := t.record, t.verdict
-	letter := DeadLetter{
-		Topic: p.topic, Partition: p.id, Offset: r.Offset, Timestamp: timeOf(r), Group: p.c.cfg.Group,
-		Attempts: t.attempt + p.c.attemptsBefore(r), Class: v.class, Message: v.text, FailedAt: time.Now(), parked: p.parkedAs(r), due: p.c.dueTime(dlq),
-	}
-	first, returned := p.c.firstPlace(r)
-	r, letter.HeadersCut = p.c.cfg.headerLimits().cut(r)
-	if returned {
-		letter.from(first)
-	}
+func (p *partition) putAway(t *task, dlq *deadLetterTopic) Outcome {
+	r, letter := p.letterOf(t, dlq)
 	p.now(t, ActivityDeadLetter)
 	for attempt := 1; ; attempt++ {
 		out := &sentLetter{record: r}
@@ -367,23 +372,56 @@ func (p *partition) putAway(t *task, dlq *deadLetterTopic) bool {
 				slog.String("dlq_topic", dlq.name), slog.Duration("waiting", waiting))
 		})
 		if err == nil {
-			if dlq == p.c.retryTopic {
-				p.logPutOff(t, stored)
-				return true
-			}
-			p.logDeadLetter(t, stored)
-			return p.parkKey(t, out.stored.Load())
+			return p.putAwayAs(t, dlq, stored, out.stored.Load())
 		}
-		if p.ctx.Err() != nil {
-			return false
+		switch {
+		case p.ctx.Err() != nil:
+			return OutcomeLeft
+		case isUnfit(err) && dlq == p.c.retryTopic && p.c.deadLetters != nil: // which may take it, or a stub of it
+			return p.putAway(t, p.c.deadLetters)
+		case isUnfit(err) && letter.ValueSHA256 == "" && dlq == p.c.deadLetters && p.c.cfg.Oversize == OversizeStub:
+			p.logStub(t, dlq, err)
+			r, letter = stub(r, letter)
+			continue
+		case isUnfit(err):
+			err = unfitError(err)
 		}
 		p.refused(t, fmt.Errorf("dead letter topic %s refuses it: %w", dlq.name, err))
 		p.log(slog.LevelError, "dead letter topic refuses a record; its partition waits", r,
 			slog.String("dlq_topic", dlq.name), slog.Int("attempt", attempt), slog.Any("error", err))
-		if !wait(backoff(attempt, p.c.cfg.RetryBackoff, p.c.cfg.RetryBackoffMax), p.stop) {
-			return false
+		if !wait(p.pauseAfter(err, attempt), p.stop) {
+			return OutcomeLeft
 		}
 	}
+}
+
+// putAwayAs returns what became of a record that is stored as a letter, and parks its key.
+func (p *partition) putAwayAs(t *task, dlq *deadLetterTopic, stored *Record, letter *kgo.Record) Outcome {
+	if dlq == p.c.retryTopic {
+		p.logPutOff(t, stored)
+		return OutcomePutOff
+	}
+	p.logDeadLetter(t, stored)
+	if !p.parkKey(t, letter) {
+		return OutcomeLeft
+	}
+	return OutcomeDeadLettered
+}
+
+// letterOf returns the record, within the limits of headers, and what its letter says of it.
+func (p *partition) letterOf(t *task, dlq *deadLetterTopic) (*kgo.Record, DeadLetter) {
+	r, v := t.record, t.verdict
+	letter := DeadLetter{
+		Topic: p.topic, Partition: p.id, Offset: r.Offset, Timestamp: timeOf(r), Group: p.c.cfg.Group,
+		Attempts: t.attempt + p.c.attemptsBefore(r), Class: v.class, Message: v.text, FailedAt: time.Now(),
+		parked: p.parkedAs(r), due: p.c.dueTime(dlq),
+	}
+	first, returned := p.c.firstPlace(r)
+	r, letter.HeadersCut = p.c.cfg.headerLimits().cut(r)
+	if returned {
+		letter.from(first)
+	}
+	return r, letter
 }
 
 func (p *partition) logDeadLetter(t *task, stored *Record) {

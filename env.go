@@ -50,9 +50,10 @@ type environment struct {
 	ConsumerFailLivenessAfter time.Duration `env:"KAFKA_CONSUMER_FAIL_LIVENESS_AFTER" envDefault:"0s"`
 	ConsumerMaxBatchWait      time.Duration `env:"KAFKA_CONSUMER_MAX_BATCH_WAIT" envDefault:"0s"`
 
-	ConsumerMaxHeaders                int   `env:"KAFKA_CONSUMER_MAX_HEADERS" envDefault:"1000"`
-	ConsumerMaxHeaderBytes            int   `env:"KAFKA_CONSUMER_MAX_HEADER_BYTES" envDefault:"1048588"`
-	ConsumerMaxDecompressedBatchBytes int64 `env:"KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES" envDefault:"67108864"`
+	ConsumerOversize                  string `env:"KAFKA_CONSUMER_OVERSIZE" envDefault:"stop"`
+	ConsumerMaxHeaders                int    `env:"KAFKA_CONSUMER_MAX_HEADERS" envDefault:"1000"`
+	ConsumerMaxHeaderBytes            int    `env:"KAFKA_CONSUMER_MAX_HEADER_BYTES" envDefault:"1048588"`
+	ConsumerMaxDecompressedBatchBytes int64  `env:"KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES" envDefault:"67108864"`
 
 	ConsumerFloodGuard   string        `env:"KAFKA_CONSUMER_FLOOD_GUARD" envDefault:"warn"`
 	ConsumerFloodShare   float64       `env:"KAFKA_CONSUMER_FLOOD_SHARE" envDefault:"0.5"`
@@ -101,6 +102,7 @@ func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 	cfg.ParkKeys, cfg.MaxParkedRecords = e.ConsumerParkKeys, e.ConsumerMaxParkedRecords
 	cfg.FailLivenessAfter = e.ConsumerFailLivenessAfter
 	cfg.MaxBatchSize, cfg.MaxBatchWait = e.ConsumerMaxBatchSize, e.ConsumerMaxBatchWait
+	cfg.Oversize = Oversize(e.ConsumerOversize)
 	cfg.AutoOffsetReset, cfg.StartFrom = e.ConsumerAutoOffsetReset, e.ConsumerStartFrom
 	cfg.MaxHeaders, cfg.MaxHeaderBytes = e.ConsumerMaxHeaders, e.ConsumerMaxHeaderBytes
 	cfg.MaxDecompressedBatchBytes = e.ConsumerMaxDecompressedBatchBytes

@@ -189,7 +189,7 @@ func TestHooksAreToldOfFailedCommitsAndLetters(t *testing.T) {
 		b.seed(0, 1)
 		cfg := b.consumer()
 		cfg.RetryBackoff, cfg.RetryBackoffMax = aLongTime, aLongTime
-		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "dlq-orders", Err: kerr.InvalidRecord, Count: 1})
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "dlq-orders", Err: kerr.PolicyViolation, Count: 1})
 		_, stop := n.run(b, cfg, func(context.Context, kafka.Message[numbered]) error { return kafka.NewPermanentError("never", nil) })
 		time.Sleep(2 * aLongTime)
 		got := n.take()

@@ -159,7 +159,7 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error
 // maxReadBytes bounds a broker's response, which holds one batch at least. Uncompressed, that may have as many bytes as a
 // compressed one may have when it is decompressed; and no fewer than kgo's default.
 func maxReadBytes(cfg ConsumerConfig) int32 {
-	return int32(min(max(100<<20, cfg.MaxDecompressedBatchBytes+responseOverhead), math.MaxInt32))
+	return int32(min(max(100<<20, cfg.MaxDecompressedBatchBytes+responseOverhead), 1<<30))
 }
 
 // readingOptions is for a client that reads a partition of a topic of ours, from an offset on. It has no reset: where franz-go suspects

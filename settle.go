@@ -58,13 +58,9 @@ func (p *partition) conclude(t *task) (s Settlement, over bool) {
 	case engine.Retry:
 		return Settlement{}, false
 	case engine.RetryLater:
-		if p.giveUp(t, p.c.retryTopic) {
-			return t.ends(OutcomePutOff), true
-		}
+		return t.ends(p.giveUp(t, p.c.retryTopic)), true
 	case engine.DeadLetter:
-		if p.giveUp(t, p.c.deadLetters) {
-			return t.ends(OutcomeDeadLettered), true
-		}
+		return t.ends(p.giveUp(t, p.c.deadLetters)), true
 	case engine.Stop:
 		p.c.fail(&RecordError{Topic: p.topic, Partition: p.id, Offset: t.record.Offset, Attempts: t.attempt, Err: t.verdict.err})
 	}

@@ -60,6 +60,7 @@ func (c ConsumerConfig) Validate() error {
 	if c.Concurrency < 0 {
 		faults.addf("Concurrency is %d: want 1 or more (KAFKA_CONSUMER_CONCURRENCY)", c.Concurrency)
 	}
+	faults.checkOneOf("Oversize", "KAFKA_CONSUMER_OVERSIZE", string(c.Oversize), string(OversizeStop), string(OversizeStub))
 	faults.checkOneOf("AutoOffsetReset", "KAFKA_CONSUMER_AUTO_OFFSET_RESET", c.AutoOffsetReset, "earliest", "latest", "none")
 	faults.checkStartFrom(c.StartFrom)
 	faults.checkConsumerOptions(c)
@@ -348,6 +349,7 @@ func (c ConsumerConfig) withDefaults() ConsumerConfig {
 	c.Concurrency = cmp.Or(c.Concurrency, 1)
 	c.MaxBatchSize = cmp.Or(c.MaxBatchSize, defaultMaxBatchSize)
 	c.AutoOffsetReset = cmp.Or(c.AutoOffsetReset, "earliest")
+	c.Oversize = cmp.Or(c.Oversize, OversizeStop)
 	c.GroupProtocol = cmp.Or(c.GroupProtocol, "classic")
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, defaultDrainTimeout)
 	c.MaxQueuedRecords = cmp.Or(c.MaxQueuedRecords, defaultMaxQueuedRecords)

@@ -27,8 +27,9 @@ type Letter struct {
 	Origin kafka.DeadLetter
 	// Dialect is whose headers these are.
 	Dialect Dialect
-	// Pointer says that the letter has neither key nor value of the record, but only says where that is: brokers write such letters for
-	// share groups, unless errors.deadletterqueue.copy.record.enable is set for the group. They can't be sent back.
+	// Pointer says that the letter does not have the record's value, but only says where that is: brokers write such letters,
+	// without a key, for share groups, unless errors.deadletterqueue.copy.record.enable is set for the group; consumers write
+	// stubs of what their dead letter topic does not take (kafka.ConsumerConfig.Oversize). They can't be sent back.
 	Pointer bool
 	// Redriven says that a redrive has sent the letter back. Otherwise it is pending.
 	Redriven bool
@@ -100,12 +101,13 @@ func newLetter(r *kgo.Record) Letter {
 	return letter
 }
 
-// isPointer tells a letter that is only a place from one whose record had neither key nor value. This library's letters have a class,
+// isPointer tells a stub, which has no value, and a letter that is only a place from one whose record had neither key nor value. This library's letters have a class,
 // but for those that had no room for it; these don't name a group either.
 func isPointer(r *kgo.Record) bool {
 	_, class := recordheader.Last(r.Headers, kafka.HeaderDLQClass)
 	_, group := recordheader.Last(r.Headers, kafka.HeaderDLQGroup)
-	return r.Key == nil && r.Value == nil && group && !class
+	_, sum := recordheader.Last(r.Headers, kafka.HeaderDLQValueSHA256)
+	return sum && len(r.Value) == 0 || r.Key == nil && r.Value == nil && group && !class
 }
 
 // dialectOf goes by the headers of the latest error: a letter that was sent back and failed again in another dialect has both.

@@ -111,7 +111,11 @@ func (d destinations) record(ctx context.Context, letter Letter) (*kgo.Record, R
 			return nil, LeftGroup, nil
 		}
 	}
-	r := &kgo.Record{Topic: topic, Key: letter.Key, Value: letter.Value, Headers: redrivenHeaders(letter, topic, group)}
+	key := letter.Key
+	if _, absent := recordheader.Last(letter.Headers, kafka.HeaderDLQKeyAbsent); absent {
+		key = nil
+	}
+	r := &kgo.Record{Topic: topic, Key: key, Value: letter.Value, Headers: redrivenHeaders(letter, topic, group)}
 	if p := letter.Origin.Partition; letter.Err == nil && topic == letter.Origin.Topic && p >= 0 && p < count {
 		r.Partition = p
 	} else {
