@@ -50,7 +50,7 @@ func (l headerLimits) check(headers []kgo.RecordHeader) error {
 
 // What a letter adds: newDeadLetter's headers, and what tracing may add to them.
 const (
-	letterHeaderCount = 16
+	letterHeaderCount = 17
 	letterHeaderBytes = 4 << 10 // 1 KiB of error text, names of 249 bytes
 )
 

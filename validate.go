@@ -189,6 +189,9 @@ func (f *faults) checkClient(c ClientConfig) {
 		f.addf("TLS: Required is set and TLS is off: turn it on (KAFKA_TLS_REQUIRED, KAFKA_TLS_ENABLED)")
 	}
 	f.checkSASL(c)
+	if _, err := c.controlKeys(); err != nil {
+		f.addf("ControlKey (KAFKA_CONTROL_KEY, KAFKA_CONTROL_KEY_FILE): %w", err)
+	}
 	f.checkOptions(c.Options)
 }
 

@@ -1,8 +1,8 @@
-// Package seal authenticates the headers that have the library skip, attribute or count a record, with a key that only services and
-// operators have.
+// Package seal authenticates the headers that have the library skip, attribute or count a record, with a key that only
+// services and operators have.
 //
-// A seal is HMAC-SHA256 over what a record says and where it was written to. What is covered has one encoding alone: each text
-// stands behind its length, so that no byte can move from one part to the next.
+// A seal is HMAC-SHA256 over what a record says and where it was written to. What is covered has one encoding alone:
+// each text stands behind its length, so that no byte can move from one part to the next.
 package seal
 
 import (
@@ -67,15 +67,13 @@ func Parse(text string) (*Keys, error) {
 	return &k, nil
 }
 
-// Has tells whether a record has headers that a seal covers, or a seal.
-func Has(r *kgo.Record) bool {
-	return slices.ContainsFunc(r.Headers, func(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, Prefix) })
-}
+// Has tells whether headers have some that a seal covers, or a seal.
+func Has(headers []kgo.RecordHeader) bool { return slices.ContainsFunc(headers, isOurs) }
 
 // Strip returns the headers without those that a seal covers, and without the seal.
-func Strip(headers []kgo.RecordHeader) []kgo.RecordHeader {
-	return without(headers, func(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, Prefix) })
-}
+func Strip(headers []kgo.RecordHeader) []kgo.RecordHeader { return without(headers, isOurs) }
+
+func isOurs(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, Prefix) }
 
 func without(headers []kgo.RecordHeader, which func(kgo.RecordHeader) bool) []kgo.RecordHeader {
 	return slices.DeleteFunc(slices.Clone(headers), which)
@@ -83,21 +81,22 @@ func without(headers []kgo.RecordHeader, which func(kgo.RecordHeader) bool) []kg
 
 func isSeal(h kgo.RecordHeader) bool { return h.Key == Header }
 
-// Seal returns the record's headers with a seal in place of any other. A record without headers to seal gets none. Nothing of what
-// the seal covers may change after that.
+// Seal returns the record's headers with a seal in place of any other. A record without headers to seal gets none.
+// Nothing of what the seal covers may change after that.
 func (k *Keys) Seal(r *kgo.Record, scope Scope) []kgo.RecordHeader {
 	if k == nil {
 		return r.Headers
 	}
 	unsealed := *r
-	if unsealed.Headers = without(r.Headers, isSeal); !Has(&unsealed) {
+	if unsealed.Headers = without(r.Headers, isSeal); !Has(unsealed.Headers) {
 		return unsealed.Headers
 	}
 	value := string(scope) + encoding.EncodeToString(sum(k.keys[0], &unsealed, scope))
 	return append(unsealed.Headers, kgo.RecordHeader{Key: Header, Value: []byte(value)})
 }
 
-// Verify reports whether one of the keys has sealed the record as it is, for where it is. Without a key nothing is sealed.
+// Verify reports whether one of the keys has sealed the record as it is, for where it is. Without a key nothing is
+// sealed.
 func (k *Keys) Verify(r *kgo.Record) bool {
 	if k == nil {
 		return false
@@ -126,7 +125,7 @@ func sum(key []byte, r *kgo.Record, scope Scope) []byte {
 	if scope == ToPartition {
 		w.number(uint64(r.Partition))
 	}
-	covered := func(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, Prefix) && !isSeal(h) }
+	covered := func(h kgo.RecordHeader) bool { return isOurs(h) && !isSeal(h) }
 	n := uint64(0)
 	for _, h := range r.Headers {
 		if covered(h) {

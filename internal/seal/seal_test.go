@@ -190,7 +190,8 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// FuzzSeal: headers, key and value come from outside. Whatever a seal says, it holds only for a record that was sealed, unchanged.
+// FuzzSeal: headers, key and value come from outside. Whatever a seal says, it holds only for a record that was sealed,
+// unchanged.
 func FuzzSeal(f *testing.F) {
 	f.Add("topic", []byte("orders"), []byte("k"), []byte("v"), []byte("1t:AAAA"))
 	f.Add("seal", []byte(nil), []byte(nil), []byte{}, []byte("1p:"))

@@ -20,6 +20,10 @@ func TestCommandsNameVariablesOnly(t *testing.T) {
 	if err := os.WriteFile(noPEM, []byte("no PEM"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, variables := range map[string]map[string]string{
 		"nothing":                    {},
 		"brokers":                    {"KAFKA_BROKERS": "http://kafka"},
@@ -39,6 +43,9 @@ func TestCommandsNameVariablesOnly(t *testing.T) {
 		"token and user":             {"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_SASL_TOKEN_FILE": "token", "KAFKA_SASL_USERNAME": "app"},
 		"user that can't be printed": {"KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_SASL_USERNAME": "a\tb", "KAFKA_SASL_PASSWORD": "x"},
 		"plaintext":                  {"KAFKA_BROKERS": "kafka-1:9092", "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_SASL_USERNAME": "app", "KAFKA_SASL_PASSWORD": "x"},
+		"short key":                  {"KAFKA_CONTROL_KEY": "short"},
+		"file without a key":         {"KAFKA_CONTROL_KEY_FILE": empty},
+		"key and a file of it":       {"KAFKA_CONTROL_KEY": strings.Repeat("k", 32), "KAFKA_CONTROL_KEY_FILE": noPEM},
 		"no broker there":            {"KAFKA_BROKERS": "127.0.0.1:1"},
 		"missing token":              {"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_SASL_TOKEN_FILE": noPEM + "x"},
 	} {
