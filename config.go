@@ -66,6 +66,10 @@ type ClientConfig struct {
 	// key can be replaced. Each has 32 bytes or more. Default none: whoever may write to a topic can forge these
 	// headers.
 	ControlKey Secret
+	// AcceptUnsealed believes headers without a seal, as without a ControlKey; what is written is sealed. It is for the
+	// time in which a key is introduced: until all services have it, and until records of before are handled or
+	// deleted. A seal that does not hold counts for nothing. Default false.
+	AcceptUnsealed bool
 	// ConnectTimeout bounds the checks of a constructor, and of Start: that a broker answers and takes the credentials, and
 	// what it says of the topics. Default 1.9s.
 	ConnectTimeout time.Duration

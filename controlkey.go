@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/skeji/kafka/internal/recordheader"
 	"github.com/skeji/kafka/internal/seal"
 )
 
@@ -32,8 +33,15 @@ func (c ClientConfig) controlKeys() (*seal.Keys, error) {
 func (c *Client) SealHeaders(r *kgo.Record) { r.Headers = c.seals.Seal(r, seal.ToPartition) }
 
 // TrustsHeaders reports whether the headers about dead letters of a record count: it has a seal of
-// ClientConfig.ControlKey for the topic and partition that it was read from, or there is no such key.
-func (c *Client) TrustsHeaders(r *kgo.Record) bool { return c.seals == nil || c.seals.Verify(r) }
+// ClientConfig.ControlKey for the topic and partition that it was read from, or there is no such key, or it has no seal
+// and AcceptUnsealed is set.
+func (c *Client) TrustsHeaders(r *kgo.Record) bool {
+	if c.seals == nil || c.seals.Verify(r) {
+		return true
+	}
+	_, sealed := recordheader.Last(r.Headers, HeaderDLQSeal)
+	return c.cfg.AcceptUnsealed && !sealed
+}
 
 // leaveOutUnsealed takes the headers about dead letters off fetched records that no key has sealed. It comes before all
 // else that looks at them: whatever a record claims, it is an ordinary one then.

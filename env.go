@@ -36,6 +36,7 @@ type environment struct {
 
 	ControlKey     string `env:"KAFKA_CONTROL_KEY"`
 	ControlKeyFile string `env:"KAFKA_CONTROL_KEY_FILE"`
+	AcceptUnsealed bool   `env:"KAFKA_ACCEPT_UNSEALED"`
 
 	EnableMiddleware bool `env:"KAFKA_ENABLE_MIDDLEWARE" envDefault:"true"`
 
@@ -211,7 +212,7 @@ func (e environment) client() ClientConfig {
 			Mechanism: e.SASLMechanism, Username: e.SASLUsername, Password: NewSecret(e.SASLPassword),
 			TokenFile: e.SASLTokenFile, AllowPlaintext: e.SASLAllowPlaintext,
 		},
-		ControlKey: NewSecret(e.ControlKey),
+		ControlKey: NewSecret(e.ControlKey), AcceptUnsealed: e.AcceptUnsealed,
 	}
 }
 

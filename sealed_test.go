@@ -312,3 +312,36 @@ func TestParkedKeysAreThoseOfSealedRecords(t *testing.T) {
 		l.wantHandled() // behind a 1, whose letter is sealed
 	})
 }
+
+// While a key is introduced, what is not sealed counts as before: the records of services that have no key yet. A
+// forged seal does not.
+func TestUnsealedRecordsAreAcceptedWhileAKeyIsIntroduced(t *testing.T) {
+	t.Parallel()
+	inParkingLot(t, func(t *testing.T, l *parkingLot) {
+		before := l.config()
+		l.refuse("a 0")
+		l.publish("a 0")
+		_, stop := l.start(before, l.handle)
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		cfg := l.config()
+		cfg.ControlKey, cfg.AcceptUnsealed = kafka.NewSecret(controlKey), true
+		l.refuse()
+		l.publish("a 1")
+		skipped := &kgo.Record{Topic: "orders", Key: []byte("b"), Value: []byte(`{"n":0}`), Headers: sentBack("orders", "orders", "others")}
+		forged := &kgo.Record{Topic: "orders", Key: []byte("b"), Value: []byte(`{"n":1}`), Headers: sentBack("orders", "orders", "others")}
+		l.produce(skipped, sealed(t, otherKey, seal.ToPartition, forged))
+		l.start(cfg, l.handle)
+		time.Sleep(time.Minute)
+		l.wantHandled("b 1") // a 1 is parked behind the letter of before
+		letters := l.wantLetters("permanent: a 0", "parked: a 1")
+		if isSealed(t, controlKey, letters[0]) || !isSealed(t, controlKey, letters[1]) {
+			t.Errorf("headers %q, %q", letters[0].Headers, letters[1].Headers)
+		}
+		l.sendBack(letters...) // as who has no key
+		time.Sleep(time.Minute)
+		l.wantHandled("a 0", "a 1")
+	})
+}

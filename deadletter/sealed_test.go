@@ -265,3 +265,23 @@ func (p *place) stored(topic string) (records []*kgo.Record) {
 	}
 	return records
 }
+
+// While a key is introduced, letters of services that have none yet are like others, and forged seals are not.
+func TestUnsealedLettersAreAcceptedWhileAKeyIsIntroduced(t *testing.T) {
+	t.Parallel()
+	p := newSealedPlace(t)
+	forged := letter(0, 2)
+	p.connect(newKey).SealHeaders(forged)
+	p.write(letter(0, 0), p.sealed(letter(0, 1))[0], forged)
+	cfg := p.broker.ClientConfig()
+	cfg.AcceptUnsealed = true
+	client, err := kafka.NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	result, err := deadletter.Redrive(p.context(), client, dlq, deadletter.RedriveOptions{})
+	if err != nil || result.Sent != 2 || result.Left[deadletter.LeftUnsealed] != 1 {
+		t.Errorf("%+v, %v", result, err)
+	}
+}

@@ -39,7 +39,7 @@ KAFKA_SASL_PASSWORD_FILE, KAFKA_SASL_TOKEN_FILE, KAFKA_SASL_ALLOW_PLAINTEXT.
 Where services have KAFKA_CONTROL_KEY or KAFKA_CONTROL_KEY_FILE, set it here too: it tells what they have
 written from what others have made up, and seals what goes back: without a seal, these services take it for an
 ordinary record, in every group. Letters that the key has not sealed are shown as "not sealed", and go back with
---unsealed alone.
+--unsealed alone, unless KAFKA_ACCEPT_UNSEALED is true, as it is while a key is introduced.
 
 With -o json standard output is JSON Lines, a value a line. Questions, progress and errors go to standard error.
 ` + exitCodes
