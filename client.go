@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka/internal/flood"
+	"github.com/skeji/kafka/internal/seal"
 )
 
 // What the brokers get to know as the client's software.
@@ -26,6 +27,7 @@ const (
 // ProducerConfig.Client. It is safe for concurrent use.
 type Client struct {
 	cfg        ClientConfig
+	seals      *seal.Keys // nil: ControlKey has none
 	kgo        *kgo.Client
 	log        *slog.Logger
 	logs       kgo.Logger // franz-go's own lines
@@ -73,6 +75,10 @@ func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client
 	c := &Client{
 		cfg: cfg, log: log, logs: clientLogger(log, quiet), access: &accessWatch{cfg: cfg, log: log, quiet: quiet}, delivery: deadlines{timeout: cfg.DeliveryTimeout},
 		buffered: newBudget(cfg.MaxBufferedRecords, cfg.MaxBufferedBytes), letters: newBudget(1, 1),
+	}
+	var err error
+	if c.seals, err = cfg.controlKeys(); err != nil {
+		return nil, err
 	}
 	opts, err := producingOptions(cfg, c.batchLimit, c.logs, c.access, &c.hooks)
 	if err != nil {

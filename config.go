@@ -58,6 +58,18 @@ type ClientConfig struct {
 	TLS TLSConfig
 	// SASL says who connects. Default: nobody in particular.
 	SASL SASLConfig
+	// ControlKey seals the headers by which the library skips, attributes and counts records (__dlq.errors.): those of
+	// dead letters, of records in retry topics, of what package deadletter sends back, and of marks. With it, such
+	// headers count only with a seal of the key ([HeaderDLQSeal]); consumers leave others out, of what the handler sees
+	// too, and package deadletter redrives no other letter. All who write or read these topics need the key: services,
+	// and whoever runs the deadletter command. Several keys are a line each: the first one seals, all verify, so that a
+	// key can be replaced. Each has 32 bytes or more. Default none: whoever may write to a topic can forge these
+	// headers.
+	ControlKey Secret
+	// AcceptUnsealed believes headers without a seal, as without a ControlKey; what is written is sealed. It is for the
+	// time in which a key is introduced: until all services have it, and until records of before are handled or
+	// deleted. A seal that does not hold counts for nothing. Default false.
+	AcceptUnsealed bool
 	// ConnectTimeout bounds the checks of a constructor, and of Start: that a broker answers and takes the credentials, and
 	// what it says of the topics. Default 1.9s.
 	ConnectTimeout time.Duration
@@ -157,10 +169,11 @@ type ConsumerConfig struct {
 	// DLQTopic takes the records that can't be handled. With none (""), such a record ends Start with an error.
 	// NewConsumerConfig sets dlq-<topic>.
 	DLQTopic string
-	// SkipNothing has the handler called for every record, for consumers that audit or look for fraud. Otherwise a consumer skips
-	// records whose headers say that they were sent back from a dead letter topic for another group, and marks in dead letter
-	// topics; whoever may write to the topic can forge such headers. What is skipped is logged, counted, and reported to
-	// ConsumerHooks.RecordSkipped. A mark has no value: to the handler it is a tombstone (HandleTombstones).
+	// SkipNothing has the handler called for every record, for consumers that audit or look for fraud. Otherwise a
+	// consumer skips records whose headers say that they were sent back from a dead letter topic for another group, and
+	// marks in dead letter topics; whoever may write to the topic can forge such headers unless there is a ControlKey.
+	// What is skipped is logged, counted, and reported to ConsumerHooks.RecordSkipped. A mark has no value: to the
+	// handler it is a tombstone (HandleTombstones).
 	SkipNothing bool
 	// ParkKeys keeps the order of a key beyond a failure: once a record of it is in DLQTopic, its later ones follow it there without
 	// being handled, in order, with class "parked". They are handled when they are sent back, with package deadletter for example; the

@@ -11,7 +11,7 @@ import (
 // Control headers have the library skip, attribute, route or time a record. Those about dead letters count only in the
 // topic that HeaderDLQWrittenTo names: a service that copies the headers of a message into another one, on another
 // topic, would otherwise have the copy skipped, or its dead letter attributed to the first. Publishing never copies
-// any.
+// any. Where there is a control key, they count only with its seal.
 
 // withoutControl returns the headers that a message keeps when it is published.
 func withoutControl(headers []kgo.RecordHeader) []kgo.RecordHeader {
@@ -30,7 +30,7 @@ func isBound(r *kgo.Record) bool {
 
 // firstPlace returns what a record's headers say of its first place, if they were written for the topic that it was
 // read from, and name the topic that the consumer was made for: a publisher who forges them can claim another offset of
-// that topic, and no other topic.
+// that topic, and no other topic. With a control key he can claim none; see leaveOutUnsealed.
 func (c *consumer) firstPlace(r *kgo.Record) (DeadLetter, bool) {
 	if !isBound(r) {
 		return DeadLetter{}, false

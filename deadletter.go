@@ -17,12 +17,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka/internal/recordheader"
+	"github.com/skeji/kafka/internal/seal"
 )
 
 // Names of the headers that a dead letter carries beside those of its record, as UTF-8 text. The first six are those of
 // Kafka's own KIP-1191.
 const (
-	dlqPrefix = "__dlq.errors."
+	dlqPrefix = seal.Prefix
 
 	HeaderDLQTopic         = dlqPrefix + "topic"          // of the record's first place
 	HeaderDLQPartition     = dlqPrefix + "partition"      // of the record's first place, decimal
@@ -39,6 +40,7 @@ const (
 	HeaderDLQHeadersCut    = dlqPrefix + "headers.cut"    // how many of the record's headers were above the limit and left out, decimal
 	HeaderDLQParked        = dlqPrefix + "parked"         // its key is parked: topic, partition and offset of the record's first place there, and group
 	HeaderDLQUnparked      = dlqPrefix + "unparked"       // of a mark, which is no letter: the one that parks its key no more, likewise
+	HeaderDLQSeal          = seal.Header                  // that all of these headers, key, value and topic are as the library wrote them; see ClientConfig.ControlKey
 )
 
 // Names of further headers about dead letters, as UTF-8 text: of a record that package deadletter has sent back from a dead letter
@@ -300,6 +302,7 @@ func (d *deadLetterTopic) store(ctx context.Context, r *Record, done func(error)
 		if out != nil && which == noHeaders { // what middleware has added may be too much
 			letter.Headers = shed(out.record.Headers, which)
 		}
+		letter.Headers = d.client.seals.Seal(&letter, seal.ToTopic) // as it is stored: middleware may have changed it
 		stored := make(chan error, 1)
 		d.client.produce(ctx, &letter, func(err error) { stored <- err })
 		var err error

@@ -34,6 +34,10 @@ type environment struct {
 	SASLTokenFile      string `env:"KAFKA_SASL_TOKEN_FILE"`
 	SASLAllowPlaintext bool   `env:"KAFKA_SASL_ALLOW_PLAINTEXT"`
 
+	ControlKey     string `env:"KAFKA_CONTROL_KEY"`
+	ControlKeyFile string `env:"KAFKA_CONTROL_KEY_FILE"`
+	AcceptUnsealed bool   `env:"KAFKA_ACCEPT_UNSEALED"`
+
 	EnableMiddleware bool `env:"KAFKA_ENABLE_MIDDLEWARE" envDefault:"true"`
 
 	ConsumerDLQTopic        string          `env:"KAFKA_CONSUMER_DLQ_TOPIC"`
@@ -134,17 +138,28 @@ func readEnvironment() (environment, error) {
 	if err := env.ParseWithOptions(&e, env.Options{Environment: variables()}); err != nil {
 		faults = append(faults, explainParse(err)...)
 	}
-	if e.SASLPasswordFile != "" {
-		if e.SASLPassword != "" {
-			faults.addf("KAFKA_SASL_PASSWORD and KAFKA_SASL_PASSWORD_FILE are both set: keep one")
-		}
-		text, err := os.ReadFile(e.SASLPasswordFile)
-		if err != nil {
-			faults.addf("KAFKA_SASL_PASSWORD_FILE: %w", err)
-		}
-		e.SASLPassword = variable.Trim(string(text))
+	faults.readSecret("KAFKA_SASL_PASSWORD", &e.SASLPassword, e.SASLPasswordFile)
+	if read := faults.readSecret("KAFKA_CONTROL_KEY", &e.ControlKey, e.ControlKeyFile); read && e.ControlKey == "" {
+		faults.addf("KAFKA_CONTROL_KEY_FILE is empty: %s holds no key", e.ControlKeyFile) // and not: there is to be none
 	}
 	return e, faults.join("environment")
+}
+
+// readSecret reads a variable's value from the file that name_FILE names, if it names one. It returns false where it
+// could not.
+func (f *faults) readSecret(name string, value *string, file string) (read bool) {
+	if file == "" {
+		return false
+	}
+	if *value != "" {
+		f.addf("%s and %s_FILE are both set: keep one", name, name)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		f.addf("%s_FILE: %w", name, err)
+	}
+	*value = variable.Trim(string(text))
+	return err == nil
 }
 
 // variables returns the environment, without what files and editors add to values.
@@ -199,6 +214,7 @@ func (e environment) client() ClientConfig {
 			Mechanism: e.SASLMechanism, Username: e.SASLUsername, Password: NewSecret(e.SASLPassword),
 			TokenFile: e.SASLTokenFile, AllowPlaintext: e.SASLAllowPlaintext,
 		},
+		ControlKey: NewSecret(e.ControlKey), AcceptUnsealed: e.AcceptUnsealed,
 	}
 }
 

@@ -68,6 +68,10 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 				func(c kafka.ClientConfig) any { return c.SASL.Password.Reveal() }, "from file"},
 			{"KAFKA_SASL_TOKEN_FILE", "token", map[string]string{"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_TLS_ENABLED": "true"},
 				func(c kafka.ClientConfig) any { return c.SASL.TokenFile }, "token"},
+			{"KAFKA_CONTROL_KEY", controlKey, nil, func(c kafka.ClientConfig) any { return c.ControlKey.Reveal() }, controlKey},
+			{"KAFKA_CONTROL_KEY_FILE", secretFile(t, controlKey+"\n"+otherKey+"\n"), nil,
+				func(c kafka.ClientConfig) any { return c.ControlKey.Reveal() }, controlKey + "\n" + otherKey},
+			{"KAFKA_ACCEPT_UNSEALED", "true", map[string]string{"KAFKA_CONTROL_KEY": controlKey}, func(c kafka.ClientConfig) any { return c.AcceptUnsealed }, true},
 			{"KAFKA_SASL_ALLOW_PLAINTEXT", "true", nil, func(c kafka.ClientConfig) any { return c.SASL }, kafka.SASLConfig{AllowPlaintext: true}},
 		} {
 			tested[test.name] = true
@@ -300,7 +304,7 @@ func TestSenselessValuesAreReportedByName(t *testing.T) {
 		"KAFKA_CONSUMER_START_FROM": "1969-12-31T23:59:59.999Z", "KAFKA_CONSUMER_FLOOD_GUARD": "stop", "KAFKA_CONSUMER_FLOOD_SHARE": "1.1", "KAFKA_CONSUMER_FLOOD_LETTERS": "10001",
 		"KAFKA_CONSUMER_FLOOD_WINDOW": "-1s", "KAFKA_CONSUMER_FLOOD_PAUSE": "-1s",
 		"KAFKA_SASL_MECHANISM": "KERBEROS", "KAFKA_TLS_CERT_FILE": "c.pem", "KAFKA_TLS_KEY_FILE": "k.pem",
-		"KAFKA_SASL_USERNAME": "svc", "KAFKA_SASL_PASSWORD": "pw", "KAFKA_SASL_TOKEN_FILE": "token",
+		"KAFKA_SASL_USERNAME": "svc", "KAFKA_SASL_PASSWORD": "pw", "KAFKA_SASL_TOKEN_FILE": "token", "KAFKA_CONTROL_KEY": "short", "KAFKA_ACCEPT_UNSEALED": "true",
 	} {
 		setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092", name: value})
 		want := name

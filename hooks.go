@@ -51,7 +51,8 @@ type ConsumerHooks struct {
 	// RecordSettled is called when the record's last attempt, and its dead letter, are over, and its offset may be committed.
 	RecordSettled func(ctx context.Context, r *kgo.Record, s Settlement)
 	// RecordSkipped is called for a record that is done without being handled, by which the other hooks are not called.
-	// Headers of the record say so, which its writer can forge; see ConsumerConfig.SkipNothing.
+	// Headers of the record say so, which its writer can forge unless there is a ControlKey; see
+	// ConsumerConfig.SkipNothing.
 	RecordSkipped func(r *kgo.Record, reason SkipReason)
 	// DeadLetters goes around each try to store a dead letter, or a record in a retry topic. The Record's Group and Attempt are those of the failure. A header
 	// that it adds should begin with __dlq.errors. for then it is left out when the letter has no room for it, and replaced

@@ -88,7 +88,8 @@ func (m Message[T]) text(name string) string {
 	return value
 }
 
-// DeadLetter returns where a dead letter came from and why it failed; false if the message is none.
+// DeadLetter returns where a dead letter came from and why it failed; false if the message is none. All of it is what the
+// headers claim, which the record's writer can forge; a consumer with a ClientConfig.ControlKey leaves forged ones out.
 func (m Message[T]) DeadLetter() (DeadLetter, bool) { return parseDeadLetter(m.Headers) }
 
 // DecodeValue decodes the message's JSON into v, a pointer. It serves topics that carry several event types: consume

@@ -3,7 +3,6 @@ package kafka_test
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -154,21 +153,11 @@ func TestALetterIsCompressedWhereItsTopicWouldNotTakeIt(t *testing.T) {
 	}
 }
 
-// incompressible is nearly as large as the topic takes.
-func incompressible(t *testing.T) []byte {
-	t.Helper()
-	value := make([]byte, 90_000)
-	if _, err := rand.Read(value); err != nil {
-		t.Fatal(err)
-	}
-	return value
-}
-
 // What no compression brings under the limit waits, and is named with the ways out. The other partition goes on, and so
 // does this one once the limit is raised.
 func TestALetterThatIsTooLargeStopsItsPartitionAlone(t *testing.T) {
 	c := newTight(t)
-	value := incompressible(t)
+	value := noise(90_000)
 	var problems []string
 	raised := false
 	c.run(t, c.config(), permanent, func() {
@@ -203,7 +192,7 @@ func TestAStubHasPlaceAndChecksumOfItsValue(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newTight(t)
-			value := incompressible(t)
+			value := noise(90_000)
 			cfg := c.config()
 			cfg.Oversize = kafka.OversizeStub
 			test.cfg(&cfg)

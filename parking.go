@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka/internal/recordheader"
+	"github.com/skeji/kafka/internal/seal"
 )
 
 // This file parks records and unparks keys, on a record's way through settle. All of a key's records come here one after another,
@@ -170,6 +171,7 @@ func (d *deadLetterTopic) mark(ctx context.Context, r *kgo.Record) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	r.Headers = d.client.seals.Seal(r, seal.ToTopic)
 	stored := make(chan error, 1)
 	d.client.produce(ctx, r, func(err error) { stored <- err })
 	select {

@@ -51,6 +51,7 @@ func (c *consumer) poll(ctx context.Context, client *kgo.Client, access *accessW
 func (c *consumer) dispatch(fetches kgo.Fetches) (cost, n int64) {
 	var rewinds, gone []rewind
 	var moving []*partition // that were stuck
+	c.leaveOutUnsealed(fetches)
 	c.mu.Lock()
 	fetches.EachPartition(func(fetched kgo.FetchTopicPartition) {
 		if p := c.partitions[fetched.Partition]; p != nil && len(fetched.Records) > 0 {

@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka/internal/seal"
 )
 
 // Producer publishes messages of one type to one topic. It is idempotent, waits for all in-sync replicas, and places
@@ -369,6 +371,7 @@ func (p *publisher) settle(r *Record, err error, done func(error), produce func(
 		Topic: r.Topic, Partition: -1, Offset: -1, // it has no place: it was never stored
 		Attempts: 1, Class: ClassPermanent, Message: fmt.Sprint(err), FailedAt: time.Now(),
 	}, allHeaders)
+	letter.Headers = p.client.seals.Seal(letter, seal.ToTopic)
 	produce(letter, func(letterErr error) {
 		if letterErr != nil {
 			err = fmt.Errorf("%w; and dead letter topic %s: %w", err, p.cfg.DLQTopic, letterErr)

@@ -118,7 +118,7 @@ func (p *partition) extentOfLetters(ctx context.Context, partition int32) (start
 
 // remember takes a record of the dead letter topic. It returns false if there is no room for it.
 func (p *partition) remember(parking *parkedKeys, r *kgo.Record) (fits bool) {
-	if r.Attrs.IsControl() {
+	if r.Attrs.IsControl() || !p.c.client.TrustsHeaders(r) {
 		return true
 	}
 	lane := maphash.Bytes(laneSeed, r.Key)

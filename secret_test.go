@@ -60,7 +60,7 @@ type hiding struct {
 func secretive() map[string]any {
 	secret := kafka.NewSecret(marked)
 	sasl := kafka.SASLConfig{Mechanism: "PLAIN", Username: "svc", Password: secret}
-	client := kafka.ClientConfig{Brokers: []string{"kafka-1:9092"}, SASL: sasl}
+	client := kafka.ClientConfig{Brokers: []string{"kafka-1:9092"}, SASL: sasl, ControlKey: secret}
 	producing := kafka.ProducerConfig{ClientConfig: client, Topic: "orders", Client: kafka.ClientWith(client)}
 	consuming := kafka.ConsumerConfig{ClientConfig: client, Topic: "orders", Group: "bookings"}
 	hidden := hiding{

@@ -21,7 +21,7 @@ const (
 )
 
 // skips returns why the group does not handle a record; "" if it does. Whoever may write to the topic can forge the
-// headers that say so.
+// headers that say so, unless there is a control key.
 func (c *consumer) skips(r *kgo.Record) SkipReason {
 	switch {
 	case r.Attrs.IsControl():

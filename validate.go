@@ -190,6 +190,12 @@ func (f *faults) checkClient(c ClientConfig) {
 		f.addf("TLS: Required is set and TLS is off: turn it on (KAFKA_TLS_REQUIRED, KAFKA_TLS_ENABLED)")
 	}
 	f.checkSASL(c)
+	if _, err := c.controlKeys(); err != nil {
+		f.addf("ControlKey (KAFKA_CONTROL_KEY, KAFKA_CONTROL_KEY_FILE): %w", err)
+	}
+	if c.AcceptUnsealed && c.ControlKey.Reveal() == "" {
+		f.addf("AcceptUnsealed is set but there is no ControlKey (KAFKA_ACCEPT_UNSEALED, KAFKA_CONTROL_KEY): without one all headers are accepted")
+	}
 	f.checkOptions(c.Options)
 }
 

@@ -52,6 +52,9 @@ func (o RedriveOptions) auditAttrs() []slog.Attr {
 	if o.Max > 0 {
 		attrs = append(attrs, slog.Int64("max", o.Max))
 	}
+	if o.Unsealed {
+		attrs = append(attrs, slog.Bool("unsealed", true))
+	}
 	return append(attrs, slog.Bool("transactions", !o.NoTransactions))
 }
 

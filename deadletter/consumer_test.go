@@ -46,8 +46,10 @@ func (s *seen) breaks(broken bool) {
 
 // What one group could not handle comes back for this group alone, also where records go through lanes or in batches.
 func TestOtherGroupsPassOverWhatIsSentBack(t *testing.T) {
-	t.Parallel()
-	p := newPlace(t)
+	withAndWithoutKey(t, otherGroupsPassOverWhatIsSentBack)
+}
+
+func otherGroupsPassOverWhatIsSentBack(t *testing.T, p *place) {
 	run := func(group string, s *seen, change func(*kafka.ConsumerConfig)) {
 		cfg := p.broker.ConsumerConfig(source, group)
 		change(&cfg)
@@ -94,9 +96,9 @@ func TestOtherGroupsPassOverWhatIsSentBack(t *testing.T) {
 }
 
 // A letter that fails again has its first place, its latest error, and one redrive more; at the limit it stays.
-func TestALetterThatComesBack(t *testing.T) {
-	t.Parallel()
-	p := newPlace(t)
+func TestALetterThatComesBack(t *testing.T) { withAndWithoutKey(t, aLetterThatComesBack) }
+
+func aLetterThatComesBack(t *testing.T, p *place) {
 	s := &seen{broken: true}
 	consumer, err := kafka.NewConsumer(p.broker.ConsumerConfig(source, group), s.handle)
 	if err != nil {

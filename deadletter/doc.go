@@ -25,6 +25,13 @@
 // two headers and no value, before they decode anything. A mark can't say more in its value: a record with a value is never taken for a
 // mark, so that no header makes a record with content disappear.
 //
+// # Seals
+//
+// Whoever may write to a dead letter topic can make letters and marks up. With [kafka.ClientConfig.ControlKey], only
+// what is sealed with it counts: other marks are ignored, and other letters are listed as [Letter.Unsealed] and left by
+// a redrive. That holds for letters of other tools, and for those of before there was a key; [RedriveOptions.Unsealed]
+// takes these all the same.
+//
 // # Reads
 //
 // Every read ends: it goes up to the topic's end as it was when the read began, with what is committed of transactions. In memory are

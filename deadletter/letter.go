@@ -33,6 +33,10 @@ type Letter struct {
 	Pointer bool
 	// Redriven says that a redrive has sent the letter back. Otherwise it is pending.
 	Redriven bool
+	// Unsealed says that no key of kafka.ClientConfig.ControlKey has sealed the letter's headers: whoever may write to
+	// the topic may have made them up, Origin too. Letters of before there was a key are unsealed, and those of other
+	// tools. It is false without a key.
+	Unsealed bool
 	// Err is why the letter can't be sent back to where it came from: its headers don't say where that is. It wraps
 	// [ErrUnreadable] and names the letter.
 	Err error

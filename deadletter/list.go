@@ -20,7 +20,7 @@ import (
 //	}
 func List(ctx context.Context, client *kafka.Client, topic string, filter Filter) iter.Seq2[Letter, error] {
 	return func(yield func(Letter, error) bool) {
-		r, partitions, err := openAll(ctx, client, topic, filter)
+		r, partitions, err := openAll(ctx, client, topic, filter, false)
 		if err != nil {
 			yield(Letter{}, err)
 			return

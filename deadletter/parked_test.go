@@ -22,9 +22,9 @@ func (p *place) runParking(s *seen) (stop func()) {
 }
 
 // A parked key's records come back in their order, and the key is free: what is published then is handled behind them.
-func TestParkedKeysComeBackInOrder(t *testing.T) {
-	t.Parallel()
-	p := newPlace(t)
+func TestParkedKeysComeBackInOrder(t *testing.T) { withAndWithoutKey(t, parkedKeysComeBackInOrder) }
+
+func parkedKeysComeBackInOrder(t *testing.T, p *place) {
 	s := &seen{broken: true}
 	p.runParking(s)
 	publish := func(values ...string) {
@@ -61,8 +61,10 @@ func TestParkedKeysComeBackInOrder(t *testing.T) {
 
 // What went back keeps its key parked until it is handled: a purge before that would let the key's later records overtake it.
 func TestPurgeOfWhatWentBackKeepsTheOrderOfParkedKeys(t *testing.T) {
-	t.Parallel()
-	p := newPlace(t)
+	withAndWithoutKey(t, purgeOfWhatWentBackKeepsTheOrderOfParkedKeys)
+}
+
+func purgeOfWhatWentBackKeepsTheOrderOfParkedKeys(t *testing.T, p *place) {
 	s := &seen{broken: true}
 	publish := func(value string) {
 		kafkatest.Publish(t, p.broker, source, kafka.NewMessage[string]().WithKey("k").WithValue(value).Build())

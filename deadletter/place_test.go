@@ -33,11 +33,22 @@ type place struct {
 	client  *kafka.Client
 	raw     *kgo.Client
 	dialer  []kgo.Opt // how clients reach the cluster, unless over the network
+	key     string    // kafka.ClientConfig.ControlKey
 }
 
 func newPlace(t *testing.T, topics ...string) *place {
 	t.Helper()
 	return start(t, &place{t: t}, topics)
+}
+
+// withAndWithoutKey runs a test in places with a control key, and without one.
+func withAndWithoutKey(t *testing.T, test func(t *testing.T, p *place)) {
+	for name, key := range map[string]string{"WithoutKey": "", "WithKey": controlKey} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, start(t, &place{t: t, key: key}, nil))
+		})
+	}
 }
 
 // inBubble runs a test of a place in a synctest bubble, where waits take no time.
@@ -62,7 +73,7 @@ func start(t *testing.T, p *place, topics []string, opts ...kfake.Opt) *place {
 		topics = []string{source}
 	}
 	p.cluster = cluster
-	cfg := kafka.ClientConfig{Brokers: cluster.ListenAddrs(), Options: p.dialer}
+	cfg := kafka.ClientConfig{Brokers: cluster.ListenAddrs(), Options: p.dialer, ControlKey: kafka.NewSecret(p.key)}
 	p.broker = kafkatest.Connect(struct{ testing.TB }{t}, cfg, topics...) // Deadline panics in a bubble: hide it
 	if p.client, err = kafka.NewClient(p.broker.ClientConfig()); err != nil {
 		t.Fatal(err)

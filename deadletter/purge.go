@@ -20,6 +20,7 @@ import (
 type PurgeOptions struct {
 	Before     time.Time // up to the first letter that was written then or later
 	Redriven   bool      // up to the first letter that is pending, or that still parks its key: it went back, and was not handled since
+	Unsealed   bool      // with Redriven, believe letters and marks without a seal, too: see RedriveOptions.Unsealed
 	Partitions []int32   // only of these
 	AnyTopic   bool      // a topic that seems to have no dead letters, too: see [ErrNotDeadLetters]
 	Audit      Audit     // who deletes letters, and why, for the log lines about it
@@ -40,7 +41,7 @@ type Purge struct {
 // PlanPurge counts what would be deleted, and deletes nothing.
 func PlanPurge(ctx context.Context, client *kafka.Client, topic string, opts PurgeOptions) (Purge, error) {
 	plan := Purge{Topic: topic, UpTo: map[int32]int64{}, Audit: opts.Audit}
-	r, partitions, err := openAll(ctx, client, topic, Filter{State: All, Partitions: opts.Partitions})
+	r, partitions, err := openAll(ctx, client, topic, Filter{State: All, Partitions: opts.Partitions}, opts.Unsealed)
 	if err != nil {
 		return plan, err
 	}
@@ -59,7 +60,7 @@ func PlanPurge(ctx context.Context, client *kafka.Client, topic string, opts Pur
 		}
 		upTo, _, err := r.letters(ctx, s, Filter{State: All}, func(letter Letter, mark bool) bool {
 			tooNew := !opts.Before.IsZero() && !letter.Timestamp.Before(opts.Before)
-			needed := opts.Redriven && (!mark && !letter.Redriven || parked.by(letter.Record))
+			needed := opts.Redriven && (!mark && (!letter.Redriven || r.believed.leaves(letter)) || parked.by(letter.Record))
 			if tooNew || needed {
 				return false
 			}
@@ -91,6 +92,9 @@ type parkedPlaces map[string]int64
 func (r *reader) parkedPlaces(ctx context.Context, s surveyed) (parkedPlaces, error) {
 	latest := parkedPlaces{}
 	_, _, err := r.read(ctx, s.partition, s.start, s.end, func(record *kgo.Record) bool {
+		if !r.believed.counts(record) {
+			return true
+		}
 		for _, name := range []string{kafka.HeaderDLQParked, kafka.HeaderDLQUnparked} { // a mark that parks has both, one of them empty
 			if place, _ := recordheader.Last(record.Headers, name); len(place) > 0 {
 				latest[string(place)] = record.Offset

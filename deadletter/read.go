@@ -20,6 +20,7 @@ import (
 // reader reads partitions of a topic up to an end, with fetches of its own: a franz-go consumer does not tell when there is nothing
 // more before an offset, because compaction has taken it for example, and would wait for it.
 type reader struct {
+	believed   believed
 	client     *kgo.Client
 	topic      string
 	found      found
@@ -42,7 +43,7 @@ const (
 
 // open looks the topic up.
 func open(ctx context.Context, client *kafka.Client, topic string) (*reader, error) {
-	r := &reader{client: client.KGO(), topic: topic, decompress: decompress.New(maxBatchBytes, fetchedBytes)}
+	r := &reader{believed: believed{client: client}, client: client.KGO(), topic: topic, decompress: decompress.New(maxBatchBytes, fetchedBytes)}
 	if err := r.lookUp(ctx); err != nil {
 		return nil, err
 	}

@@ -35,6 +35,12 @@ type RedriveOptions struct {
 	// AnyTopic redrives a topic that seems to have no dead letters, too: see [ErrNotDeadLetters].
 	AnyTopic bool
 
+	// Unsealed sends letters that no key of kafka.ClientConfig.ControlKey has sealed, too, and believes marks that none
+	// has: those of before there was a key, or of other tools. What they say of their topic and group is what any
+	// writer of the dead letter topic may have made up, and it is sealed when it is sent back: look at them first.
+	// Default: they are left.
+	Unsealed bool
+
 	Max         int64   // how many to send at most. Default: no limit
 	Rate        float64 // how many a second, sent together each second, or when [Window] are due. Default: no limit
 	MaxRedrives int     // a letter that has come back so often is left. Default: 3. Negative: no limit
@@ -72,6 +78,7 @@ const (
 	LeftPointer     Reason = "record not in it"  // it says where the record is, and does not have it: see Letter.Pointer
 	LeftTooLarge    Reason = "too large"         // its topic doesn't take it
 	LeftTransform   Reason = "left by transform" // Transform returned ErrLeave
+	LeftUnsealed    Reason = "not sealed"        // it may be forged: see Letter.Unsealed
 )
 
 // Progress is how far a run is.

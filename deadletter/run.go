@@ -31,6 +31,7 @@ type run struct {
 	passed    int64 // offsets of partitions before this one
 	total     int64 // offsets of all partitions
 	told      time.Time
+	keyless   bool // it was said that the key is missing
 	unsure    bool // letters may have been sent that no mark names
 	killed    bool // the same, by the run before
 }
@@ -47,6 +48,7 @@ func redrive(ctx context.Context, client *kafka.Client, topic string, opts Redri
 			return Result{}, err
 		}
 	}
+	r.believed.unsealed = opts.Unsealed
 	run := &run{opts: opts, reader: r, pace: newPace(opts.Rate), begun: begun}
 	run.result.Left, run.result.Sources, run.result.Groups = map[Reason]int64{}, map[string]int64{}, map[string]int64{}
 	defer func() {
@@ -62,7 +64,7 @@ func redrive(ctx context.Context, client *kafka.Client, topic string, opts Redri
 		}
 		defer run.lock.release()
 		ctx = run.lock.ctx
-		if run.sender, err = newSender(r.client, topic, run.to.limits, run.to.shrink, !opts.NoTransactions); err != nil {
+		if run.sender, err = newSender(client, topic, run.to.limits, run.to.shrink, !opts.NoTransactions); err != nil {
 			return result, err
 		}
 		defer run.sender.close()
@@ -161,7 +163,7 @@ func (r *run) skipMarks(ctx context.Context, positions map[int32]int64) {
 		return
 	}
 	for partition, from := range positions {
-		if at, _, err := r.reader.read(ctx, partition, from, ends[partition], isMark); err == nil {
+		if at, _, err := r.reader.read(ctx, partition, from, ends[partition], r.reader.believed.isMark); err == nil {
 			positions[partition] = max(from, at)
 		}
 	}
@@ -250,7 +252,7 @@ func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool,
 			return false, err
 		}
 	}
-	if isMark(record) || r.partition.sent.has(record.Offset) {
+	if r.reader.believed.isMark(record) || r.partition.sent.has(record.Offset) {
 		r.next = record.Offset + 1
 		return true, nil
 	}
@@ -258,7 +260,7 @@ func (r *run) look(ctx, sending context.Context, record *kgo.Record) (goOn bool,
 		return false, nil
 	}
 	r.looked++
-	letter := newLetter(record)
+	letter := r.reader.believed.letter(record)
 	out, why, err := r.judge(ctx, letter)
 	switch {
 	case err != nil:
@@ -330,6 +332,10 @@ func (r *run) judge(ctx context.Context, letter Letter) (*kgo.Record, Reason, er
 	if only := r.opts.Only; only != nil && !only.has(letter.Partition, letter.Offset) {
 		return nil, "", nil
 	}
+	r.tellLackOfKey(ctx, letter)
+	if r.reader.believed.leaves(letter) {
+		return nil, LeftUnsealed, nil
+	}
 	if limit := r.opts.MaxRedrives; limit >= 0 && letter.Origin.Redrives >= limit {
 		return nil, LeftHopLimit, nil
 	}
@@ -346,6 +352,7 @@ func (r *run) judge(ctx context.Context, letter Letter) (*kgo.Record, Reason, er
 		}
 		out.Topic, out.Partition = topic, partition
 	}
+	r.reader.believed.client.SealHeaders(out) // nothing changes it from here on
 	if !r.to.shrink.mayFit(out, int(r.to.limits[out.Topic])) {
 		return nil, LeftTooLarge, nil
 	}

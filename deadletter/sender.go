@@ -19,6 +19,7 @@ import (
 // the run before: whatever that one still has on its way, the brokers refuse.
 type sender struct {
 	client        *kgo.Client
+	seal          func(mark *kgo.Record)
 	dlq           string
 	transactional bool
 	limits        map[string]int32 // the most bytes that each topic takes in a batch
@@ -44,7 +45,7 @@ const (
 
 // newSender makes a producer that puts records where they are told to go. It shares nothing with others that use the
 // client.
-func newSender(client *kgo.Client, dlq string, limits map[string]int32, compressor *compressor, transactional bool) (*sender, error) {
+func newSender(client *kafka.Client, dlq string, limits map[string]int32, compressor *compressor, transactional bool) (*sender, error) {
 	opts := []kgo.Opt{
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
@@ -65,12 +66,12 @@ func newSender(client *kgo.Client, dlq string, limits map[string]int32, compress
 		// more is to be sent.
 		opts = append(opts, kgo.AllowIdempotentProduceCancellation())
 	}
-	producer, err := derive(client, opts...)
+	producer, err := derive(client.KGO(), opts...)
 	if err != nil {
 		return nil, fmt.Errorf("deadletter: producer for %s: %w", dlq, err)
 	}
 	return &sender{
-		client: producer, dlq: dlq, transactional: transactional, limits: limits, compressor: compressor, marked: map[int32]int64{},
+		client: producer, seal: client.SealHeaders, dlq: dlq, transactional: transactional, limits: limits, compressor: compressor, marked: map[int32]int64{},
 	}, nil
 }
 
@@ -236,7 +237,9 @@ func (s *sender) markOf(partition int32, letters []*sending) *sending {
 	for _, one := range letters {
 		offsets = append(offsets, one.letter.Offset)
 	}
-	return &sending{record: newMark(s.dlq, partition, offsets)}
+	mark := newMark(s.dlq, partition, offsets)
+	s.seal(mark)
+	return &sending{record: mark}
 }
 
 // produce returns once all records are stored or refused. franz-go repeats each until one of the two, or until ctx

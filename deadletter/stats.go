@@ -16,6 +16,7 @@ type Stats struct {
 	Redriven   int64 // were sent back
 	CameBack   int64 // had been sent back before they failed again
 	Unreadable int64 // don't say where they came from
+	Unsealed   int64 // may be forged: see Letter.Unsealed
 	Bytes      int64 // of keys and values
 
 	Oldest, Newest time.Time // when they failed
@@ -43,7 +44,7 @@ type Count struct {
 
 // ReadStats reads the letters that the filter means and counts them.
 func ReadStats(ctx context.Context, client *kafka.Client, topic string, filter Filter) (Stats, error) {
-	r, partitions, err := openAll(ctx, client, topic, filter)
+	r, partitions, err := openAll(ctx, client, topic, filter, false)
 	if err != nil {
 		return Stats{}, err
 	}
@@ -95,6 +96,9 @@ func (s *Stats) add(letter Letter) {
 	}
 	if letter.Err != nil {
 		s.Unreadable++
+	}
+	if letter.Unsealed {
+		s.Unsealed++
 	}
 	s.Oldest, s.Newest = widen(s.Oldest, s.Newest, letter.failedAt())
 }

@@ -53,7 +53,7 @@ func (r *reader) survey(ctx context.Context, partitions []int32) ([]surveyed, er
 		}
 		s.sent.base = s.base
 		if _, _, err := r.read(ctx, p, s.base, s.end, func(record *kgo.Record) bool {
-			s.learn(record)
+			s.learn(record, r.believed.isMark(record))
 			return true
 		}); err != nil {
 			return nil, err
@@ -64,9 +64,9 @@ func (r *reader) survey(ctx context.Context, partitions []int32) ([]surveyed, er
 	return all, nil
 }
 
-func (s *surveyed) learn(record *kgo.Record) {
+func (s *surveyed) learn(record *kgo.Record, mark bool) {
 	s.records = true
-	if isMark(record) {
+	if mark {
 		s.failures = true
 		s.sent.learn(record)
 		return
@@ -136,17 +136,17 @@ func (r *reader) letters(ctx context.Context, s surveyed, filter Filter, yield f
 		from = s.start
 	}
 	return r.read(ctx, s.partition, max(from, filter.FromOffset), s.end, func(record *kgo.Record) bool {
-		if isMark(record) {
+		if r.believed.isMark(record) {
 			return yield(Letter{Record: record}, true)
 		}
-		letter := newLetter(record)
+		letter := r.believed.letter(record)
 		letter.Redriven = s.sent.has(record.Offset)
 		return yield(letter, false)
 	})
 }
 
-// openAll opens a topic for a read with that filter.
-func openAll(ctx context.Context, client *kafka.Client, topic string, filter Filter) (*reader, []surveyed, error) {
+// openAll opens a topic for a read with that filter. unsealed says that marks without a seal count, too.
+func openAll(ctx context.Context, client *kafka.Client, topic string, filter Filter, unsealed bool) (*reader, []surveyed, error) {
 	if err := filter.check(); err != nil {
 		return nil, nil, err
 	}
@@ -154,6 +154,7 @@ func openAll(ctx context.Context, client *kafka.Client, topic string, filter Fil
 	if err != nil {
 		return nil, nil, err
 	}
+	r.believed.unsealed = unsealed
 	all, err := r.survey(ctx, filter.Partitions)
 	return r, all, err
 }

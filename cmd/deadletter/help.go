@@ -36,6 +36,11 @@ asks for them, KAFKA_TLS_ENABLED, KAFKA_TLS_REQUIRED, KAFKA_TLS_CA_FILE, KAFKA_T
 KAFKA_TLS_KEY_FILE, KAFKA_TLS_SERVER_NAME, KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or
 KAFKA_SASL_PASSWORD_FILE, KAFKA_SASL_TOKEN_FILE, KAFKA_SASL_ALLOW_PLAINTEXT.
 
+Where services have KAFKA_CONTROL_KEY or KAFKA_CONTROL_KEY_FILE, set it here too: it tells what they have
+written from what others have made up, and seals what goes back: without a seal, these services take it for an
+ordinary record, in every group. Letters that the key has not sealed are shown as "not sealed", and go back with
+--unsealed alone, unless KAFKA_ACCEPT_UNSEALED is true, as it is while a key is introduced.
+
 With -o json standard output is JSON Lines, a value a line. Questions, progress and errors go to standard error.
 ` + exitCodes
 
@@ -110,8 +115,9 @@ Sends pending letters back to the topics they came from, in their order, with ke
 were. Of the consumers of this library only those of the group that failed get them; other clients all do.
 
 A letter is left, and named with the reason, if it came back too often, its topic is not allowed or not there or
-does not take its size, its group does not read its topic, nothing says where it came from, or it does not have
-the record in it, as those of share groups by default. It does not keep later letters back, of its key neither.
+does not take its size, its group does not read its topic, nothing says where it came from, KAFKA_CONTROL_KEY
+has not sealed it, or it does not have the record in it, as those of share groups by default. It does not keep
+later letters back, of its key neither.
 Letters that must never go back: send them to a topic of their own with --to, or mend what makes them fail.
 
 It counts first and asks, and then sends the letters that it has counted, and no others. With --yes, it sends
@@ -136,6 +142,8 @@ read_committed get them once, others may get them twice.
   --no-transactions     where the brokers have no transactions, or don't grant WRITE on the transactional id
                         redrive-TOPIC: then a redrive that was frozen for ten seconds may send old letters
                         behind newer records, while another one runs
+  --unsealed            send letters that KAFKA_CONTROL_KEY has not sealed, too, as those of before there was a
+                        key, and believe such notes about what was sent: see first that nobody made them up
   --any-topic           redrive TOPIC though it is not named like a dead letter topic and none of its records
                         says what went wrong: notes about what was sent are written into it
 ` + auditHelp + `  -o FORMAT             table (default) or json: a line for each letter that is left, then the result
@@ -153,6 +161,8 @@ why is logged to standard error. While a redrive is running, it refuses.
   --redriven            up to the first letter that is pending, so that none of these is lost, or that still
                         parks its key, so that its service can keep the key's order: wait until what went
                         back is handled. A service that parks no keys any more never says so: use --before
+  --unsealed            with --redriven: believe notes that KAFKA_CONTROL_KEY has not sealed, and delete
+                        letters that it has not: without, each partition ends at the first of these
   --before TIME         up to the first letter written then or later: 2026-11-25T14:00, 2026-11-25, or 72h for
                         72 hours ago
   --all                 all that is there

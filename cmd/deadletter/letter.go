@@ -25,8 +25,9 @@ type letterJSON struct {
 	Redrives  int              `json:"redrives,omitempty"`
 	Cut       int              `json:"headersCut,omitempty"`
 	Trouble   string           `json:"unreadable,omitempty"`
-	Pointer   bool             `json:"pointer,omitempty"` // the record itself is not in the letter
-	Left      string           `json:"left,omitempty"`    // why redrive leaves it
+	Unsealed  bool             `json:"unsealed,omitempty"` // by no key of KAFKA_CONTROL_KEY
+	Pointer   bool             `json:"pointer,omitempty"`  // the record itself is not in the letter
+	Left      string           `json:"left,omitempty"`     // why redrive leaves it
 
 	// peek's alone. A record without a key or a value, a tombstone, has neither of the two.
 	Key         *string      `json:"key,omitempty"`
@@ -55,7 +56,7 @@ func newLetterJSON(l deadletter.Letter) letterJSON {
 	j := letterJSON{
 		Topic: l.Topic, Partition: l.Partition, Offset: l.Offset, Written: optional(l.Timestamp), State: stateOf(l),
 		Writer: string(l.Dialect), Group: l.Origin.Group, Class: string(l.Origin.Class), Error: l.Origin.Message,
-		Pointer: l.Pointer, FailedAt: optional(l.Origin.FailedAt), Redrives: l.Origin.Redrives, Cut: l.Origin.HeadersCut,
+		Pointer: l.Pointer, Unsealed: l.Unsealed, FailedAt: optional(l.Origin.FailedAt), Redrives: l.Origin.Redrives, Cut: l.Origin.HeadersCut,
 	}
 	if l.Origin.Topic != "" {
 		j.Source = &sourceJSON{l.Origin.Topic, l.Origin.Partition, l.Origin.Offset, optional(l.Origin.Timestamp)}
@@ -84,6 +85,14 @@ func stateOf(l deadletter.Letter) deadletter.State {
 		return deadletter.Redriven
 	}
 	return deadletter.Pending
+}
+
+// stateText is stateOf for a person, who is to see what may be forged.
+func stateText(l deadletter.Letter) string {
+	if l.Unsealed {
+		return string(stateOf(l)) + " (not sealed)"
+	}
+	return string(stateOf(l))
 }
 
 // place is where a letter is, as the library names places.

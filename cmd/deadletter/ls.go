@@ -110,7 +110,7 @@ func listLetters(ctx context.Context, s streams, client *kafka.Client, topic str
 		count++
 		o := l.Origin
 		table.row(l.Partition, l.Offset, local(o.FailedAt), orNone(printable(string(o.Class))), origin(l), orNone(printable(o.Group)),
-			triesText(l), o.Redrives, stateOf(l), s.fit(failure(l), 80))
+			triesText(l), o.Redrives, stateText(l), s.fit(failure(l), 80))
 		return nil
 	})
 	if err = errors.Join(table.Flush(), err); err == nil && more {

@@ -61,6 +61,9 @@ func describe(l deadletter.Letter, cut int) string {
 	line := func(name, text string) { fmt.Fprintf(&b, "  %-9s %s\n", name, text) }
 	o := l.Origin
 	fmt.Fprintf(&b, "%s, %s\n", printable(place(l)), stateOf(l))
+	if l.Unsealed {
+		line("TROUBLE", "not sealed with KAFKA_CONTROL_KEY: whoever may write to this topic may have made all of this up")
+	}
 	if l.Err != nil {
 		line("TROUBLE", printable(l.Err.Error()))
 	}

@@ -15,6 +15,7 @@ func purge(flags *flag.FlagSet) action {
 	var opts deadletter.PurgeOptions
 	flags.BoolVar(&opts.Redriven, "redriven", false, "")
 	momentFlag(flags, "before", time.Now(), &opts.Before)
+	flags.BoolVar(&opts.Unsealed, "unsealed", false, "")
 	all := flags.Bool("all", false, "")
 	partitionFlag(flags, &opts.Partitions)
 	flags.BoolVar(&opts.AnyTopic, "any-topic", false, "")
@@ -32,6 +33,8 @@ func purge(flags *flag.FlagSet) action {
 			return mistake("--all is more than --redriven or --before: want one")
 		case !*all && !some:
 			return mistake("up to where? Want --redriven, --before TIME or --all")
+		case opts.Unsealed && !opts.Redriven:
+			return mistake("--unsealed is for --redriven: --before and --all delete letters without a seal, too")
 		}
 		client, err := connect(s)
 		if err != nil {
@@ -63,7 +66,7 @@ func purge(flags *flag.FlagSet) action {
 		}
 		printPurge(s, plan, *dryRun)
 		if plan.Letters == 0 && opts.Redriven {
-			fmt.Fprintln(s.err, "every partition begins with a letter that is pending, or went back and still parks its key: nothing behind it can be deleted alone. --before TIME deletes such letters too")
+			fmt.Fprintln(s.err, "every partition begins with a letter that is pending, is not sealed, or went back and still parks its key: nothing behind it can be deleted alone. --before TIME deletes such letters too")
 		}
 		return nil
 	}

@@ -49,6 +49,7 @@ func redriveFlags(flags *flag.FlagSet) *redriveOptions {
 		return nil
 	})
 	flags.BoolVar(&o.AnyTopic, "any-topic", false, "")
+	flags.BoolVar(&o.Unsealed, "unsealed", false, "")
 	flags.BoolVar(&o.NoTransactions, "no-transactions", false, "")
 	return o
 }
@@ -302,6 +303,7 @@ var advice = map[deadletter.Reason]string{
 	deadletter.LeftUnreadable:  "nothing says where they came from: --to TOPIC sends them to one topic",
 	deadletter.LeftGroup:       "their group has neither members that read the topic nor offsets of it, and others pass over them: start its consumers first, or name who gets them with --for GROUP",
 	deadletter.LeftPointer:     "brokers copy no records into letters of share groups unless the group's errors.deadletterqueue.copy.record.enable is true: set it, so that later letters can go back; deadletter peek says where these records are",
+	deadletter.LeftUnsealed:    "no key of KAFKA_CONTROL_KEY has sealed them: they are of a service without that key, of before there was one, of another tool, or forged; look at them with deadletter peek, and --unsealed sends them all the same",
 	deadletter.LeftTooLarge:    "their topic refuses them, however they are compressed: raise its max.message.bytes",
 }
 

@@ -75,6 +75,7 @@ func printStats(s streams, topic string, counted deadletter.Stats, by []string, 
 		{counted.Redriven, "of them were sent back"},
 		{counted.CameBack, "of them had been sent back before"},
 		{counted.Unreadable, "of them don't say where they came from: redrive needs --to for those"},
+		{counted.Unsealed, "of them are not sealed with KAFKA_CONTROL_KEY, and may be forged: redrive needs --unsealed for those"},
 	} {
 		if note.count > 0 {
 			fmt.Fprintf(s.out, "  %s %s\n", grouped(note.count), note.text)
@@ -114,6 +115,7 @@ type statsJSON struct {
 	Redriven   int64  `json:"redriven"`
 	CameBack   int64  `json:"cameBack"`
 	Unreadable int64  `json:"unreadable"`
+	Unsealed   int64  `json:"unsealed"`
 	Bytes      int64  `json:"bytes"`
 	Marks      int64  `json:"marks"`
 	Oldest     string `json:"oldest,omitempty"`
@@ -132,7 +134,7 @@ type countJSON struct {
 
 func printStatsJSON(s streams, topic string, counted deadletter.Stats, by []string, limit int64) error {
 	err := printJSON(s.out, statsJSON{
-		topic, counted.Letters, counted.Redriven, counted.CameBack, counted.Unreadable, counted.Bytes, counted.Marks,
+		topic, counted.Letters, counted.Redriven, counted.CameBack, counted.Unreadable, counted.Unsealed, counted.Bytes, counted.Marks,
 		optional(counted.Oldest), optional(counted.Newest),
 	})
 	for _, name := range by {

@@ -12,12 +12,16 @@ import (
 	"github.com/skeji/kafka/internal/variable"
 )
 
-var goField = regexp.MustCompile(`\b(?:Brokers|ClientID|CAFile|CertFile|KeyFile|ServerName|Mechanism|Username|Password|TokenFile|AllowPlaintext|Required|TLS\.\w+|SASL\.\w+|Options|kgo\.\w+)\b`)
+var goField = regexp.MustCompile(`\b(?:Brokers|ClientID|CAFile|CertFile|KeyFile|ServerName|Mechanism|Username|Password|TokenFile|AllowPlaintext|ControlKey|AcceptUnsealed|Required|TLS\.\w+|SASL\.\w+|Options|kgo\.\w+)\b`)
 
 // Whatever is wrong with the variables of a connection, a command names no field of a Go struct.
 func TestCommandsNameVariablesOnly(t *testing.T) {
 	noPEM := filepath.Join(t.TempDir(), "no.pem")
 	if err := os.WriteFile(noPEM, []byte("no PEM"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for name, variables := range map[string]map[string]string{
@@ -39,6 +43,10 @@ func TestCommandsNameVariablesOnly(t *testing.T) {
 		"token and user":             {"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_SASL_TOKEN_FILE": "token", "KAFKA_SASL_USERNAME": "app"},
 		"user that can't be printed": {"KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_SASL_USERNAME": "a\tb", "KAFKA_SASL_PASSWORD": "x"},
 		"plaintext":                  {"KAFKA_BROKERS": "kafka-1:9092", "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_SASL_USERNAME": "app", "KAFKA_SASL_PASSWORD": "x"},
+		"short key":                  {"KAFKA_CONTROL_KEY": "short"},
+		"no key":                     {"KAFKA_ACCEPT_UNSEALED": "true"},
+		"file without a key":         {"KAFKA_CONTROL_KEY_FILE": empty},
+		"key and a file of it":       {"KAFKA_CONTROL_KEY": strings.Repeat("k", 32), "KAFKA_CONTROL_KEY_FILE": noPEM},
 		"no broker there":            {"KAFKA_BROKERS": "127.0.0.1:1"},
 		"missing token":              {"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_SASL_TOKEN_FILE": noPEM + "x"},
 	} {
