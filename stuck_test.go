@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/hostile"
 )
 
 // handledIn counts what a handler gets, by partition, and what PartitionStuck is told.
@@ -72,7 +73,7 @@ func TestABatchAboveTheLimitStopsItsPartitionAlone(t *testing.T) {
 		defer client.Close()
 		b.seed(0, 3)
 		large := append([]byte(`{"n":3}`), bytes.Repeat([]byte(" "), 2<<20)...)
-		publishBatch(t, client, "orders", 0, batchOf(t, kgo.GzipCompression(), 1, hostileRecord(0, large, 0)))
+		publishBatch(t, client, "orders", 0, hostile.Batch(kgo.GzipCompression(), 1, hostile.Record(0, large, 0)))
 		b.seed(0, 1)
 		b.seed(1, 5)
 
@@ -206,7 +207,7 @@ func TestABatchWithoutItsRecordsIsNamed(t *testing.T) {
 		client := b.raw(kgo.MaxVersions(kversion.V3_9_0())) // which name topics, not their ids
 		defer client.Close()
 		b.seed(0, 3)
-		publishBatch(t, client, "orders", 0, batchOf(t, kgo.GzipCompression(), 2, []byte("no record")))
+		publishBatch(t, client, "orders", 0, hostile.Batch(kgo.GzipCompression(), 2, []byte("no record")))
 		b.seed(1, 5)
 		network := &damaged{dial: b.network.DialContext, takes: 10 * time.Millisecond}
 		cfg := b.consumer()
@@ -232,4 +233,11 @@ func TestABatchWithoutItsRecordsIsNamed(t *testing.T) {
 			t.Errorf("Start: %v; handled %v; committed %d", err, got.records, b.committed(0))
 		}
 	})
+}
+
+func publishBatch(t *testing.T, client *kgo.Client, topic string, partition int32, batch []byte) {
+	t.Helper()
+	if err := hostile.Publish(t.Context(), client, topic, partition, batch); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -17,6 +17,7 @@ import (
 	tckafka "github.com/testcontainers/testcontainers-go/modules/kafka"
 
 	"github.com/skeji/kafka/integration/internal/cluster"
+	"github.com/skeji/kafka/internal/hostile"
 )
 
 const (
@@ -48,6 +49,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	hostile.BeVictim()
 	tclog.SetDefault(tclog.NewNoopLogger()) // twenty lines a run; its errors reach us as errors
 	cluster.RunSideBySide(12)
 	code := m.Run()
