@@ -36,7 +36,7 @@ const (
 	HeaderDLQFailedAt      = dlqPrefix + "failed.at"      // RFC 3339
 	HeaderDLQWrittenTo     = dlqPrefix + "written.to"     // the topic that these headers were written for: they count in no other
 	HeaderDLQDue           = dlqPrefix + "due"            // of a record in a retry topic: when it is tried again, RFC 3339
-	HeaderDLQRedriveCount  = dlqPrefix + "redrive.count"  // how often it was sent back, decimal
+	HeaderDLQRedriveCount  = dlqPrefix + "redrive.count"  // how often it was sent back, and not parked again, decimal
 	HeaderDLQHeadersCut    = dlqPrefix + "headers.cut"    // how many of the record's headers were above the limit and left out, decimal
 	HeaderDLQParked        = dlqPrefix + "parked"         // its key is parked: topic, partition and offset of the record's first place there, and group
 	HeaderDLQUnparked      = dlqPrefix + "unparked"       // of a mark, which is no letter: the one that parks its key no more, likewise
@@ -72,7 +72,7 @@ type DeadLetter struct {
 	Class    Class     // ClassTransient, ClassPermanent or ClassParked
 	Message  string    // the error's text, shortened to 1 KiB
 	FailedAt time.Time // when it was given up
-	Redrives int       // how often it was sent back
+	Redrives int       // how often it was sent back and tried; what is parked again is not tried
 
 	HeadersCut int // how many of the record's headers are left out, since they were above ConsumerConfig's limits
 
@@ -423,6 +423,9 @@ func (p *partition) letterOf(t *task, dlq *deadLetterTopic) (*kgo.Record, DeadLe
 	r, letter.HeadersCut = p.c.cfg.headerLimits().cut(r)
 	if returned {
 		letter.from(first)
+		if v.class == ClassParked && letter.Redrives > 0 {
+			letter.Redrives-- // it was not tried
+		}
 	}
 	return r, letter
 }

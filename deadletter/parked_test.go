@@ -120,3 +120,36 @@ func TestALetterThatIsSentElsewhereDoesNotParkItself(t *testing.T) {
 		t.Errorf("handled %q", got)
 	}
 }
+
+// A record that is parked again was not tried: it does not come closer to the hop limit, which ends what fails each time.
+func TestParkedLettersThatComeBackDoNotCountAsTried(t *testing.T) {
+	withAndWithoutKey(t, func(t *testing.T, p *place) {
+		s := &seen{broken: true}
+		p.runParking(s)
+		for _, value := range []string{"fails", "waits"} {
+			kafkatest.Publish(t, p.broker, source, kafka.NewMessage[string]().WithKey("k").WithValue(value).Build())
+		}
+		kafkatest.AwaitDone(t, p.broker, source, group)
+		for range 2 {
+			if result := p.redrive(deadletter.RedriveOptions{}); result.Sent != 2 {
+				t.Fatalf("%+v", result)
+			}
+			kafkatest.AwaitDone(t, p.broker, source, group)
+		}
+		letters := map[kafka.Class]int{}
+		for letter, err := range deadletter.List(p.context(), p.client, dlq, deadletter.Filter{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			letters[letter.Origin.Class] = letter.Origin.Redrives
+		}
+		if len(letters) != 2 || letters[kafka.ClassParked] != 0 {
+			t.Errorf("redrives by class: %v; want 0 of what was never tried", letters)
+		}
+		for class, n := range letters {
+			if class != kafka.ClassParked && n != 2 {
+				t.Errorf("%s came back %d times, want 2", class, n)
+			}
+		}
+	})
+}

@@ -43,7 +43,7 @@ type RedriveOptions struct {
 
 	Max         int64   // how many to send at most. Default: no limit
 	Rate        float64 // how many a second, sent together each second, or when [Window] are due. Default: no limit
-	MaxRedrives int     // a letter that has come back so often is left. Default: 3. Negative: no limit
+	MaxRedrives int     // a letter that has failed again so often is left. Default: 3. Negative: no limit
 	DryRun      bool    // send, mark and commit nothing, only say what would be
 	// Wait is how long to wait for another run to end. Default: not at all, Redrive returns ErrRunning. A run that was killed counts
 	// as running for another ten seconds.
