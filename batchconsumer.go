@@ -17,20 +17,21 @@ type BatchConsumer[T any] struct{ *Consumer[T] }
 //
 // Middleware is called for each message, and all of a batch are inside it at once until the handler returns: what it measures is the
 // batch's time, and one that lets fewer than MaxBatchSize through at once waits for ever.
-func NewBatchConsumer[T any](cfg ConsumerConfig, handle BatchHandler[T]) (*BatchConsumer[T], error) {
+func NewBatchConsumer[T any](cfg ConsumerConfig, handle BatchHandler[T], plugins ...ConsumerPlugin) (*BatchConsumer[T], error) {
 	if err := checkJSON[T](); err != nil {
 		return newFailedBatchConsumer[T](cfg, err), err
 	}
-	return NewBatchConsumerWithCodec(cfg, JSON[T](), handle)
+	return NewBatchConsumerWithCodec(cfg, JSON[T](), handle, plugins...)
 }
 
 // NewBatchConsumerWithCodec is [NewBatchConsumer] with another codec.
-func NewBatchConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle BatchHandler[T]) (*BatchConsumer[T], error) {
+func NewBatchConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle BatchHandler[T], plugins ...ConsumerPlugin) (*BatchConsumer[T], error) {
 	if err := checkBatches(cfg, handle); err != nil {
 		return newFailedBatchConsumer[T](cfg, err), err
 	}
 	consumer, err := NewConsumerWithCodec(cfg, codec, door(handle))
 	consumer.core.batches = true
+	consumer.Use(plugins...)
 	return &BatchConsumer[T]{consumer}, err
 }
 

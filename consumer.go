@@ -24,20 +24,21 @@ type Consumer[T any] struct{ core *consumer }
 
 // NewConsumer makes a consumer of JSON. It fails if the config is wrong or if no broker answers or takes the
 // credentials; see [ConnectError]. Nothing is consumed before Start. Close it in any case. The consumer is never nil: beside an error
-// it is one whose Start returns that error, and whose Health is not live.
-func NewConsumer[T any](cfg ConsumerConfig, handle Handler[T]) (*Consumer[T], error) {
+// it is one whose Start returns that error, and whose Health is not live. The plugins are those of a first [Consumer.Use].
+func NewConsumer[T any](cfg ConsumerConfig, handle Handler[T], plugins ...ConsumerPlugin) (*Consumer[T], error) {
 	if err := checkJSON[T](); err != nil {
 		return &Consumer[T]{newFailedConsumer(cfg, err)}, err
 	}
-	return NewConsumerWithCodec(cfg, JSON[T](), handle)
+	return NewConsumerWithCodec(cfg, JSON[T](), handle, plugins...)
 }
 
 // NewConsumerWithCodec is [NewConsumer] with another codec.
-func NewConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle Handler[T]) (*Consumer[T], error) {
+func NewConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle Handler[T], plugins ...ConsumerPlugin) (*Consumer[T], error) {
 	core, err := newTypedConsumer(cfg, codec, handle)
 	if err != nil {
 		core = newFailedConsumer(cfg, err)
 	}
+	core.use(plugins)
 	return &Consumer[T]{core}, err
 }
 

@@ -121,7 +121,7 @@ type Stall struct {
 	For       time.Duration // since the attempt began
 }
 
-// ProducerPlugin is what [Producer.Use] takes: a [ProducerMiddleware], or what needs the client besides.
+// ProducerPlugin is what [Producer.Use] takes: a [ProducerMiddleware], [ProducerHooks], or what brings both.
 type ProducerPlugin interface {
 	// ForProducer is called once, by Use. It returns what goes around each publish (nil: nothing) and hooks.
 	ForProducer(p ProducerInfo) (ProducerMiddleware, ProducerHooks)
@@ -151,6 +151,9 @@ type ProducerHooks struct {
 	// Client is called with the producer's franz-go client, which other producers may share, and returns hooks for it, or nil.
 	Client func(client *kgo.Client) kgo.Hook
 }
+
+// ForProducer makes hooks a plugin.
+func (h ProducerHooks) ForProducer(ProducerInfo) (ProducerMiddleware, ProducerHooks) { return nil, h }
 
 // producerHooks calls those of all plugins, in the order of Use.
 type producerHooks []ProducerHooks

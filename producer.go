@@ -29,16 +29,16 @@ type Producer[T any] struct {
 
 // NewProducer makes a producer of JSON. It fails if the config is wrong, if no broker answers or takes the credentials,
 // or if a topic is missing; see [ConnectError] and [ErrTopicMissing]. The producer is never nil: beside an error it is one whose
-// Publish methods and Flush return that error.
-func NewProducer[T any](cfg ProducerConfig) (*Producer[T], error) {
+// Publish methods and Flush return that error. The plugins are those of a first [Producer.Use].
+func NewProducer[T any](cfg ProducerConfig, plugins ...ProducerPlugin) (*Producer[T], error) {
 	if err := checkJSON[T](); err != nil {
 		return newFailedProducer[T](cfg, err), err
 	}
-	return NewProducerWithCodec(cfg, JSON[T]())
+	return NewProducerWithCodec(cfg, JSON[T](), plugins...)
 }
 
 // NewProducerWithCodec is [NewProducer] with another codec.
-func NewProducerWithCodec[T any](cfg ProducerConfig, codec Codec[T]) (*Producer[T], error) {
+func NewProducerWithCodec[T any](cfg ProducerConfig, codec Codec[T], plugins ...ProducerPlugin) (*Producer[T], error) {
 	if codec == nil {
 		err := fmt.Errorf("kafka: producer to %s: the codec is nil", cfg.Topic)
 		return newFailedProducer[T](cfg, err), err
@@ -51,6 +51,7 @@ func NewProducerWithCodec[T any](cfg ProducerConfig, codec Codec[T]) (*Producer[
 	if err != nil {
 		return newFailedProducer[T](cfg, err), err
 	}
+	core.use(plugins)
 	_, passesThrough := any(codec).(bytesCodec)
 	return &Producer[T]{codec, []byte(codec.ContentType()), passesThrough, replacedHeader(codec), core}, nil
 }

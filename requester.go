@@ -27,20 +27,21 @@ type Requester[Req, Res any] struct {
 
 // NewRequester makes a requester of JSON. It fails as [NewProducer] does, for the reply topic too, and returns, within
 // ConnectTimeout, when it knows from which offset on replies are read: none to a later request can be missed. The requester is never
-// nil: beside an error it is one whose Request returns that error.
-func NewRequester[Req, Res any](cfg RequesterConfig) (*Requester[Req, Res], error) {
+// nil: beside an error it is one whose Request returns that error. The plugins are those of a first [Requester.Use].
+func NewRequester[Req, Res any](cfg RequesterConfig, plugins ...ProducerPlugin) (*Requester[Req, Res], error) {
 	if err := errors.Join(checkJSON[Req](), checkJSON[Res]()); err != nil {
 		return newFailedRequester[Req, Res](cfg, err), err
 	}
-	return NewRequesterWithCodecs(cfg, JSON[Req](), JSON[Res]())
+	return NewRequesterWithCodecs(cfg, JSON[Req](), JSON[Res](), plugins...)
 }
 
 // NewRequesterWithCodecs is [NewRequester] with other codecs.
-func NewRequesterWithCodecs[Req, Res any](cfg RequesterConfig, requests Codec[Req], replies Codec[Res]) (*Requester[Req, Res], error) {
+func NewRequesterWithCodecs[Req, Res any](cfg RequesterConfig, requests Codec[Req], replies Codec[Res], plugins ...ProducerPlugin) (*Requester[Req, Res], error) {
 	requester, err := newRequester(cfg, requests, replies)
 	if err != nil {
 		return newFailedRequester[Req, Res](cfg, err), err
 	}
+	requester.Use(plugins...)
 	return requester, nil
 }
 

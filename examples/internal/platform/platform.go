@@ -48,30 +48,21 @@ func Topics(names ...string) (list topics.List) {
 // Consumer is a kafka.Consumer of any type.
 type Consumer interface {
 	kafka.HealthReporter
-	Start(context.Context) error
+	kafka.Runner
 }
 
-// Consume serves the consumers' probes and consumes until ctx ends, or one of them does: a service with one deaf ear is
+// Consume serves the consumers' probes and consumes until ctx ends, or one of them fails: a service with one deaf ear is
 // better started again.
 func Consume(ctx context.Context, consumers ...Consumer) error {
 	reporters := make([]kafka.HealthReporter, len(consumers))
+	runners := make([]kafka.Runner, len(consumers))
 	for i, consumer := range consumers {
-		reporters[i] = consumer
+		reporters[i], runners[i] = consumer, consumer
 	}
 	probes, err := ServeProbes(reporters...)
 	if err != nil {
 		return err
 	}
 	defer probes.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ended := make(chan error, len(consumers))
-	for _, consumer := range consumers {
-		go func() { ended <- consumer.Start(ctx) }() // all are waited for, below
-	}
-	for range consumers {
-		err = errors.Join(err, <-ended)
-		cancel()
-	}
-	return err
+	return kafka.Run(ctx, runners...)
 }
