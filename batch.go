@@ -187,7 +187,7 @@ func (p *partition) settleBatch(b *batch) {
 	b.group = p.skipSome(b.group)
 	for len(b.group) > 0 {
 		if !b.tried {
-			if b.begun && p.halting() || !p.mayTry(b.group...) {
+			if b.begun && p.halting() || !p.awaitResume(b.group[0]) || !p.mayTry(b.group...) {
 				p.leave(b)
 				return
 			}

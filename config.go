@@ -283,6 +283,17 @@ type ConsumerConfig struct {
 	// StallTimeout is how long one attempt of a handler may run before it is named in the log, in Health and to hooks. It goes
 	// on running: middleware.TimeoutConsumerMiddleware ends its context. Default 1m.
 	StallTimeout time.Duration
+	// RateLimit is how many attempts of the handler may begin in a second, retries included, over all partitions of this
+	// consumer; other members of the group have limits of their own. In a batch each message counts. A tenth of it may come at
+	// once. Default 0: no limit.
+	RateLimit float64
+	// StartPaused has the consumer begin as after [Consumer.Pause]: it joins its group and fetches, and handles nothing until
+	// [Consumer.Resume]. Default false.
+	StartPaused bool
+	// PauseWhile, if set, pauses the consumer while it returns true: a feature flag, for example, which lasts over restarts.
+	// It is called before the first record and then once a second, and must return soon. It adds to Pause and StartPaused: the
+	// consumer is paused while either says so. Default nil.
+	PauseWhile func() bool `json:"-"`
 	// FailLivenessAfter is how long one attempt of a handler may run before Health is not live, so that a liveness probe
 	// restarts the process, which delivers the record again. Set it far above the slowest handler. Default 0: however
 	// long handlers take, Health stays live.

@@ -116,6 +116,7 @@ type consumer struct {
 	refusedOffsets time.Time   // since when committed offsets are refused; the group's session alone touches it
 	quiet          *flood.Gate // repeated log lines
 	guard          *floodGuard // nil: none
+	gates          *gates
 
 	mu         sync.Mutex
 	middleware []ConsumerMiddleware
@@ -157,6 +158,7 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 			_ = c.close()
 			return nil, err
 		}
+		retry.gates = c.gates
 		c.retries = append(c.retries, retry)
 	}
 	return c, nil
@@ -180,6 +182,7 @@ func newConsumerOf(cfg ConsumerConfig, handle HandlerFunc, own, next tier) (*con
 		// Half of the memory is for the running: the rest is what partitions that stand still may hold, see relieve.
 		queued:     newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes).halved(),
 		guard:      newFloodGuard(cfg.FloodGuard, cfg.DLQTopic),
+		gates:      newGates(cfg),
 		recalling:  make(chan struct{}, maxRecalling),
 		membership: newMembership(),
 		made:       time.Now(), ended: make(chan struct{}), floods: flood.New(), quiet: flood.Quiet(),
@@ -247,6 +250,9 @@ func (c *consumer) start(ctx context.Context) error {
 		c.log.LogAttrs(ctx, slog.LevelWarn, "middleware disabled by configuration: logging, metrics and tracing are inactive",
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
 	}
+	if c.cfg.PauseWhile != nil && !c.tier.isRetryTopic() {
+		c.askPauseWhile()
+	}
 	waitForRetries := c.startRetries(pollCtx)
 	err := c.unlessDeleted(c.run(ctx, pollCtx))
 	stop()
@@ -305,6 +311,7 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	watchers.Go(func() { c.watchLag(watching, client) })
 	watchers.Go(func() { c.watchFetching(watching, client, read) })
 	watchers.Go(func() { c.watchFlood(watching) })
+	watchers.Go(func() { c.watchPauseWhile(watching) })
 	watchers.Go(func() { c.watchStranded(watching) })
 	defer watchers.Wait()
 	defer stopWatching()

@@ -52,6 +52,7 @@ type environment struct {
 
 	ConsumerMaxBatchSize      int           `env:"KAFKA_CONSUMER_MAX_BATCH_SIZE" envDefault:"500"`
 	ConsumerFailLivenessAfter time.Duration `env:"KAFKA_CONSUMER_FAIL_LIVENESS_AFTER" envDefault:"0s"`
+	ConsumerRateLimit         float64       `env:"KAFKA_CONSUMER_RATE_LIMIT" envDefault:"0"`
 	ConsumerMaxBatchWait      time.Duration `env:"KAFKA_CONSUMER_MAX_BATCH_WAIT" envDefault:"0s"`
 
 	ConsumerOversize                  string `env:"KAFKA_CONSUMER_OVERSIZE" envDefault:"stop"`
@@ -104,7 +105,7 @@ func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 	cfg.RetryDelays = e.ConsumerRetryDelays
 	cfg.Concurrency = e.ConsumerConcurrency
 	cfg.ParkKeys, cfg.MaxParkedRecords = e.ConsumerParkKeys, e.ConsumerMaxParkedRecords
-	cfg.FailLivenessAfter = e.ConsumerFailLivenessAfter
+	cfg.FailLivenessAfter, cfg.RateLimit = e.ConsumerFailLivenessAfter, e.ConsumerRateLimit
 	cfg.MaxBatchSize, cfg.MaxBatchWait = e.ConsumerMaxBatchSize, e.ConsumerMaxBatchWait
 	cfg.Oversize = Oversize(e.ConsumerOversize)
 	cfg.AutoOffsetReset, cfg.StartFrom = e.ConsumerAutoOffsetReset, e.ConsumerStartFrom

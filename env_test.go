@@ -112,6 +112,7 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 			{"KAFKA_CONSUMER_RETRY_DELAYS", "1m,10m", func(c kafka.ConsumerConfig) any { return fmt.Sprint(c.RetryDelays) }, "[]", "[1m0s 10m0s]"},
 			{"KAFKA_CONSUMER_AUTO_OFFSET_RESET", "latest", func(c kafka.ConsumerConfig) any { return c.AutoOffsetReset }, "earliest", "latest"},
 			{"KAFKA_CONSUMER_START_FROM", "2026-01-31T08:00:00+01:00", func(c kafka.ConsumerConfig) any { return c.StartFrom.UTC() }, time.Time{}, time.Date(2026, 1, 31, 7, 0, 0, 0, time.UTC)},
+			{"KAFKA_CONSUMER_RATE_LIMIT", "2.5", func(c kafka.ConsumerConfig) any { return c.RateLimit }, 0.0, 2.5},
 			{"KAFKA_CONSUMER_OVERSIZE", "stub", func(c kafka.ConsumerConfig) any { return c.Oversize }, kafka.OversizeStop, kafka.OversizeStub},
 			{"KAFKA_CONSUMER_MAX_HEADERS", "20", func(c kafka.ConsumerConfig) any { return c.MaxHeaders }, 1000, 20},
 			{"KAFKA_CONSUMER_MAX_HEADER_BYTES", "4096", func(c kafka.ConsumerConfig) any { return c.MaxHeaderBytes }, 1_048_588, 4096},
@@ -300,7 +301,7 @@ func TestBadValuesAreAllReportedByName(t *testing.T) {
 func TestSenselessValuesAreReportedByName(t *testing.T) {
 	for name, value := range map[string]string{
 		"KAFKA_CONSUMER_MAX_RETRIES": "-1", "KAFKA_CONSUMER_CONCURRENCY": "-2", "KAFKA_CONSUMER_MAX_HEADERS": "-1", "KAFKA_CONSUMER_MAX_PARKED_RECORDS": "-1",
-		"KAFKA_CONSUMER_MAX_HEADER_BYTES": "-1", "KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES": "2147483648", "KAFKA_CONSUMER_OVERSIZE": "cut", "KAFKA_CONSUMER_AUTO_OFFSET_RESET": "newest",
+		"KAFKA_CONSUMER_MAX_HEADER_BYTES": "-1", "KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES": "2147483648", "KAFKA_CONSUMER_OVERSIZE": "cut", "KAFKA_CONSUMER_RATE_LIMIT": "-1", "KAFKA_CONSUMER_AUTO_OFFSET_RESET": "newest",
 		"KAFKA_CONSUMER_START_FROM": "1969-12-31T23:59:59.999Z", "KAFKA_CONSUMER_FLOOD_GUARD": "stop", "KAFKA_CONSUMER_FLOOD_SHARE": "1.1", "KAFKA_CONSUMER_FLOOD_LETTERS": "10001",
 		"KAFKA_CONSUMER_FLOOD_WINDOW": "-1s", "KAFKA_CONSUMER_FLOOD_PAUSE": "-1s",
 		"KAFKA_SASL_MECHANISM": "KERBEROS", "KAFKA_TLS_CERT_FILE": "c.pem", "KAFKA_TLS_KEY_FILE": "k.pem",

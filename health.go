@@ -33,6 +33,9 @@ type Health struct {
 	// NotReady says why the consumer does no work: it has not joined its group, or is ending, or the flood guard has paused it
 	// (ConsumerConfig.FloodGuard). A member without partitions is ready: others have them all.
 	NotReady string `json:"not_ready,omitempty"`
+	// Paused says since when and why no attempt begins; "" while the consumer is not paused. See [Consumer.Pause]. A paused
+	// consumer is live and ready.
+	Paused string `json:"paused,omitempty"`
 	// Flood is what the flood guard makes of the latest dead letters; see ConsumerConfig.FloodGuard.
 	Flood FloodState `json:"flood,omitempty"`
 	// Problems are what holds the work up, ready or not: a dead letter topic that refuses, brokers that do, stalled handlers.
@@ -61,6 +64,10 @@ const (
 	ActivityBlocked Activity = "blocked"
 	// ActivityHeldBack is a record whose next attempt waits for the flood guard.
 	ActivityHeldBack Activity = "held_back"
+	// ActivityPaused is a record whose next attempt waits for [Consumer.Resume], or for ConsumerConfig.PauseWhile.
+	ActivityPaused Activity = "paused"
+	// ActivityRateLimited is a record whose next attempt waits for ConsumerConfig.RateLimit.
+	ActivityRateLimited Activity = "rate_limited"
 	// ActivityRecalling is a partition that was just assigned and reads which keys are parked; see ConsumerConfig.ParkKeys.
 	ActivityRecalling Activity = "recalling"
 )
@@ -167,7 +174,7 @@ func joined(reason, more, topic string) string {
 func (c *consumer) snapshot() (Health, *accessWatch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := Health{Topic: c.cfg.Topic, Group: c.cfg.Group, State: c.state(), Partitions: make([]PartitionHealth, 0, len(c.partitions))}
+	h := Health{Topic: c.cfg.Topic, Group: c.cfg.Group, State: c.state(), Paused: c.paused(), Partitions: make([]PartitionHealth, 0, len(c.partitions))}
 	for _, p := range c.partitions {
 		state, problems := p.health()
 		h.Partitions = append(h.Partitions, state)

@@ -16,9 +16,14 @@ type trial struct {
 	withheld bool // it failed for good, and its letter is kept back
 }
 
-// mayTry waits while the flood guard has paused the consumer. It returns false if the partition stops meanwhile. Queued records stay
-// where they are: those that workers have in hand wait here. Of tasks that are tried together, the first stands for all.
+// mayTry waits until the flood guard and the rate limit let the tasks be tried, and the consumer is not paused. It returns false if the
+// partition stops meanwhile. Queued records stay where they are: those that workers have in hand wait here.
 func (p *partition) mayTry(tasks ...*task) bool {
+	return p.awaitFloodGuard(tasks) && p.awaitRate(tasks[0], len(tasks)) && p.awaitResume(tasks[0])
+}
+
+// awaitFloodGuard waits while the flood guard has paused the consumer. Of tasks that are tried together, the first stands for all.
+func (p *partition) awaitFloodGuard(tasks []*task) bool {
 	for _, t := range tasks {
 		t.trial = trial{}
 	}

@@ -76,6 +76,9 @@ type ConsumerHooks struct {
 	// FloodChanged is called when the flood guard notices a flood of dead letters, pauses the consumer, tries a few records, and when
 	// the flood is over; see ConsumerConfig.FloodGuard.
 	FloodChanged func(f Flood)
+	// PauseChanged is called when the consumer is paused, with the reason, and when it is resumed; see [Consumer.Pause]. A consumer
+	// that starts paused was so before it had hooks: Health says so.
+	PauseChanged func(paused bool, reason string)
 	// Stalled is called when an attempt has lasted for ConsumerConfig.StallTimeout, and again each time that has doubled.
 	Stalled func(s Stall)
 
@@ -257,6 +260,14 @@ func (hooks consumerHooks) stuck(p StuckPartition) {
 
 func (hooks consumerHooks) flood(f Flood) {
 	tellEach(hooks, func(h *ConsumerHooks) func(Flood) { return h.FloodChanged }, f)
+}
+
+func (hooks consumerHooks) pauseChanged(paused bool, reason string) {
+	for i := range hooks {
+		if hook := hooks[i].PauseChanged; hook != nil {
+			hook(paused, reason)
+		}
+	}
 }
 
 func (hooks consumerHooks) stalled(s Stall) {

@@ -19,6 +19,8 @@ func (p *partition) settle(t *task) (s Settlement, over bool) {
 		t.exited = false // judged already; this goroutine goes on with it
 	case t.attempt > 0 && p.halting():
 		return t.ends(OutcomeLeft), true // it was woken for that
+	case !p.awaitResume(t):
+		return t.ends(OutcomeLeft), true
 	case p.keepBack(t): // which is its verdict
 	case !p.mayTry(t):
 		return t.ends(OutcomeLeft), true

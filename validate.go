@@ -62,6 +62,9 @@ func (c ConsumerConfig) Validate() error {
 	}
 	faults.checkOneOf("Oversize", "KAFKA_CONSUMER_OVERSIZE", string(c.Oversize), string(OversizeStop), string(OversizeStub))
 	faults.checkOneOf("AutoOffsetReset", "KAFKA_CONSUMER_AUTO_OFFSET_RESET", c.AutoOffsetReset, "earliest", "latest", "none")
+	if limit := c.RateLimit; !(limit >= 0) || math.IsInf(limit, 0) {
+		faults.addf("RateLimit is %v: want attempts a second, or 0 for no limit (KAFKA_CONSUMER_RATE_LIMIT)", limit)
+	}
 	faults.checkStartFrom(c.StartFrom)
 	faults.checkConsumerOptions(c)
 	faults.checkOneOf("GroupProtocol", "", c.GroupProtocol, "classic", "consumer")

@@ -13,7 +13,10 @@ require (
 	github.com/twmb/franz-go/pkg/kadm v1.18.0
 )
 
-require github.com/go-json-experiment/json v1.27.2 // indirect
+require (
+	github.com/go-json-experiment/json v1.27.2 // indirect
+	golang.org/x/time v0.16.0 // indirect
+)
 
 require (
 	github.com/caarlos0/env/v11 v11.4.2 // indirect

@@ -37,7 +37,8 @@ type membership struct{ topic, group string }
 
 // gauges are the sums over a membership's consumers.
 type gauges struct {
-	live, ready, flooded     bool
+	live, ready              bool
+	flooded, halted          bool
 	inHand, assigned, paused int
 	partitions               map[int32]kafka.PartitionHealth
 }
@@ -49,6 +50,7 @@ func gaugeDesc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	liveDesc     = gaugeDesc("live", "1, or 0 if the process should be restarted.")
 	readyDesc    = gaugeDesc("ready", "1 if the consumer is a member of its group, and not paused by its flood guard.")
+	haltedDesc   = gaugeDesc("paused", "1 while no attempt begins, since the service asks for that; Health says why.")
 	floodedDesc  = gaugeDesc("flooded", "1 while there is a flood of dead letters.")
 	inHandDesc   = gaugeDesc("in_flight_records", "Records in hand: being handled, waiting for a retry, or on their way to the dead letter topic.")
 	assignedDesc = gaugeDesc("assigned_partitions", "Partitions assigned to this process.")
@@ -65,7 +67,7 @@ var (
 
 func (g *consumerGauges) Describe(descs chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		liveDesc, readyDesc, floodedDesc, inHandDesc, assignedDesc, pausedDesc, lagDesc, queuedDesc, bytesDesc, progressDesc, stuckDesc, stalledDesc, offsetDesc,
+		liveDesc, readyDesc, floodedDesc, haltedDesc, inHandDesc, assignedDesc, pausedDesc, lagDesc, queuedDesc, bytesDesc, progressDesc, stuckDesc, stalledDesc, offsetDesc,
 	} {
 		descs <- desc
 	}
@@ -79,6 +81,7 @@ func (g *consumerGauges) Collect(out chan<- prometheus.Metric) {
 		send(liveDesc, boolean(sum.live))
 		send(readyDesc, boolean(sum.ready))
 		send(floodedDesc, boolean(sum.flooded))
+		send(haltedDesc, boolean(sum.halted))
 		send(inHandDesc, float64(sum.inHand))
 		send(assignedDesc, float64(sum.assigned))
 		send(pausedDesc, float64(sum.paused))
@@ -128,6 +131,7 @@ func (g *consumerGauges) sums() map[membership]*gauges {
 
 func (s *gauges) add(h kafka.Health) {
 	s.live, s.ready, s.flooded = s.live && h.Live(), s.ready && h.Ready(), s.flooded || h.Flood != kafka.FloodNone
+	s.halted = s.halted || h.Paused != ""
 	s.assigned += len(h.Partitions)
 	for _, p := range h.Partitions {
 		s.inHand += p.RecordsInHand

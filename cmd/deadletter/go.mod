@@ -17,6 +17,7 @@ require (
 	github.com/twmb/franz-go/pkg/kmsg v1.15.0 // indirect
 	github.com/twmb/franz-go/plugin/kslog v1.0.0 // indirect
 	golang.org/x/crypto v0.51.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
 )
 
 replace github.com/skeji/kafka => ../..

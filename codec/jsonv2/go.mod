@@ -15,6 +15,7 @@ require (
 	github.com/twmb/franz-go v1.22.2 // indirect
 	github.com/twmb/franz-go/pkg/kmsg v1.15.0 // indirect
 	github.com/twmb/franz-go/plugin/kslog v1.0.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
 )
 
 replace github.com/skeji/kafka => ../..
