@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -434,5 +435,34 @@ func TestWithoutADeadLetterTopicABatchEndsStart(t *testing.T) {
 		if !ok || failed.Offset != 2 || b.committed(0) != 2 {
 			t.Errorf("Start returned %v, committed %d", failed, b.committed(0))
 		}
+	})
+}
+
+// A batch that waits for more is handed over when nothing more can come: the records of another partition fill the queues.
+func TestAPartialBatchIsHandedOverWhenTheQueuesAreFull(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 5)
+		cfg := b.consumer()
+		cfg.MaxBatchSize, cfg.MaxBatchWait, cfg.MaxQueuedRecords = 10, 5*time.Hour, 100
+		var first atomic.Int64
+		stop := b.startBatches(cfg, func(ctx context.Context, batch []kafka.Message[numbered]) error {
+			if batch[0].Partition == 0 {
+				first.Add(int64(len(batch)))
+				return nil
+			}
+			<-ctx.Done() // this partition stands still
+			return ctx.Err()
+		})
+		time.Sleep(time.Minute)
+		if n := first.Load(); n > 0 {
+			t.Errorf("%d messages came at once, want them to wait for more", n)
+		}
+		b.seed(1, 500)
+		time.Sleep(time.Minute)
+		if n := first.Load(); n != 5 {
+			t.Errorf("%d messages came, want 5", n)
+		}
+		_ = stop()
 	})
 }

@@ -354,6 +354,10 @@ func (c *consumer) leaveWithin() time.Duration {
 	return c.cfg.DrainTimeout + drainGrace + commitTimeout + leaveTimeout
 }
 
+// ending reports whether start was asked to end, or ends. What a handover that is under way then leaves unfinished is part of
+// what start returns. The caller holds c.mu.
+func (c *consumer) ending() bool { return c.halted || c.closing }
+
 // haltAll lets no worker start another record.
 func (c *consumer) haltAll() {
 	c.mu.Lock()

@@ -38,6 +38,7 @@ const (
 	HeaderDLQDue           = dlqPrefix + "due"            // of a record in a retry topic: when it is tried again, RFC 3339
 	HeaderDLQRedriveCount  = dlqPrefix + "redrive.count"  // how often it was sent back, and not parked again, decimal
 	HeaderDLQHeadersCut    = dlqPrefix + "headers.cut"    // how many of the record's headers were above the limit and left out, decimal
+	HeaderDLQHops          = dlqPrefix + "hops"           // of a letter whose record was a letter: in how many dead letter topics it was by now, decimal
 	HeaderDLQParked        = dlqPrefix + "parked"         // its key is parked: topic, partition and offset of the record's first place there, and group
 	HeaderDLQUnparked      = dlqPrefix + "unparked"       // of a mark, which is no letter: the one that parks its key no more, likewise
 	HeaderDLQSeal          = seal.Header                  // that all of these headers, key, value and topic are as the library wrote them; see ClientConfig.ControlKey
@@ -83,6 +84,7 @@ type DeadLetter struct {
 
 	parked string    // HeaderDLQParked; "" for none
 	due    time.Time // HeaderDLQDue; zero for none
+	hops   int       // HeaderDLQHops
 }
 
 // letterHeaders says how much of a DeadLetter goes into headers. A record at its topic's size limit may have no room.
@@ -124,6 +126,9 @@ func newDeadLetter(dlqTopic string, r *kgo.Record, letter DeadLetter, which lett
 	if letter.Group != "" {
 		add(HeaderDLQGroup, letter.Group)
 	}
+	if letter.hops > 0 {
+		add(HeaderDLQHops, strconv.Itoa(letter.hops))
+	}
 	if letter.parked != "" {
 		add(HeaderDLQParked, letter.parked)
 	}
@@ -146,7 +151,7 @@ func shed(headers []kgo.RecordHeader, keep letterHeaders) []kgo.RecordHeader {
 	kept := make([]kgo.RecordHeader, 0, len(headers))
 	for _, h := range headers {
 		place := h.Key == HeaderDLQTopic || h.Key == HeaderDLQPartition || h.Key == HeaderDLQOffset || h.Key == HeaderDLQRedriveCount || h.Key == HeaderDLQParked ||
-			h.Key == HeaderDLQWrittenTo || h.Key == HeaderDLQDue || h.Key == HeaderDLQKeyAbsent
+			h.Key == HeaderDLQWrittenTo || h.Key == HeaderDLQDue || h.Key == HeaderDLQKeyAbsent || h.Key == HeaderDLQHops
 		if keep == allHeaders || keep == placeHeaders && place || !strings.HasPrefix(h.Key, dlqPrefix) {
 			kept = append(kept, h)
 		}
@@ -368,6 +373,9 @@ func (p *partition) giveUp(t *task, dlq *deadLetterTopic) Outcome {
 func (p *partition) putAway(t *task, dlq *deadLetterTopic) Outcome {
 	r, letter := p.letterOf(t, dlq)
 	p.now(t, ActivityDeadLetter)
+	if !p.paceHops(t, dlq, letter.hops) {
+		return OutcomeLeft
+	}
 	for attempt := 1; ; attempt++ {
 		out := &sentLetter{record: r}
 		stored, err := dlq.write(letterContext{p.ctx, t.ctx, out}, r, letter, func(waiting time.Duration) {
@@ -419,6 +427,7 @@ func (p *partition) letterOf(t *task, dlq *deadLetterTopic) (*kgo.Record, DeadLe
 		Attempts: t.attempt + p.c.attemptsBefore(r), Class: v.class, Message: v.text, FailedAt: time.Now(),
 		parked: p.parkedAs(r), due: p.c.dueTime(dlq),
 	}
+	letter.hops = p.c.hops(r, dlq)
 	first, returned := p.c.firstPlace(r)
 	r, letter.HeadersCut = p.c.cfg.headerLimits().cut(r)
 	if returned {

@@ -132,11 +132,25 @@ func (c *consumer) awaitRoom(ctx context.Context, full *time.Time) bool {
 		if c.queued.room() > 0 {
 			return true
 		}
+		c.handOverPartialBatches()
 		patience, cancel := context.WithTimeout(ctx, reliefAfter)
 		_ = c.queued.acquire(patience, 0)
 		cancel()
 	}
 	return false
+}
+
+// handOverPartialBatches ends the wait of batches for more: nothing more comes while the queues are full, whichever partition's
+// records fill them.
+func (c *consumer) handOverPartialBatches() {
+	if !c.batches {
+		return
+	}
+	for _, p := range c.assignedNow() {
+		p.mu.Lock()
+		p.ready.Signal()
+		p.mu.Unlock()
+	}
 }
 
 // relieve keeps partitions that stand still from stopping the others. The queues are full; if some partition has

@@ -108,6 +108,16 @@ func (p *partition) run() {
 	p.work(nil)
 }
 
+// waitsForPrevious reports whether the partition's last workers here have not ended, so that this one's have not begun.
+func (p *partition) waitsForPrevious() bool {
+	select {
+	case <-p.previous:
+		return false
+	default:
+		return p.previous != nil
+	}
+}
+
 // work is a worker. It begins with t, if that is not nil.
 func (p *partition) work(t *task) {
 	ended := false

@@ -198,6 +198,7 @@ type publisher struct {
 	mu         sync.Mutex // until started, guards middleware and hooks
 	middleware []ProducerMiddleware
 	hooks      producerHooks
+	ends       []func() // of what hooks have added to a shared client
 	started    sync.Once
 	send       PublishFunc // written once, in started
 }
@@ -264,7 +265,7 @@ func (p *publisher) use(plugins []ProducerPlugin) {
 			ClientID: p.client.cfg.ClientID, Topic: p.cfg.Topic, Logger: p.client.log, DisableMiddleware: p.cfg.DisableMiddleware,
 		})
 		p.add(middleware, hooks)
-		p.client.hooks.add(hooks.Client)
+		p.ends = append(p.ends, p.client.hooks.add(hooks.Client))
 	}
 }
 
@@ -372,6 +373,7 @@ func (p *publisher) settle(r *Record, err error, done func(error), produce func(
 		Topic: r.Topic, Partition: -1, Offset: -1, // it has no place: it was never stored
 		Attempts: 1, Class: ClassPermanent, Message: fmt.Sprint(err), FailedAt: time.Now(),
 	}, allHeaders)
+	letter.Partition = 0 // the one that a reply asks for is one of its own topic
 	letter.Headers = p.client.seals.Seal(letter, seal.ToTopic)
 	produce(letter, func(letterErr error) {
 		if letterErr != nil {
@@ -397,6 +399,12 @@ func (p *publisher) close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), p.client.cfg.DeliveryTimeout)
 		defer cancel()
 		p.closeErr = p.client.Flush(ctx)
+		p.mu.Lock()
+		ends := p.ends
+		p.mu.Unlock()
+		for _, end := range ends {
+			end()
+		}
 	})
 	return p.closeErr
 }

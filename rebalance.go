@@ -70,7 +70,7 @@ func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[st
 		c.committed(err)
 	}
 	c.mu.Lock()
-	if c.closing {
+	if c.ending() {
 		c.lastCommit = cmp.Or(c.lastCommit, err)
 	}
 	c.mu.Unlock()
@@ -103,7 +103,7 @@ func (c *consumer) letGo(client *kgo.Client, leaving []*partition, removed map[s
 	c.logPartitions(slog.LevelWarn, "partitions lost", removed)
 	uncommitted := len(c.toCommit(client, leaving)) > 0 || slices.ContainsFunc(leaving, func(p *partition) bool { return p.offsets.Unmarked() })
 	c.mu.Lock()
-	if c.closing && uncommitted {
+	if c.ending() && uncommitted {
 		c.lastCommit = cmp.Or(c.lastCommit, ErrPartitionLost)
 	}
 	c.mu.Unlock()
@@ -157,7 +157,7 @@ func (c *consumer) drain(leaving []*partition) {
 			slog.String("topic", p.topic), slog.Int("partition", int(p.id)), slog.String("group", c.cfg.Group),
 			slog.Duration("drain_timeout", c.cfg.DrainTimeout))
 		c.mu.Lock()
-		if c.closing {
+		if c.ending() {
 			c.unfinished = append(c.unfinished, fmt.Sprintf("%s-%d", p.topic, p.id))
 		}
 		c.mu.Unlock()
@@ -169,7 +169,9 @@ func (c *consumer) abandon(stuck []*partition) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range stuck {
-		c.stragglers[p.id] = p.done
+		if !p.waitsForPrevious() { // or its handler has not begun, and the one before it is still to be waited for
+			c.stragglers[p.id] = p.done
+		}
 	}
 }
 

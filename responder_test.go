@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -334,6 +335,36 @@ func TestRespondPanicsAtOnce(t *testing.T) {
 				}()
 				test.respond()
 			}()
+		}
+	})
+}
+
+// A reply that its topic does not take, for a requester whose partition the dead letter topic does not have, has a letter.
+func TestARefusedReplyHasALetterWhateverPartitionItIsFor(t *testing.T) {
+	t.Parallel()
+	withReplies(t, func(t *testing.T, b *bubble) {
+		if err := b.cluster.CreateTopic("compacted", 3, map[string]string{"cleanup.policy": "compact"}); err != nil { // which takes nothing without a key
+			t.Fatal(err)
+		}
+		cfg := kafka.NewConsumerConfig("requests", "responders")
+		cfg.ClientConfig = b.client()
+		cfg.MaxRetries = 0
+		replies := b.newProducer(kafka.ProducerConfig{ClientConfig: b.client(), Topic: "compacted", DLQTopic: "dlq-orders"}) // of two partitions
+		var failures atomic.Int64
+		replies.Use(kafka.ProducerHooks{Published: func(_ *kafka.Record, _ time.Duration, err error) {
+			if err != nil {
+				failures.Add(1)
+			}
+		}})
+		_, stop := b.start(cfg, kafka.Respond(replies, doubled))
+		b.put(&kgo.Record{Topic: "requests", Value: []byte(`{"n":1}`), Headers: headers(
+			kafka.HeaderCorrelationID, "c", kafka.HeaderReplyTopic, "compacted", kafka.HeaderReplyPartition, "2")})
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil || failures.Load() != 2 {
+			t.Errorf("%d replies failed, want the reply and the one that says so: %v", failures.Load(), err)
+		}
+		if n := b.letters(); n != 2 {
+			t.Errorf("%d letters, want one of each: %s", n, b.log.String())
 		}
 	})
 }

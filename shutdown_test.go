@@ -170,6 +170,35 @@ func TestAHandoverUnderWayCostsNoCommit(t *testing.T) {
 	}
 }
 
+// A handler outlasts the drain of a partition that is being handed over while Start is asked to end: Start names the
+// partition, though it was taken away before the end began.
+func TestAHandoverThatTimesOutAtTheEndIsNamed(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.seed(0, 1)
+		b.seed(1, 1)
+		cfg := b.consumer()
+		cfg.CommitInterval, cfg.DrainTimeout = time.Hour, 20*time.Second
+		release := make(chan struct{})
+		defer close(release)
+		_, stop := b.start(cfg, func(context.Context, kafka.Message[numbered]) error {
+			<-release
+			return nil
+		})
+		time.Sleep(time.Minute)
+		other := b.consumer()
+		other.CommitInterval = time.Hour
+		b.start(other, func(context.Context, kafka.Message[numbered]) error { return nil })
+		for b.revoked.Load() == 0 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		err := stop()
+		if !errors.Is(err, kafka.ErrDrainTimeout) || !strings.Contains(err.Error(), "orders-0") || !strings.Contains(err.Error(), "orders-1") {
+			t.Errorf("Start returned %v, want both partitions in it", err)
+		}
+	})
+}
+
 // Promise 3. A record that fails for good while Start ends is not swallowed.
 func TestARecordThatFailsDuringShutdownIsNamed(t *testing.T) {
 	t.Parallel()
