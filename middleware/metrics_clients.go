@@ -27,13 +27,13 @@ type clientHook struct {
 	all    *clientMetrics
 }
 
-// hook returns the client's metrics, or nil if they are kept already: producers share clients.
+// hook returns the client's metrics: the same for all producers that share it.
 func (c *clientMetrics) hook(client *kgo.Client, id string) kgo.Hook {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, hook := range c.clients {
 		if hook.client == client {
-			return nil
+			return hook
 		}
 	}
 	use := "producer"
