@@ -98,9 +98,11 @@ func (c *consumer) tellProgress(request *kmsg.OffsetCommitRequest, leaving []*pa
 func (c *consumer) toCommit(client *kgo.Client, leaving []*partition) map[int32]kgo.EpochOffset {
 	marked, offsets := client.MarkedOffsets()[c.cfg.Topic], map[int32]kgo.EpochOffset{}
 	for _, p := range leaving {
-		if at, ok := marked[p.id]; ok {
-			offsets[p.id] = at
-		} else if at, ahead := p.offsets.Beyond(); ahead {
+		at, ok := marked[p.id]
+		if !ok {
+			at, ok = p.offsets.Beyond()
+		}
+		if ok && !c.directly.has(p.id, at.Offset) {
 			offsets[p.id] = at
 		}
 	}

@@ -113,6 +113,7 @@ type consumer struct {
 	polledAt       atomic.Int64 // when the poll loop last showed that it is alive, in nanoseconds since made; 0: never
 	healthAsked    atomic.Int64 // when somebody last asked for the health, likewise
 	membership     *membership
+	directly       *heldUpCommits
 	refusedOffsets time.Time   // since when committed offsets are refused; the group's session alone touches it
 	quiet          *flood.Gate // repeated log lines
 	guard          *floodGuard // nil: none
@@ -185,6 +186,7 @@ func newConsumerOf(cfg ConsumerConfig, handle HandlerFunc, own, next tier) (*con
 		gates:      newGates(cfg),
 		recalling:  make(chan struct{}, maxRecalling),
 		membership: newMembership(),
+		directly:   newHeldUpCommits(),
 		made:       time.Now(), ended: make(chan struct{}), floods: flood.New(), quiet: flood.Quiet(),
 		partitions: map[int32]*partition{}, stragglers: map[int32]<-chan struct{}{},
 	}, nil
@@ -309,6 +311,7 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	watchers.Go(func() { c.markRegularly(watching) })
 	watchers.Go(func() { c.watchStalls(watching) })
 	watchers.Go(func() { c.watchLag(watching, client) })
+	watchers.Go(func() { c.watchHeldUpCommits(watching, client) })
 	watchers.Go(func() { c.watchFetching(watching, client, read) })
 	watchers.Go(func() { c.watchFlood(watching) })
 	watchers.Go(func() { c.watchPauseWhile(watching) })
@@ -318,7 +321,9 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	c.poll(pollCtx, client, access)
 
 	c.beginToLeave(abandonGroup)
-	c.membership.awaitStable(clientCtx)
+	if c.awaitRebalance(clientCtx, client) {
+		abandonGroup()
+	}
 	client.CloseAllowingRebalance() // drains and commits through the callbacks, then leaves the group
 	return c.outcome()
 }

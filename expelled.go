@@ -51,13 +51,7 @@ func (c *consumer) ofOthers(client *kgo.Client, partitions []*partition) (others
 func (c *consumer) leaveToJoinAgain(ctx context.Context, client *kgo.Client) {
 	c.log.LogAttrs(ctx, slog.LevelWarn, "the group has removed this member, which goes on as another one; it joins again",
 		slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
-	member := kmsg.NewLeaveGroupRequestMember()
-	member.MemberID, _ = client.GroupMetadata()
-	if c.cfg.InstanceID != "" {
-		member.InstanceID = &c.cfg.InstanceID
-	}
-	request := kmsg.NewPtrLeaveGroupRequest()
-	request.Group, request.MemberID, request.Members = c.cfg.Group, member.MemberID, append(request.Members, member)
+	request := c.leaveRequest(client)
 	for {
 		response, err := request.RequestWith(ctx, client)
 		if err == nil {
@@ -67,4 +61,16 @@ func (c *consumer) leaveToJoinAgain(ctx context.Context, client *kgo.Client) {
 			return
 		}
 	}
+}
+
+// leaveRequest is what franz-go sends at its end.
+func (c *consumer) leaveRequest(client *kgo.Client) *kmsg.LeaveGroupRequest {
+	member := kmsg.NewLeaveGroupRequestMember()
+	member.MemberID, _ = client.GroupMetadata()
+	if c.cfg.InstanceID != "" {
+		member.InstanceID = &c.cfg.InstanceID
+	}
+	request := kmsg.NewPtrLeaveGroupRequest()
+	request.Group, request.MemberID, request.Members = c.cfg.Group, member.MemberID, append(request.Members, member)
+	return request
 }

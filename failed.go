@@ -61,7 +61,10 @@ func newFailedPublisher(cfg ProducerConfig, why error) *publisher {
 
 // newFailedConsumer returns a consumer that has ended: a process that ignores the error and serves Health is not live.
 func newFailedConsumer(cfg ConsumerConfig, why error) *consumer {
-	c := &consumer{cfg: cfg, log: cfg.logger(), client: newFailedClient(cfg.ClientConfig, why), failed: why, result: why, gates: newGates(cfg), ended: make(chan struct{})}
+	c := &consumer{
+		cfg: cfg, log: cfg.logger(), client: newFailedClient(cfg.ClientConfig, why), failed: why, result: why,
+		gates: newGates(cfg), membership: newMembership(), directly: newHeldUpCommits(), ended: make(chan struct{}),
+	}
 	close(c.ended)
 	return c
 }

@@ -185,6 +185,9 @@ func (c *consumer) snapshot() (Health, *accessWatch) {
 	if problem != "" {
 		h.Flood, h.Problems = flood, append(h.Problems, problem)
 	}
+	if problem := c.heldUpProblem(); problem != "" {
+		h.Problems = append(h.Problems, problem)
+	}
 	slices.Sort(h.Problems)
 	h.NotLive = c.notLive(h)
 	switch h.State {

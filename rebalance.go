@@ -26,6 +26,7 @@ func (c *consumer) assigned(ctx context.Context, client *kgo.Client, added map[s
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
 	}
 	c.membership.assigned()
+	c.directly.reset()
 	c.hooks.assigned(added[c.cfg.Topic])
 	if others := c.ofOthers(client, c.assignedNow()); len(others) > 0 {
 		c.disown(others)
@@ -51,6 +52,7 @@ func (c *consumer) take(client *kgo.Client, added map[string][]int32) (held int)
 // revoked hands partitions over: what is in hand is finished and committed first.
 func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[string][]int32) {
 	c.membership.rebalancing()
+	defer c.membership.joinsAgain()
 	leaving := c.remove(removed)
 	if len(leaving) == 0 {
 		return // cooperative rebalancing says so at every session's end
@@ -100,13 +102,18 @@ func (c *consumer) lost(ctx context.Context, client *kgo.Client, removed map[str
 
 // letGo stops work on partitions that are another member's.
 func (c *consumer) letGo(client *kgo.Client, leaving []*partition, removed map[string][]int32) {
-	c.logPartitions(slog.LevelWarn, "partitions lost", removed)
-	uncommitted := len(c.toCommit(client, leaving)) > 0 || slices.ContainsFunc(leaving, func(p *partition) bool { return p.offsets.Unmarked() })
+	uncommitted := c.uncommitted(client, leaving)
 	c.mu.Lock()
-	if c.ending() && uncommitted {
+	ending := c.ending()
+	if ending && uncommitted {
 		c.lastCommit = cmp.Or(c.lastCommit, ErrPartitionLost)
 	}
 	c.mu.Unlock()
+	if ending && !uncommitted {
+		c.logPartitions(slog.LevelInfo, "partitions given up at the end; all that is finished is committed", removed)
+	} else {
+		c.logPartitions(slog.LevelWarn, "partitions lost", removed)
+	}
 	c.disown(leaving)
 	c.abandon(awaitWorkers(leaving, drainGrace))
 	c.hooks.lost(removed[c.cfg.Topic])

@@ -1,0 +1,209 @@
+package kafka
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// This file commits while a classic group rebalances. A member asks to join again, and the answer comes once all members
+// have asked, or were removed: one that was killed is waited for until its session times out. franz-go commits nothing
+// meanwhile, though work goes on, so that a crash would bring all of it again. The coordinator takes commits of the last
+// generation until it begins the next one, and refuses them from then on: none can follow one of the next generation.
+
+// heldUpAfter is how long a rebalance may take before commits count as held up. By then no commit that franz-go has begun
+// is under way any more.
+const heldUpAfter = 2 * time.Second
+
+// heldUpCommits are those of one rebalance.
+type heldUpCommits struct {
+	turn    chan struct{} // holds a value while one is under way: an earlier one must not come after a later one
+	mu      sync.Mutex
+	said    bool
+	refusal error           // of the latest; nil: it was taken
+	offsets map[int32]int64 // that were committed, by partition
+}
+
+func newHeldUpCommits() *heldUpCommits { return &heldUpCommits{turn: make(chan struct{}, 1)} }
+
+// reset is called at the end of a rebalance.
+func (h *heldUpCommits) reset() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.said, h.refusal, h.offsets = false, nil, nil
+}
+
+// has reports whether an offset is committed.
+func (h *heldUpCommits) has(partition int32, offset int64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at, ok := h.offsets[partition]
+	return ok && at >= offset
+}
+
+// note keeps what became of a commit. It reports whether that is to be logged: once for a rebalance that takes long, and when
+// it is the first refusal.
+func (h *heldUpCommits) note(request *kmsg.OffsetCommitRequest, refusal error, long bool) (news bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	news = !h.said && long || refusal != nil && h.refusal == nil
+	h.said, h.refusal = h.said || news, refusal
+	if refusal != nil {
+		return news
+	}
+	if h.offsets == nil {
+		h.offsets = map[int32]int64{}
+	}
+	for _, topic := range request.Topics {
+		for _, p := range topic.Partitions {
+			h.offsets[p.Partition] = p.Offset
+		}
+	}
+	return news
+}
+
+// heldUp says since when commits are held up, and the coordinator's refusal to take them meanwhile, if there is one.
+func (c *consumer) heldUp() (since time.Time, refusal error) {
+	since = c.membership.joiningSince()
+	if since.IsZero() || c.cfg.GroupProtocol == "consumer" || time.Since(since) < heldUpAfter {
+		return time.Time{}, nil
+	}
+	c.directly.mu.Lock()
+	defer c.directly.mu.Unlock()
+	return since, c.directly.refusal
+}
+
+// heldUpProblem is for Health; "" if there is none.
+func (c *consumer) heldUpProblem() string {
+	since, refusal := c.heldUp()
+	if refusal == nil {
+		return ""
+	}
+	return fmt.Sprintf("group %s has been rebalancing since %s, and takes no commits meanwhile: a crash would bring finished records again: %v",
+		c.cfg.Group, since.UTC().Format(time.RFC3339), refusal)
+}
+
+// watchHeldUpCommits runs until Start is about to return.
+func (c *consumer) watchHeldUpCommits(ctx context.Context, client *kgo.Client) {
+	for range ticks(ctx, heldUpAfter/2) {
+		_ = c.commitDirectly(ctx, client)
+	}
+}
+
+// commitDirectly commits what is done, if commits are held up. It returns nil if all of that is committed.
+func (c *consumer) commitDirectly(ctx context.Context, client *kgo.Client) error {
+	since, _ := c.heldUp()
+	if since.IsZero() || !c.membership.isMember() {
+		return errNotHeldUp
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	select {
+	case c.directly.turn <- struct{}{}:
+		defer func() { <-c.directly.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	request := c.directCommit(ctx, client)
+	if request == nil {
+		return nil
+	}
+	response, err := request.RequestWith(ctx, client)
+	if err = cmp.Or(err, refusedCommit(c.cfg.Topic, response)); err == nil {
+		c.hooks.committed(nil)
+	}
+	if errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.UnknownMemberID) || ctx.Err() != nil {
+		return err // the rebalance is over, as franz-go is about to hear
+	}
+	if c.directly.note(request, err, time.Since(since) >= joinPatience) {
+		c.logHeldUp(since, err)
+	}
+	return err
+}
+
+var errNotHeldUp = errors.New("commits are not held up")
+
+func (c *consumer) logHeldUp(since time.Time, refusal error) {
+	level, text := slog.LevelInfo, "group waits for a member, one that was killed most likely; finished records are committed meanwhile"
+	attrs := []slog.Attr{slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Duration("rebalancing", time.Since(since)),
+		slog.Duration("session_timeout", c.cfg.SessionTimeout)}
+	if refusal != nil {
+		level, text = slog.LevelWarn, "group rebalances, and takes no commits meanwhile; a crash would bring finished records again"
+		attrs = append(attrs, slog.Any("error", refusal))
+	}
+	c.log.LogAttrs(context.Background(), level, text, attrs...)
+}
+
+// directCommit returns a request with what is done and not committed; nil if there is nothing.
+func (c *consumer) directCommit(ctx context.Context, client *kgo.Client) *kmsg.OffsetCommitRequest {
+	topic := kmsg.NewOffsetCommitRequestTopic()
+	topic.Topic = c.cfg.Topic
+	for _, p := range c.assignedNow() {
+		p.offsets.Mark()
+	}
+	for id, at := range client.MarkedOffsets()[c.cfg.Topic] {
+		if c.directly.has(id, at.Offset) {
+			continue
+		}
+		partition := kmsg.NewOffsetCommitRequestTopicPartition()
+		partition.Partition, partition.Offset, partition.LeaderEpoch = id, at.Offset, at.Epoch
+		topic.Partitions = append(topic.Partitions, partition)
+	}
+	request := kmsg.NewPtrOffsetCommitRequest()
+	request.Group = c.cfg.Group
+	request.MemberID, request.Generation = client.GroupMetadata()
+	if c.cfg.InstanceID != "" {
+		request.InstanceID = &c.cfg.InstanceID
+	}
+	request.Topics = append(request.Topics, topic)
+	if !c.dropUnassigned(request) {
+		return nil
+	}
+	request.Topics[0].TopicID = c.client.topicID(ctx, c.cfg.Topic)
+	c.tellProgress(request, nil)
+	return request
+}
+
+// awaitRebalance returns when the member may leave, once a rebalance that is under way has ended. One that takes long is
+// not waited for when all that the member has finished is committed: it leaves then, and franz-go, which would wait for
+// the answer to its request to join, is to be abandoned.
+func (c *consumer) awaitRebalance(ctx context.Context, client *kgo.Client) (abandon bool) {
+	for !c.membership.awaitStable(ctx, heldUpAfter/4) && ctx.Err() == nil {
+		if c.allDone() && c.commitDirectly(ctx, client) == nil {
+			ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+			defer cancel()
+			if c.cfg.InstanceID == "" { // the group waits for a static member to come back
+				_, _ = c.leaveRequest(client).RequestWith(ctx, client)
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// allDone reports whether no worker has a record in flight or will begin one.
+func (c *consumer) allDone() bool {
+	for _, p := range c.assignedNow() {
+		select {
+		case <-p.done:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// uncommitted reports whether something of these partitions is done and not committed.
+func (c *consumer) uncommitted(client *kgo.Client, partitions []*partition) bool {
+	return len(c.toCommit(client, partitions)) > 0 ||
+		slices.ContainsFunc(partitions, func(p *partition) bool { return p.offsets.Unmarked() })
+}

@@ -1,0 +1,147 @@
+package kafka_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka"
+)
+
+// waitingGroup is a group whose rebalance waits for a member that was killed, until its session of 45 s times out. It
+// returns the member that goes on, which takes a second for each record.
+func waitingGroup(t *testing.T, b *bubble, handled *atomic.Int64, log *logged) (member *kafka.Consumer[numbered], stop func() error) {
+	t.Helper()
+	b.seed(0, 1000)
+	b.seed(1, 1000)
+	cfg := b.consumer()
+	cfg.CommitInterval = time.Hour // franz-go's periodic commit would wait on a lock, which stops the bubble's clock
+	cfg.Logger = log.logger(slog.LevelDebug)
+	member, stop = b.start(cfg, func(context.Context, kafka.Message[numbered]) error {
+		time.Sleep(time.Second)
+		handled.Add(1)
+		return nil
+	})
+	time.Sleep(30 * time.Second)
+	var dead hush
+	cfg = b.consumer()
+	cfg.CommitInterval = time.Hour
+	cfg.Options = append(cfg.Options, dead.dial(b))
+	b.start(cfg, func(ctx context.Context, _ kafka.Message[numbered]) error {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	})
+	for len(member.Health().Partitions) != 1 {
+		time.Sleep(time.Second)
+	}
+	time.Sleep(10 * time.Second)
+	dead.on.Store(true)
+	cfg = b.consumer() // its join begins the rebalance
+	cfg.CommitInterval = time.Hour
+	b.start(cfg, func(ctx context.Context, _ kafka.Message[numbered]) error {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	})
+	time.Sleep(10 * time.Second) // the member has heard of it
+	return member, stop
+}
+
+// committedIn is what the group has committed in all partitions.
+func (b *bubble) committedIn() int64 { return max(0, b.committed(0)) + max(0, b.committed(1)) }
+
+// While a rebalance waits for a member that was killed, work goes on, and is committed.
+func TestFinishedRecordsAreCommittedWhileARebalanceWaits(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var handled atomic.Int64
+		var log logged
+		member, stop := waitingGroup(t, b, &handled, &log)
+		before := b.committedIn()
+		assigned := b.assigned.Load()
+		time.Sleep(10 * time.Second)
+		if n := b.committedIn() - before; n < 8 || b.assigned.Load() != assigned {
+			t.Errorf("%d records are committed in 10 s, want about as many as were handled; %d handled in all", n, handled.Load())
+		}
+		if n := log.count(slog.LevelInfo, "rebalancing", "session_timeout=45s"); n != 1 {
+			t.Errorf("%d lines say that the group waits", n)
+		}
+		if problems := member.Health().Problems; len(problems) > 0 {
+			t.Errorf("problems are %q: commits are taken", problems)
+		}
+		time.Sleep(5 * time.Minute)
+		n := handled.Load()
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if at := b.committedIn(); at < n {
+			t.Errorf("%d handled, %d committed", n, at)
+		}
+	})
+}
+
+// A member that is asked to end while its group waits for another one does not wait as well.
+func TestAMemberLeavesWhileARebalanceWaits(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var handled atomic.Int64
+		var log logged
+		_, stop := waitingGroup(t, b, &handled, &log)
+		began := time.Now()
+		err := stop()
+		if took := time.Since(began); err != nil || took > 5*time.Second {
+			t.Errorf("Start returned %v after %v:\n%s", err, took, log.String())
+		}
+		if n := handled.Load(); b.committedIn() != n {
+			t.Errorf("%d handled, %d committed", n, b.committedIn())
+		}
+	})
+}
+
+// A coordinator that takes no commits while its group rebalances is named.
+func TestCommitsThatAreHeldUpAreAProblem(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var handled atomic.Int64
+		var log logged
+		var refuses atomic.Bool
+		b.cluster.ControlKey(int16(kmsg.OffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			b.cluster.KeepControl()
+			if !refuses.Load() {
+				return nil, nil, false
+			}
+			request := r.(*kmsg.OffsetCommitRequest)
+			response := request.ResponseKind().(*kmsg.OffsetCommitResponse)
+			for _, topic := range request.Topics {
+				answer := kmsg.NewOffsetCommitResponseTopic()
+				answer.Topic, answer.TopicID = topic.Topic, topic.TopicID
+				for _, p := range topic.Partitions {
+					answer.Partitions = append(answer.Partitions, kmsg.OffsetCommitResponseTopicPartition{Partition: p.Partition, ErrorCode: kerr.RebalanceInProgress.Code})
+				}
+				response.Topics = append(response.Topics, answer)
+			}
+			return response, nil, true
+		})
+		member, stop := waitingGroup(t, b, &handled, &log)
+		refuses.Store(true)
+		time.Sleep(10 * time.Second)
+		if n := log.count(slog.LevelWarn, "rebalancing", "error=orders-…"); n != 1 {
+			t.Errorf("%d lines say that commits are refused", n)
+		}
+		problems := strings.Join(member.Health().Problems, "\n")
+		if !strings.Contains(problems, "group group has been rebalancing since") || !strings.Contains(problems, "REBALANCE_IN_PROGRESS") {
+			t.Errorf("problems are %q", problems)
+		}
+		refuses.Store(false)
+		time.Sleep(5 * time.Minute)
+		if problems := member.Health().Problems; len(problems) > 0 {
+			t.Errorf("it is over, and problems are %q", problems)
+		}
+		_ = stop()
+	})
+}
