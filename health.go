@@ -1,10 +1,8 @@
 package kafka
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -97,44 +95,8 @@ type PartitionHealth struct {
 	ParkedKeys int `json:"parked_keys,omitempty"`
 }
 
-// HealthReporter is a [Consumer] of any type.
-type HealthReporter interface{ Health() Health }
-
 // Health returns the consumer's state of the moment. It makes no request.
 func (c *Consumer[T]) Health() Health { return c.core.health() }
-
-// HealthHandler serves the health of consumers for Kubernetes' probes: GET /livez and GET /readyz, with 200 or 503 and the
-// [Health] of each as JSON. It makes no request, so that brokers that are slow don't fail a probe.
-//
-//	go http.ListenAndServe(":8080", kafka.HealthHandler(consumer))
-//
-// The texts name topics, partitions, brokers and users, no keys, no values, and nothing that a handler said: keep the port
-// within the cluster all the same.
-func HealthHandler(consumers ...HealthReporter) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /livez", probe(consumers, Health.Live))
-	mux.Handle("GET /readyz", probe(consumers, Health.Ready))
-	return mux
-}
-
-func probe(consumers []HealthReporter, passes func(Health) bool) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		answer := struct {
-			OK        bool     `json:"ok"`
-			Consumers []Health `json:"consumers"`
-		}{true, make([]Health, len(consumers))}
-		for i, consumer := range consumers {
-			answer.Consumers[i] = consumer.Health()
-			answer.OK = answer.OK && passes(answer.Consumers[i])
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
-		if !answer.OK {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		_ = json.NewEncoder(w).Encode(answer)
-	})
-}
 
 // stallsUntilDead is how many StallTimeouts the poll loop may stand still before a restart is the better bet.
 const stallsUntilDead = 5

@@ -614,7 +614,12 @@ func TestHealthHandlerAnswersProbes(t *testing.T) {
 		get(one, "POST", "/livez", 405)
 		get(one, "GET", "/other", 404)
 		get(kafka.HealthHandler(), "GET", "/readyz", 200)
-		body := get(all, "GET", "/readyz", 503)
+		if body := get(all, "GET", "/readyz", 503); strings.TrimSpace(body) != `{"ok":false}` {
+			t.Errorf("the answer to whoever may ask is %s", body)
+		}
+		details := kafka.HealthDetails(running, fresh)
+		get(details, "POST", "/healthz", 405)
+		body := get(details, "GET", "/healthz", 503)
 		var answer struct {
 			OK        bool
 			Consumers []kafka.Health
@@ -627,7 +632,33 @@ func TestHealthHandlerAnswersProbes(t *testing.T) {
 			t.Errorf("the probes made %d requests", n)
 		}
 		_ = stop()
+		time.Sleep(time.Second) // so long an answer is given again
 		get(one, "GET", "/livez", 200)
 		get(one, "GET", "/readyz", 503)
+	})
+}
+
+// reporter counts how often it is asked.
+type reporter struct{ asked int }
+
+func (r *reporter) Health() kafka.Health {
+	r.asked++
+	return kafka.Health{}
+}
+
+// Who asks often costs nothing: consumers are asked once a second.
+func TestProbesAskConsumersOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, handler := range map[string]func(...kafka.HealthReporter) http.Handler{"/livez": kafka.HealthHandler, "/readyz": kafka.HealthHandler, "/healthz": kafka.HealthDetails} {
+			var r reporter
+			h := handler(&r)
+			for range 50 {
+				h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", name, nil))
+				time.Sleep(100 * time.Millisecond)
+			}
+			if r.asked != 5 {
+				t.Errorf("%s: asked %d times in 5 s", name, r.asked)
+			}
+		}
 	})
 }

@@ -315,7 +315,7 @@ func messages(t *testing.T, cfg kafka.ClientConfig, all *capture) {
 	}
 	consumer.Use(middleware.LoggingConsumerMiddleware(middleware.WithSampling(0, 0, 0)), middleware.MetricsConsumerMiddleware(metrics),
 		middleware.RecoveryConsumerMiddleware(), middleware.TimeoutConsumerMiddleware(time.Minute))
-	probes := kafka.HealthHandler(consumer)
+	probes := kafka.HealthDetails(consumer)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	result := make(chan error, 1)
@@ -328,7 +328,7 @@ func messages(t *testing.T, cfg kafka.ClientConfig, all *capture) {
 		return err == nil && offset.At == int64(len(outcomes)+len(undecodable))
 	})
 	answer := httptest.NewRecorder()
-	probes.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	probes.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/healthz", nil))
 	families, err := registry.Gather()
 	if err != nil {
 		t.Error(err)

@@ -90,10 +90,11 @@ func run(ctx context.Context) error {
 
 var address = ":8080"
 
-// serve answers Prometheus, at /metrics, and Kubernetes, at /livez and /readyz.
+// serve answers Prometheus, at /metrics, Kubernetes, at /livez and /readyz, and operators, at /healthz.
 func serve(consumers ...kafka.HealthReporter) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.Handler())
+	mux.Handle("GET /healthz", kafka.HealthDetails(consumers...))
 	mux.Handle("/", kafka.HealthHandler(consumers...))
 	server := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() { // ends with Close

@@ -30,11 +30,12 @@ func Serve(variable, otherwise string, handler http.Handler) (*http.Server, erro
 	return server, nil
 }
 
-// ServeProbes answers Kubernetes, at /livez and /readyz, and Prometheus, at /metrics, on PROBES_ADDRESS. A service without
+// ServeProbes answers Kubernetes, at /livez and /readyz, operators, at /healthz, and Prometheus, at /metrics, on PROBES_ADDRESS. A service without
 // consumers is live and ready as long as it answers.
 func ServeProbes(consumers ...kafka.HealthReporter) (*http.Server, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.Handler())
+	mux.Handle("GET /healthz", kafka.HealthDetails(consumers...))
 	mux.Handle("/", kafka.HealthHandler(consumers...))
 	return Serve("PROBES_ADDRESS", ":8081", mux)
 }
