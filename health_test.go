@@ -486,6 +486,35 @@ func TestLagOfAnIdleMemberIsThatOfItsGroup(t *testing.T) {
 	})
 }
 
+// A member that begins at a time, and fetches nothing yet, has no lag of what is older.
+func TestLagOfAnIdleMemberBeginsAtStartFrom(t *testing.T) {
+	t.Parallel()
+	for reset, hours := range map[string]time.Duration{"earliest": time.Hour, "latest": -time.Hour} {
+		t.Run(reset, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				b.seed(0, 100)
+				cfg := b.consumer()
+				cfg.CommitInterval, cfg.AutoOffsetReset, cfg.StartFrom = time.Hour, reset, time.Now().Add(hours)
+				network := &damaged{dial: b.network.DialContext, text: []byte("none"), takes: 50 * time.Millisecond}
+				cfg.Options = []kgo.Opt{kgo.Dialer(network.DialContext)}
+				b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.UnknownServerError, Count: -1})
+				consumer, stop := b.start(cfg, ignore1)
+				time.Sleep(time.Minute)
+				consumer.Health() // from now on somebody asks
+				time.Sleep(20 * time.Second)
+				want := int64(0)
+				if hours < 0 {
+					want = 100
+				}
+				if at := consumer.Health().Partitions[0].Lag; at != want {
+					t.Errorf("lag %d, want %d", at, want)
+				}
+				_ = stop()
+			})
+		})
+	}
+}
+
 // What was guessed before the group's offsets came is corrected, and so is what retention has overtaken.
 func TestLagFollowsWhatTheGroupAndTheLogSay(t *testing.T) {
 	t.Parallel()

@@ -84,21 +84,41 @@ func (c *consumer) askForEnds(ctx context.Context, client *kgo.Client, stale []*
 	defer cancel()
 	const first, last = -2, -1 // as Kafka's ListOffsets has them
 	starts, ends := c.listOffsets(ctx, stale, first), c.listOffsets(ctx, stale, last)
+	from := c.startingOffsets(ctx, stale, ends)
 	committed := client.CommittedOffsets()[c.cfg.Topic]
 	for _, p := range stale {
 		start, ok := starts[p.id]
-		end, okToo := ends[p.id]
-		if !ok || !okToo {
+		end, isKnown := ends[p.id]
+		if !ok || !isKnown {
 			continue
 		}
 		position := start
-		if at, ok := committed[p.id]; ok && at.Offset >= start {
+		at, ok := committed[p.id]
+		asked, fromTime := from[p.id]
+		switch {
+		case fromTime && (!ok || at.Offset == c.cfg.StartFrom.UnixMilli()): // which franz-go has for an offset until it fetches
+			position = asked
+		case ok && at.Offset >= start:
 			position = at.Offset
-		} else if c.cfg.AutoOffsetReset == "latest" {
+		case c.cfg.AutoOffsetReset == "latest":
 			position = end
 		}
 		p.learnEnd(end, position)
 	}
+}
+
+// startingOffsets is where StartFrom has partitions begin; nil without it.
+func (c *consumer) startingOffsets(ctx context.Context, partitions []*partition, ends map[int32]int64) map[int32]int64 {
+	if c.cfg.StartFrom.IsZero() {
+		return nil
+	}
+	from := c.listOffsets(ctx, partitions, c.cfg.StartFrom.UnixMilli())
+	for id, at := range from {
+		if at < 0 { // no record is that late
+			from[id] = ends[id]
+		}
+	}
+	return from
 }
 
 // listOffsets returns what the leaders that answer say of these partitions.

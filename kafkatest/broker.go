@@ -33,6 +33,7 @@ type Broker struct {
 	cfg      kafka.ClientConfig
 	client   *kafka.Client
 	inBubble bool
+	patience time.Duration // 0: the default
 }
 
 // Start starts a broker in this process, with topics of three partitions and, for each, its dead letter topic dlq-<topic>, which
@@ -110,6 +111,14 @@ func (b *Broker) CreateTopic(t testing.TB, name string, partitions int32) {
 
 func isDeadLetters(topic string) bool { return strings.HasPrefix(topic, deadLetters) }
 
+// WithPatience returns the same broker, whose waits end after d: those of AwaitDone, AwaitPublished and all others that
+// take a Broker. Default 30s. Outside a bubble they end a second before the test binary's own timeout in any case.
+func (b *Broker) WithPatience(d time.Duration) *Broker {
+	patient := *b
+	patient.patience = d
+	return &patient
+}
+
 // Brokers are the addresses to begin with, as in a config.
 func (b *Broker) Brokers() []string { return slices.Clone(b.cfg.Brokers) }
 
@@ -163,7 +172,7 @@ const (
 
 // within bounds a wait.
 func (b *Broker) within(t testing.TB) (context.Context, context.CancelFunc) {
-	until := time.Now().Add(patience)
+	until := time.Now().Add(cmp.Or(b.patience, patience))
 	bounded, ok := t.(interface{ Deadline() (time.Time, bool) }) // a benchmark has none
 	if ok && !b.inBubble {                                       // whose time is not the test binary's
 		if deadline, has := bounded.Deadline(); has && deadline.Add(-reserve).Before(until) {

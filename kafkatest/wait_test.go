@@ -60,6 +60,27 @@ func TestWhatDoesNotComeIsTold(t *testing.T) {
 	}
 }
 
+// A wait may be as long as the test wants.
+func TestWaitsLastAsLongAsIsAsked(t *testing.T) {
+	t.Parallel()
+	for _, patience := range []time.Duration{2 * time.Second, 10 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			b := kafkatest.StartInBubble(t, "bookings")
+			kafkatest.Publish(t, b, "bookings", suite.BookingOf(1))
+			for name, wait := range map[string]func(testing.TB, *kafkatest.Broker){
+				"messages": func(t testing.TB, b *kafkatest.Broker) { kafkatest.AwaitPublished[suite.Booking](t, b, "bookings", 5) },
+				"a group":  func(t testing.TB, b *kafkatest.Broker) { kafkatest.AwaitDone(t, b, "bookings", "nobody") },
+			} {
+				begun := time.Now()
+				mustFail(t, func(t testing.TB) { wait(t, b.WithPatience(patience)) })
+				if took := time.Since(begun).Round(time.Second); took != patience {
+					t.Errorf("%s: it was waited for for %v, want %v", name, took, patience)
+				}
+			}
+		})
+	}
+}
+
 func notJSON() kafka.Message[[]byte] {
 	return kafka.NewMessage[[]byte]().WithKey("other").WithValue([]byte("not JSON")).Build()
 }
