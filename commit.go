@@ -39,10 +39,11 @@ func (c *consumer) markRegularly(ctx context.Context) {
 // beforePeriodicCommit refuses a commit that was made in an earlier session or epoch and has waited for others since:
 // franz-go would repeat it in the new one, when another member may have committed further in between. The marks stay
 // for the next. client is nil only before there is anything to commit.
-func (c *consumer) beforePeriodicCommit(client *kgo.Client, request *kmsg.OffsetCommitRequest) error {
+func (c *consumer) beforePeriodicCommit(ctx context.Context, client *kgo.Client, request *kmsg.OffsetCommitRequest) error {
 	if client == nil || !c.membership.isMember() {
 		return context.Canceled
 	}
+	c.directly.end(ctx)
 	if member, generation := client.GroupMetadata(); member != request.MemberID || generation != request.Generation {
 		return context.Canceled
 	}

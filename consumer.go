@@ -295,7 +295,7 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	// Not Start's context: the last commit comes after its end.
 	var consuming atomic.Pointer[kgo.Client]
 	periodic := kgo.PreCommitFnContext(clientCtx, func(request *kmsg.OffsetCommitRequest) error {
-		return c.beforePeriodicCommit(consuming.Load(), request)
+		return c.beforePeriodicCommit(clientCtx, consuming.Load(), request)
 	})
 	client, err := kgo.NewClient(append(opts, kgo.WithContext(periodic))...) // joins the group
 	if err != nil {

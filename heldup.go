@@ -20,13 +20,15 @@ import (
 // meanwhile, though work goes on, so that a crash would bring all of it again. The coordinator takes commits of the last
 // generation until it begins the next one, and refuses them from then on: none can follow one of the next generation.
 
-// heldUpAfter is how long a rebalance may take before commits count as held up. By then no commit that franz-go has begun
-// is under way any more.
+// heldUpAfter is how long a rebalance may take before commits count as held up.
 const heldUpAfter = 2 * time.Second
 
-// heldUpCommits are those of one rebalance.
+// heldUpCommits are those of one rebalance. None may come after one of franz-go's that was made later: the answer to the
+// request to join can be the generation that the members have, in which the coordinator takes both.
 type heldUpCommits struct {
-	turn    chan struct{} // holds a value while one is under way: an earlier one must not come after a later one
+	turn chan struct{} // holds a value while one is under way
+	open bool          // whether there may be one; whoever has the turn changes it
+
 	mu      sync.Mutex
 	said    bool
 	refusal error           // of the latest; nil: it was taken
@@ -34,6 +36,31 @@ type heldUpCommits struct {
 }
 
 func newHeldUpCommits() *heldUpCommits { return &heldUpCommits{turn: make(chan struct{}, 1)} }
+
+// begin is called when franz-go is about to ask to join again, and commits nothing from then on.
+func (h *heldUpCommits) begin(ctx context.Context) { h.set(ctx, true) }
+
+// end is called when franz-go commits again, before it does. It waits for a commit that is under way.
+func (h *heldUpCommits) end(ctx context.Context) { h.set(ctx, false) }
+
+func (h *heldUpCommits) set(ctx context.Context, open bool) {
+	if !h.take(ctx) {
+		return
+	}
+	h.open = open
+	h.release()
+}
+
+func (h *heldUpCommits) take(ctx context.Context) bool {
+	select {
+	case h.turn <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (h *heldUpCommits) release() { <-h.turn }
 
 // reset is called at the end of a rebalance.
 func (h *heldUpCommits) reset() {
@@ -71,6 +98,12 @@ func (h *heldUpCommits) note(request *kmsg.OffsetCommitRequest, refusal error, l
 	return news
 }
 
+// joinsAgain is called when what a rebalance takes is handed over.
+func (c *consumer) joinsAgain(ctx context.Context) {
+	c.directly.begin(ctx)
+	c.membership.joinsAgain()
+}
+
 // heldUp says since when commits are held up, and the coordinator's refusal to take them meanwhile, if there is one.
 func (c *consumer) heldUp() (since time.Time, refusal error) {
 	since = c.membership.joiningSince()
@@ -105,19 +138,24 @@ func (c *consumer) commitDirectly(ctx context.Context, client *kgo.Client) error
 	if since.IsZero() || !c.membership.isMember() {
 		return errNotHeldUp
 	}
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
-	select {
-	case c.directly.turn <- struct{}{}:
-		defer func() { <-c.directly.turn }()
-	case <-ctx.Done():
+	coordinator, id, err := c.whereToCommit(ctx, client)
+	if err != nil {
+		return err
+	}
+	if !c.directly.take(ctx) {
 		return ctx.Err()
 	}
-	request := c.directCommit(ctx, client)
+	defer c.directly.release()
+	if !c.directly.open {
+		return errNotHeldUp
+	}
+	request := c.directCommit(client, id)
 	if request == nil {
 		return nil
 	}
-	response, err := request.RequestWith(ctx, client)
+	// Once, and with no time limit: what is cancelled, or sent again, may overtake or follow franz-go's next commit.
+	answer, err := coordinator.Request(ctx, request)
+	response, _ := answer.(*kmsg.OffsetCommitResponse)
 	if err = cmp.Or(err, refusedCommit(c.cfg.Topic, response)); err == nil {
 		c.hooks.committed(nil)
 	}
@@ -128,6 +166,26 @@ func (c *consumer) commitDirectly(ctx context.Context, client *kgo.Client) error
 		c.logHeldUp(since, err)
 	}
 	return err
+}
+
+// whereToCommit returns the group's coordinator and the topic's id.
+func (c *consumer) whereToCommit(ctx context.Context, client *kgo.Client) (coordinator *kgo.Broker, id [16]byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	request := kmsg.NewPtrFindCoordinatorRequest()
+	request.CoordinatorKey, request.CoordinatorKeys = c.cfg.Group, []string{c.cfg.Group} // for old brokers, and for others
+	response, err := request.RequestWith(ctx, client)
+	if err != nil {
+		return nil, id, err
+	}
+	node, code := response.NodeID, response.ErrorCode
+	if len(response.Coordinators) > 0 {
+		node, code = response.Coordinators[0].NodeID, response.Coordinators[0].ErrorCode
+	}
+	if err := kerr.ErrorForCode(code); err != nil {
+		return nil, id, err
+	}
+	return client.Broker(int(node)), c.client.topicID(ctx, c.cfg.Topic), nil
 }
 
 var errNotHeldUp = errors.New("commits are not held up")
@@ -144,7 +202,7 @@ func (c *consumer) logHeldUp(since time.Time, refusal error) {
 }
 
 // directCommit returns a request with what is done and not committed; nil if there is nothing.
-func (c *consumer) directCommit(ctx context.Context, client *kgo.Client) *kmsg.OffsetCommitRequest {
+func (c *consumer) directCommit(client *kgo.Client, id [16]byte) *kmsg.OffsetCommitRequest {
 	topic := kmsg.NewOffsetCommitRequestTopic()
 	topic.Topic = c.cfg.Topic
 	for _, p := range c.assignedNow() {
@@ -168,7 +226,7 @@ func (c *consumer) directCommit(ctx context.Context, client *kgo.Client) *kmsg.O
 	if !c.dropUnassigned(request) {
 		return nil
 	}
-	request.Topics[0].TopicID = c.client.topicID(ctx, c.cfg.Topic)
+	request.Topics[0].TopicID = id
 	c.tellProgress(request, nil)
 	return request
 }

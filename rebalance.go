@@ -26,6 +26,7 @@ func (c *consumer) assigned(ctx context.Context, client *kgo.Client, added map[s
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
 	}
 	c.membership.assigned()
+	c.directly.end(ctx)
 	c.directly.reset()
 	c.hooks.assigned(added[c.cfg.Topic])
 	if others := c.ofOthers(client, c.assignedNow()); len(others) > 0 {
@@ -50,9 +51,10 @@ func (c *consumer) take(client *kgo.Client, added map[string][]int32) (held int)
 }
 
 // revoked hands partitions over: what is in hand is finished and committed first.
-func (c *consumer) revoked(_ context.Context, client *kgo.Client, removed map[string][]int32) {
+func (c *consumer) revoked(ctx context.Context, client *kgo.Client, removed map[string][]int32) {
 	c.membership.rebalancing()
-	defer c.membership.joinsAgain()
+	c.directly.end(ctx)
+	defer c.joinsAgain(ctx)
 	leaving := c.remove(removed)
 	if len(leaving) == 0 {
 		return // cooperative rebalancing says so at every session's end
@@ -90,6 +92,7 @@ func (c *consumer) handedOver() {
 // lost lets go of partitions that are another member's already: nothing is finished, nothing committed.
 func (c *consumer) lost(ctx context.Context, client *kgo.Client, removed map[string][]int32) {
 	c.membership.lost()
+	c.directly.end(ctx)
 	leaving := c.remove(removed)
 	if len(leaving) > 0 {
 		c.letGo(client, leaving, removed)
