@@ -256,8 +256,8 @@ type ConsumerConfig struct {
 	// MaxDecompressedBatchBytes is the most bytes that one batch may be decompressed to, and the most memory that its records
 	// and headers may take on top, about 200 bytes and 40 each: a few KB can be a GB of zeros, or of empty headers. A larger
 	// one stops its partition, and PartitionHealth.Stuck says where it is and what to do. An uncompressed one may have as
-	// many bytes, and 100 MiB in any case, for which the franz-go client's BrokerMaxReadBytes is set. Default 64 MiB, which
-	// is the most that a dead letter may have. At most 2 GiB.
+	// many bytes, and 100 MiB in any case, for which the franz-go client's BrokerMaxReadBytes is set. Default 64 MiB,
+	// which is also the most that package deadletter reads of a letter: larger ones are kept, and not sent back. At most 2 GiB.
 	MaxDecompressedBatchBytes int64
 	// CommitInterval is how often offsets of finished records are committed, and so about how much is redelivered
 	// after a crash. Clean handovers and shutdowns commit at once. Default 1s, at least 100ms. Kafka:

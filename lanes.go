@@ -1,8 +1,10 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"hash/maphash"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -119,6 +121,9 @@ func (p *partition) pick(now time.Time) *task {
 		lane := maphash.Bytes(laneSeed, r.Key)
 		behind, busy := p.lanes[lane]
 		if busy {
+			if p.asleep[lane] {
+				r = ownCopy(r)
+			}
 			p.lanes[lane] = append(behind, waiting{r, place})
 			p.behind++
 			continue
@@ -178,6 +183,9 @@ func (p *partition) release(t *task, now time.Time) {
 	if !t.keyed {
 		return
 	}
+	if t.slept {
+		delete(p.asleep, t.lane)
+	}
 	behind, busy := p.lanes[t.lane]
 	switch {
 	case !busy: // the partition has stopped
@@ -194,9 +202,12 @@ func (p *partition) release(t *task, now time.Time) {
 
 // sleep takes the task out of its worker's hands until it is due again. Who stops the partition wakes it at once.
 func (p *partition) sleep(t *task, delay time.Duration) {
-	t.slept = true
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !t.slept {
+		p.keepApart(t)
+	}
+	t.slept = true
 	if p.stopped || delay <= 0 {
 		p.due = append(p.due, t)
 		return
@@ -207,6 +218,37 @@ func (p *partition) sleep(t *task, delay time.Duration) {
 		defer p.mu.Unlock()
 		p.wake(t)
 	})
+}
+
+// keepApart takes what is about to wait, and those behind it, out of the batches that they were fetched in: a record of a
+// few bytes would keep its whole batch in memory, decompressed, and MaxQueuedBytes counts the record alone. The caller
+// holds p.mu.
+func (p *partition) keepApart(t *task) {
+	t.record, t.own = ownCopy(t.record), nil
+	if !t.keyed || p.lanes == nil {
+		return
+	}
+	behind := p.lanes[t.lane]
+	for i := range behind {
+		behind[i].record = ownCopy(behind[i].record)
+	}
+	if p.asleep == nil {
+		p.asleep = map[uint64]bool{}
+	}
+	p.asleep[t.lane] = true
+}
+
+// ownCopy returns a record that shares no memory with others.
+func ownCopy(r *kgo.Record) *kgo.Record {
+	own := *r
+	own.Key, own.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
+	if len(r.Headers) > 0 {
+		own.Headers = make([]kgo.RecordHeader, len(r.Headers))
+		for i, h := range r.Headers {
+			own.Headers[i] = kgo.RecordHeader{Key: strings.Clone(h.Key), Value: bytes.Clone(h.Value)}
+		}
+	}
+	return &own
 }
 
 // wake is called with p.mu held.

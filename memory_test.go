@@ -1,7 +1,12 @@
 package kafka_test
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -9,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kversion"
 
+	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/internal/hostile"
 )
 
@@ -73,4 +79,78 @@ func TestHostileBatchesTakeLittleMemory(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Some records of a few bytes wait for their retry, or behind one that does. The batches that they came in, whose other
+// records are done, do not stay in memory.
+func TestRecordsThatWaitKeepNoBatch(t *testing.T) {
+	const records, filler = 60, 1 << 20
+	for name, key := range map[string]func(i int) string{
+		"each for its retry":         func(i int) string { return fmt.Sprint(i) },
+		"behind one that does":       func(int) string { return "one" },
+		"without a key, each for it": func(int) string { return "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "orders", "dlq-orders"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer cluster.Close()
+			client, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.MaxVersions(kversion.V3_9_0()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			cfg := kafka.NewConsumerConfig("orders", "group", cluster.ListenAddrs()...)
+			cfg.Concurrency, cfg.Logger = 100, slog.New(slog.DiscardHandler)
+			var filled, waiting atomic.Int64
+			consumer, err := kafka.NewConsumerWithCodec(cfg, kafka.Bytes(), func(_ context.Context, msg kafka.Message[[]byte]) error {
+				if len(msg.Value) == filler {
+					filled.Add(1)
+					return nil
+				}
+				waiting.Add(1)
+				return kafka.NewTransientError("away", nil).WithRetryAfter(time.Hour)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			ended := make(chan error, 1)
+			go func() { ended <- consumer.Start(ctx) }()
+			before := heap()
+			for i := range records {
+				waits := hostile.Keyed(0, key(i), []byte("waits"))
+				batch := hostile.Batch(kgo.ZstdCompression(), 2, append(waits, hostile.Keyed(1, fmt.Sprint("filler ", i), make([]byte, filler))...))
+				if err := hostile.Publish(t.Context(), client, "orders", 0, batch); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for filled.Load() < records || waiting.Load() == 0 {
+				if time.Sleep(10 * time.Millisecond); ctx.Err() != nil {
+					t.Fatalf("%d of %d are done", filled.Load(), records)
+				}
+			}
+			if in := consumer.Health().Partitions[0]; in.RecordsInHand+in.QueuedRecords != records {
+				t.Errorf("%d records in hand, %d wait, want %d together", in.RecordsInHand, in.QueuedRecords, records)
+			}
+			// The last batch may be in a worker's or the client's hands still.
+			if grown := heap() - before; grown > records/2*filler {
+				t.Errorf("%d records of some bytes keep %d MiB", records, grown>>20)
+			}
+			cancel()
+			<-ended
+			_ = consumer.Close()
+		})
+	}
+}
+
+// heap is how much memory is in use.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC() // what pools held
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

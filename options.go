@@ -162,9 +162,10 @@ func maxReadBytes(cfg ConsumerConfig) int32 {
 	return int32(min(max(100<<20, cfg.MaxDecompressedBatchBytes+responseOverhead), 1<<30))
 }
 
-// readingOptions is for a client that reads a partition of a topic of ours, from an offset on. It has no reset: where franz-go suspects
-// that records were lost, when a leader moves for example, it would pass some over on its way to an end.
-func readingOptions(cfg ClientConfig, topic string, partition int32, from int64, logs kgo.Logger, hooks ...kgo.Hook) ([]kgo.Opt, error) {
+// readingOptions is for a client that reads a partition of a topic of ours, from an offset on. largest is what a batch may
+// be decompressed to. It has no reset: where franz-go suspects that records were lost, when a leader moves for example, it
+// would skip some on its way to an end.
+func readingOptions(cfg ClientConfig, topic string, partition int32, from, largest int64, logs kgo.Logger, hooks ...kgo.Hook) ([]kgo.Opt, error) {
 	opts, err := connectOptions(cfg, logs, hooks...)
 	if err != nil {
 		return nil, err
@@ -173,7 +174,7 @@ func readingOptions(cfg ClientConfig, topic string, partition int32, from int64,
 		kgo.FetchMaxWait(fetchMaxWait),
 		kgo.FetchMaxBytes(fetchMaxBytes),
 	)
-	opts = append(opts, decompress.New(deadLetterMaxBytes, fetchedMaxBytes).Options()...)
+	opts = append(opts, decompress.New(largest, fetchedMaxBytes).Options()...)
 	opts = append(opts, cfg.Options...)
 	opts = append(opts,
 		kgo.RequiredAcks(kgo.AllISRAcks()), // it writes nothing, but franz-go holds options to each other

@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl"
+
+	"github.com/skeji/kafka/internal/loopback"
 )
 
 // clearSecret names what SASL would send to a broker so that everybody on the way can read it; "" for nothing.
@@ -36,7 +38,7 @@ type loopbackOnly struct {
 }
 
 func (m loopbackOnly) Authenticate(ctx context.Context, broker string) (sasl.Session, []byte, error) {
-	if !isLoopback(broker) {
+	if !loopback.IsAddress(broker) {
 		return nil, nil, &plaintextError{mechanism: m.Name(), secret: m.secret, broker: broker}
 	}
 	return m.Mechanism.Authenticate(ctx, broker)
@@ -57,7 +59,7 @@ var saidPlaintext sync.Map
 // notePlaintext warns, once for each logger, of connections that everybody on the way can read and change.
 func (w *accessWatch) notePlaintext(broker string, conn net.Conn) {
 	// A dialer of the user's own may return a type of its own, but for TLS it has this method.
-	if _, encrypted := conn.(interface{ ConnectionState() tls.ConnectionState }); encrypted || isLoopback(broker) {
+	if _, encrypted := conn.(interface{ ConnectionState() tls.ConnectionState }); encrypted || loopback.IsAddress(broker) {
 		return
 	}
 	if _, said := saidPlaintext.LoadOrStore(w.log, nil); !said {
@@ -73,7 +75,7 @@ func refuseAdvertised(cfg ClientConfig, brokers []kmsg.MetadataResponseBroker) e
 		return nil
 	}
 	for _, broker := range brokers {
-		if address := advertisedAddress(broker); !isLoopback(address) {
+		if address := advertisedAddress(broker); !loopback.IsAddress(address) {
 			return explainConnect(cfg, address, &plaintextError{cfg.SASL.Mechanism, secret, address})
 		}
 	}

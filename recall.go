@@ -70,7 +70,7 @@ func (p *partition) readParked(ctx context.Context) (*parkedKeys, error) {
 	if start >= end {
 		return parking, nil
 	}
-	opts, err := readingOptions(p.c.cfg.ClientConfig, dlq.name, partition, start, client.logs)
+	opts, err := readingOptions(p.c.cfg.ClientConfig, dlq.name, partition, start, int64(letterMaxBytes(p.c.cfg)), client.logs)
 	if err != nil {
 		return nil, err
 	}

@@ -114,7 +114,7 @@ func newReplyReader(ctx context.Context, c *Client, cfg RequesterConfig) (*reply
 	if err != nil {
 		return nil, fmt.Errorf("kafka: find the end of %s-%d: %w", cfg.ReplyTopic, partition, c.explain(err))
 	}
-	opts, err := readingOptions(c.cfg, cfg.ReplyTopic, partition, end, c.logs, c.access, &c.hooks)
+	opts, err := readingOptions(c.cfg, cfg.ReplyTopic, partition, end, deadLetterMaxBytes, c.logs, c.access, &c.hooks)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/skeji/kafka/internal/loopback"
 	"github.com/skeji/kafka/internal/topicname"
 	"github.com/skeji/kafka/internal/variable"
 )
@@ -241,7 +242,7 @@ func (f *faults) checkSASL(c ClientConfig) {
 		}
 	}
 	if secret := c.clearSecret(); secret != "" && !s.AllowPlaintext {
-		if i := slices.IndexFunc(c.Brokers, func(b string) bool { return !isLoopback(b) }); i >= 0 {
+		if i := slices.IndexFunc(c.Brokers, func(b string) bool { return !loopback.IsAddress(b) }); i >= 0 {
 			f.addf("SASL: %s would send the %s unencrypted to %s: turn TLS on, use SCRAM, or set AllowPlaintext (KAFKA_SASL_ALLOW_PLAINTEXT)",
 				s.Mechanism, secret, c.Brokers[i])
 		}
@@ -326,15 +327,6 @@ func isHostPort(broker string) bool {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	return host != "" && err == nil && n > 0
-}
-
-func isLoopback(broker string) bool {
-	host, _, err := net.SplitHostPort(broker)
-	if err != nil {
-		host = broker
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (t TLSConfig) enabled() bool {

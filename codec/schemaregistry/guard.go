@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 
 	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/skeji/kafka/internal/loopback"
 )
 
 // maxAnswer bounds an answer of the registry. Schemas are records of a Kafka topic, whose limit is 1 MiB by default,
@@ -64,9 +65,7 @@ func checkAddresses(client *sr.Client) error {
 
 // isExposed reports whether what is sent there can be read on the way.
 func isExposed(address *url.URL) bool {
-	host := address.Hostname()
-	ip := net.ParseIP(host)
-	return address.Scheme != "https" && host != "localhost" && (ip == nil || !ip.IsLoopback())
+	return address.Scheme != "https" && !loopback.IsHost(address.Hostname())
 }
 
 // guard is between the client and its transport: each request passes here, those of redirects too.

@@ -3,6 +3,9 @@
 // A few KB on the wire can become GB in memory, in two ways: bytes that compress well, and records and headers without
 // content, of which each takes two bytes or seven when decompressed, and 40 or 200 in memory. franz-go decompresses and
 // decodes all batches of a fetch, before anybody sees the first record.
+//
+// There is no limit of the ratio: what a batch may take is bounded in bytes, whatever it was compressed from, and
+// repetitive records of honest publishers reach any ratio that a limit could allow.
 package decompress
 
 import (

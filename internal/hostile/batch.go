@@ -16,11 +16,26 @@ import (
 )
 
 // Record returns a record as it is on the wire, with empty headers. offset is within its batch.
-func Record(offset int, value []byte, headers int) []byte {
+func Record(offset int, value []byte, headers int) []byte { return record(offset, nil, value, headers) }
+
+// Keyed returns a record with a key, or without one for "".
+func Keyed(offset int, key string, value []byte) []byte {
+	if key == "" {
+		return record(offset, nil, value, 0)
+	}
+	return record(offset, []byte(key), value, 0)
+}
+
+func record(offset int, key, value []byte, headers int) []byte {
 	body := []byte{0} // attributes
 	body = kbin.AppendVarlong(body, 0)
 	body = kbin.AppendVarint(body, int32(offset))
-	body = kbin.AppendVarint(body, -1) // no key
+	if key == nil {
+		body = kbin.AppendVarint(body, -1)
+	} else {
+		body = kbin.AppendVarint(body, int32(len(key)))
+		body = append(body, key...)
+	}
 	body = kbin.AppendVarint(body, int32(len(value)))
 	body = append(body, value...)
 	body = kbin.AppendVarint(body, int32(headers))
