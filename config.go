@@ -113,7 +113,8 @@ type TLSConfig struct {
 	// Required refuses a config without TLS, for brokers on this machine too, so that a variable that is missing can't turn encryption
 	// off. It does not turn TLS on. Default false.
 	Required bool
-	// CAFile is a PEM file of the authorities to trust in place of the system's. Kafka: ssl.truststore.location.
+	// CAFile is a PEM file of the authorities to trust in place of the system's. It is read again for each connection, unless
+	// Options has a dialer. Kafka: ssl.truststore.location.
 	CAFile string
 	// CertFile is the client's certificate, PEM, for mTLS. It is read again at each connection. Kafka: ssl.keystore.location.
 	CertFile string

@@ -3,12 +3,9 @@ package kafka
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
-	"os"
 	"slices"
 	"time"
 
@@ -56,7 +53,11 @@ func connectOptions(cfg ClientConfig, logs kgo.Logger, hooks ...kgo.Hook) ([]kgo
 		if err != nil {
 			return nil, fmt.Errorf("kafka: %w", err)
 		}
-		opts = append(opts, kgo.DialTLSConfig(config))
+		if cfg.rereadsAuthorities() {
+			opts = append(opts, kgo.Dialer((&authorities{file: cfg.TLS.CAFile, config: config, logs: logs}).dial))
+		} else {
+			opts = append(opts, kgo.DialTLSConfig(config))
+		}
 	}
 	if mechanism := saslMechanism(cfg.SASL); mechanism != nil {
 		if secret := cfg.clearSecret(); secret != "" && !cfg.SASL.AllowPlaintext {
@@ -91,7 +92,7 @@ func producingOptions(cfg ClientConfig, batchLimit func(topic string) int32, log
 // refusedOptions finds those of the user's options that no other option can undo.
 func refusedOptions(client *kgo.Client, cfg ClientConfig) error {
 	var faults faults
-	if config, _ := client.OptValue(kgo.DialTLSConfig).(*tls.Config); config == nil && cfg.TLS.Required {
+	if config, _ := client.OptValue(kgo.DialTLSConfig).(*tls.Config); config == nil && cfg.TLS.Required && !cfg.rereadsAuthorities() {
 		faults.addf("Options: kgo.DialTLSConfig or kgo.Dialer turns TLS off, and TLS: Required is set (KAFKA_TLS_REQUIRED)")
 	}
 	if id, ok := client.OptValue(kgo.TransactionalID).(string); ok && id != "" {
@@ -209,48 +210,6 @@ func compression(name string) kgo.CompressionCodec {
 		return kgo.ZstdCompression()
 	}
 	return kgo.NoCompression()
-}
-
-func tlsConfig(cfg TLSConfig) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName}
-	var faults faults
-	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
-		config.RootCAs = x509.NewCertPool()
-		if err != nil {
-			faults.addf("TLS: CAFile (KAFKA_TLS_CA_FILE): %w", err)
-		} else if !config.RootCAs.AppendCertsFromPEM(pem) {
-			faults.addf("TLS: CAFile %s holds no PEM certificate (KAFKA_TLS_CA_FILE)", cfg.CAFile)
-		}
-	}
-	if cfg.CertFile != "" && cfg.KeyFile != "" {
-		load := func() (*tls.Certificate, error) { return loadCertificate(cfg) }
-		if _, err := load(); err != nil {
-			faults = append(faults, err)
-		}
-		// Read again at each connection, so that a renewed certificate needs no restart.
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
-	}
-	return config, errors.Join(faults...)
-}
-
-// certificateError is a client certificate that can't be shown.
-type certificateError struct{ err error }
-
-func (e *certificateError) Error() string {
-	return fmt.Sprintf("TLS: client certificate: %v (KAFKA_TLS_CERT_FILE, KAFKA_TLS_KEY_FILE)", e.err)
-}
-func (e *certificateError) Unwrap() error { return e.err }
-
-func loadCertificate(cfg TLSConfig) (*tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
-	if err != nil {
-		return nil, &certificateError{err}
-	}
-	if ends := pair.Leaf.NotAfter; time.Now().After(ends) { // brokers say no more than that they don't want it
-		return nil, &certificateError{fmt.Errorf("%s expired at %s", cfg.CertFile, ends.Format(time.RFC3339))}
-	}
-	return &pair, nil
 }
 
 // saslMechanism keeps the password out of any struct that could be printed.
