@@ -2,6 +2,7 @@ package tracing_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -335,7 +336,10 @@ func TestARecordAtTheSizeLimitBecomesALetter(t *testing.T) {
 	check(t, err)
 	defer raw.Close()
 	size := 50000 // the largest that is taken
-	for size > 49000 && raw.ProduceSync(t.Context(), &kgo.Record{Topic: "large", Value: make([]byte, size)}).FirstErr() != nil {
+	value := make([]byte, size)
+	_, _ = rand.Read(value) // or the letter would be compressed, and have room for headers
+	value[0] = 0            // it can't be decoded
+	for size > 49000 && raw.ProduceSync(t.Context(), &kgo.Record{Topic: "large", Value: value[:size]}).FirstErr() != nil {
 		size--
 	}
 	cfg := b.config("large", "dlq-large")

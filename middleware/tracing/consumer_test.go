@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/middleware/tracing"
 )
 
@@ -50,7 +51,7 @@ func (a attempts) handle(ctx context.Context, r *kafka.Record, err error) (withi
 func letter(r *kafka.Record) *kafka.Record {
 	dead := *r.Record
 	dead.Topic, dead.Offset = "dlq-orders", 7
-	dead.Headers = append(dead.Headers, kgo.RecordHeader{Key: kafka.HeaderDLQTopic, Value: []byte("orders")})
+	dead.Headers = append(dead.Headers, kgo.RecordHeader{Key: dlqheader.Topic, Value: []byte("orders")})
 	return &kafka.Record{Record: &dead, Group: "service", Attempt: r.Attempt}
 }
 
