@@ -60,7 +60,7 @@ type ClientConfig struct {
 	SASL SASLConfig
 	// ControlKey seals the headers by which the library skips, attributes and counts records (__dlq.errors.): those of
 	// dead letters, of records in retry topics, of what package deadletter sends back, and of marks. With it, such
-	// headers count only with a seal of the key ([HeaderDLQSeal]); consumers leave others out, of what the handler sees
+	// headers count only with a seal of the key (deadletter.HeaderSeal); consumers leave others out, of what the handler sees
 	// too, and package deadletter redrives no other letter. All who write or read these topics need the key: services,
 	// and whoever runs the deadletter command. Several keys are a line each: the first one seals, all verify, so that a
 	// key can be replaced. Each has 32 bytes or more. Default none: whoever may write to a topic can forge these

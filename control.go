@@ -5,11 +5,12 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/internal/recordheader"
 )
 
 // Control headers have the library skip, attribute, route or time a record. Those about dead letters count only in the
-// topic that HeaderDLQWrittenTo names: a service that copies the headers of a message into another one, on another
+// topic that dlqheader.WrittenTo names: a service that copies the headers of a message into another one, on another
 // topic, would otherwise have the copy skipped, or its dead letter attributed to the first. Publishing never copies
 // any. Where there is a control key, they count only with its seal.
 
@@ -24,7 +25,7 @@ func withoutControl(headers []kgo.RecordHeader) []kgo.RecordHeader {
 
 // isBound reports whether the headers about dead letters were written for the topic that the record was read from.
 func isBound(r *kgo.Record) bool {
-	topic, ok := lastHeader(r.Headers, HeaderDLQWrittenTo)
+	topic, ok := lastHeader(r.Headers, dlqheader.WrittenTo)
 	return ok && topic == r.Topic
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // put stores a record as it is.
@@ -50,10 +51,10 @@ func (b *bubble) read(topic string, n int) (records []*kgo.Record) {
 // sentBack are the headers of a record that was sent back to a topic for a group.
 func sentBack(writtenTo, place, group string) []kgo.RecordHeader {
 	return []kgo.RecordHeader{
-		{Key: kafka.HeaderDLQTopic, Value: []byte(place)}, {Key: kafka.HeaderDLQPartition, Value: []byte("1")}, {Key: kafka.HeaderDLQOffset, Value: []byte("7")},
-		{Key: kafka.HeaderDLQTimestamp, Value: []byte("2020-01-01T00:00:00Z")}, {Key: kafka.HeaderDLQRedriveCount, Value: []byte("3")},
-		{Key: kafka.HeaderDLQMessage, Value: []byte("of another team")},
-		{Key: kafka.HeaderDLQRedriveGroup, Value: []byte(group)}, {Key: kafka.HeaderDLQWrittenTo, Value: []byte(writtenTo)},
+		{Key: dlqheader.Topic, Value: []byte(place)}, {Key: dlqheader.Partition, Value: []byte("1")}, {Key: dlqheader.Offset, Value: []byte("7")},
+		{Key: dlqheader.Timestamp, Value: []byte("2020-01-01T00:00:00Z")}, {Key: dlqheader.RedriveCount, Value: []byte("3")},
+		{Key: dlqheader.Message, Value: []byte("of another team")},
+		{Key: dlqheader.RedriveGroup, Value: []byte(group)}, {Key: dlqheader.WrittenTo, Value: []byte(writtenTo)},
 	}
 }
 
@@ -62,9 +63,9 @@ func sentBack(writtenTo, place, group string) []kgo.RecordHeader {
 func TestControlHeadersCountOnlyWhereTheyWereWritten(t *testing.T) {
 	t.Parallel()
 	mark := func(writtenTo string) []kgo.RecordHeader {
-		return []kgo.RecordHeader{{Key: kafka.HeaderDLQRedriven, Value: []byte("0-9")}, {Key: kafka.HeaderDLQWrittenTo, Value: []byte(writtenTo)}}
+		return []kgo.RecordHeader{{Key: dlqheader.Redriven, Value: []byte("0-9")}, {Key: dlqheader.WrittenTo, Value: []byte(writtenTo)}}
 	}
-	unbound := slices.DeleteFunc(sentBack("", "orders", "others"), func(h kgo.RecordHeader) bool { return h.Key == kafka.HeaderDLQWrittenTo })
+	unbound := slices.DeleteFunc(sentBack("", "orders", "others"), func(h kgo.RecordHeader) bool { return h.Key == dlqheader.WrittenTo })
 	for _, c := range []struct {
 		name    string
 		headers []kgo.RecordHeader

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/internal/recordheader"
 	"github.com/skeji/kafka/internal/seal"
 )
@@ -27,7 +28,7 @@ func (c ClientConfig) controlKeys() (*seal.Keys, error) {
 }
 
 // SealHeaders seals a record's headers about dead letters for the topic and the partition that it names, in place of
-// any other seal ([HeaderDLQSeal]). After that neither these headers nor key or value may change. It does nothing
+// any other seal (deadletter.HeaderSeal). After that neither these headers nor key or value may change. It does nothing
 // without ClientConfig.ControlKey. It is for programs that write such headers by themselves, as package deadletter
 // does.
 func (c *Client) SealHeaders(r *kgo.Record) { r.Headers = c.seals.Seal(r, seal.ToPartition) }
@@ -39,7 +40,7 @@ func (c *Client) TrustsHeaders(r *kgo.Record) bool {
 	if c.seals == nil || c.seals.Verify(r) {
 		return true
 	}
-	_, sealed := recordheader.Last(r.Headers, HeaderDLQSeal)
+	_, sealed := recordheader.Last(r.Headers, dlqheader.Seal)
 	return c.cfg.AcceptUnsealed && !sealed
 }
 

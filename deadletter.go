@@ -16,41 +16,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/internal/recordheader"
 	"github.com/skeji/kafka/internal/seal"
-)
-
-// Names of the headers that a dead letter carries beside those of its record, as UTF-8 text. The first six are those of
-// Kafka's own KIP-1191.
-const (
-	dlqPrefix = seal.Prefix
-
-	HeaderDLQTopic         = dlqPrefix + "topic"          // of the record's first place
-	HeaderDLQPartition     = dlqPrefix + "partition"      // of the record's first place, decimal
-	HeaderDLQOffset        = dlqPrefix + "offset"         // of the record's first place, decimal
-	HeaderDLQGroup         = dlqPrefix + "group"          // whose handler failed
-	HeaderDLQDeliveryCount = dlqPrefix + "delivery.count" // how often it was tried, decimal
-	HeaderDLQMessage       = dlqPrefix + "message"        // the error's text, up to 1 KiB
-	HeaderDLQClass         = dlqPrefix + "class"          // transient or permanent
-	HeaderDLQTimestamp     = dlqPrefix + "timestamp"      // the record's own, RFC 3339
-	HeaderDLQFailedAt      = dlqPrefix + "failed.at"      // RFC 3339
-	HeaderDLQWrittenTo     = dlqPrefix + "written.to"     // the topic that these headers were written for: they count in no other
-	HeaderDLQDue           = dlqPrefix + "due"            // of a record in a retry topic: when it is tried again, RFC 3339
-	HeaderDLQRedriveCount  = dlqPrefix + "redrive.count"  // how often it was sent back, and not parked again, decimal
-	HeaderDLQHeadersCut    = dlqPrefix + "headers.cut"    // how many of the record's headers were above the limit and left out, decimal
-	HeaderDLQHops          = dlqPrefix + "hops"           // of a letter whose record was a letter: in how many dead letter topics it was by now, decimal
-	HeaderDLQParked        = dlqPrefix + "parked"         // its key is parked: topic, partition and offset of the record's first place there, and group
-	HeaderDLQUnparked      = dlqPrefix + "unparked"       // of a mark, which is no letter: the one that parks its key no more, likewise
-	HeaderDLQSeal          = seal.Header                  // that all of these headers, key, value and topic are as the library wrote them; see ClientConfig.ControlKey
-)
-
-// Names of further headers about dead letters, as UTF-8 text: of a record that package deadletter has sent back from a dead letter
-// topic, and of records in that topic that are no letters.
-const (
-	HeaderDLQRedriveGroup    = dlqPrefix + "redrive.group"    // sent back for: consumers of other groups pass over it
-	HeaderDLQLetterPartition = dlqPrefix + "letter.partition" // of the letter that was sent back, decimal
-	HeaderDLQLetterOffset    = dlqPrefix + "letter.offset"    // of the letter that was sent back, decimal
-	HeaderDLQRedriven        = dlqPrefix + "redriven"         // a mark of package deadletter: which letters were sent back
 )
 
 const (
@@ -82,9 +50,9 @@ type DeadLetter struct {
 	ValueBytes  int64
 	ValueSHA256 string // see ValueBytes
 
-	parked string    // HeaderDLQParked; "" for none
-	due    time.Time // HeaderDLQDue; zero for none
-	hops   int       // HeaderDLQHops
+	parked string    // dlqheader.Parked; "" for none
+	due    time.Time // dlqheader.Due; zero for none
+	hops   int       // dlqheader.Hops
 }
 
 // letterHeaders says how much of a DeadLetter goes into headers. A record at its topic's size limit may have no room.
@@ -107,42 +75,42 @@ func (d *DeadLetter) from(first DeadLetter) {
 // timestamp is its own, since retention counts from it.
 func newDeadLetter(dlqTopic string, r *kgo.Record, letter DeadLetter, which letterHeaders) *kgo.Record {
 	headers := slices.Clone(r.Headers)
-	headers = slices.DeleteFunc(headers, func(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, dlqPrefix) })
+	headers = slices.DeleteFunc(headers, func(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, dlqheader.Prefix) })
 	add := func(name, value string) {
 		headers = append(headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
 	}
-	add(HeaderDLQTopic, letter.Topic)
-	add(HeaderDLQWrittenTo, dlqTopic)
+	add(dlqheader.Topic, letter.Topic)
+	add(dlqheader.WrittenTo, dlqTopic)
 	if letter.Partition >= 0 {
-		add(HeaderDLQPartition, strconv.Itoa(int(letter.Partition)))
-		add(HeaderDLQOffset, strconv.FormatInt(letter.Offset, 10))
+		add(dlqheader.Partition, strconv.Itoa(int(letter.Partition)))
+		add(dlqheader.Offset, strconv.FormatInt(letter.Offset, 10))
 	}
 	if letter.Redrives > 0 {
-		add(HeaderDLQRedriveCount, strconv.Itoa(letter.Redrives))
+		add(dlqheader.RedriveCount, strconv.Itoa(letter.Redrives))
 	}
 	if letter.HeadersCut > 0 {
-		add(HeaderDLQHeadersCut, strconv.Itoa(letter.HeadersCut))
+		add(dlqheader.HeadersCut, strconv.Itoa(letter.HeadersCut))
 	}
 	if letter.Group != "" {
-		add(HeaderDLQGroup, letter.Group)
+		add(dlqheader.Group, letter.Group)
 	}
 	if letter.hops > 0 {
-		add(HeaderDLQHops, strconv.Itoa(letter.hops))
+		add(dlqheader.Hops, strconv.Itoa(letter.hops))
 	}
 	if letter.parked != "" {
-		add(HeaderDLQParked, letter.parked)
+		add(dlqheader.Parked, letter.parked)
 	}
 	if !letter.due.IsZero() {
-		add(HeaderDLQDue, formatTime(letter.due))
+		add(dlqheader.Due, formatTime(letter.due))
 	}
 	letter.addStub(add)
-	add(HeaderDLQDeliveryCount, strconv.Itoa(letter.Attempts))
-	add(HeaderDLQClass, string(letter.Class))
-	add(HeaderDLQMessage, shorten(letter.Message, deadLetterMessageBytes))
+	add(dlqheader.DeliveryCount, strconv.Itoa(letter.Attempts))
+	add(dlqheader.Class, string(letter.Class))
+	add(dlqheader.Message, shorten(letter.Message, deadLetterMessageBytes))
 	if text := formatTime(letter.Timestamp); text != "" {
-		add(HeaderDLQTimestamp, text)
+		add(dlqheader.Timestamp, text)
 	}
-	add(HeaderDLQFailedAt, letter.FailedAt.UTC().Format(deadLetterTimeFormat))
+	add(dlqheader.FailedAt, letter.FailedAt.UTC().Format(deadLetterTimeFormat))
 	return &kgo.Record{Topic: dlqTopic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: shed(headers, which)}
 }
 
@@ -150,9 +118,9 @@ func newDeadLetter(dlqTopic string, r *kgo.Record, letter DeadLetter, which lett
 func shed(headers []kgo.RecordHeader, keep letterHeaders) []kgo.RecordHeader {
 	kept := make([]kgo.RecordHeader, 0, len(headers))
 	for _, h := range headers {
-		place := h.Key == HeaderDLQTopic || h.Key == HeaderDLQPartition || h.Key == HeaderDLQOffset || h.Key == HeaderDLQRedriveCount || h.Key == HeaderDLQParked ||
-			h.Key == HeaderDLQWrittenTo || h.Key == HeaderDLQDue || h.Key == HeaderDLQKeyAbsent || h.Key == HeaderDLQHops
-		if keep == allHeaders || keep == placeHeaders && place || !strings.HasPrefix(h.Key, dlqPrefix) {
+		place := h.Key == dlqheader.Topic || h.Key == dlqheader.Partition || h.Key == dlqheader.Offset || h.Key == dlqheader.RedriveCount || h.Key == dlqheader.Parked ||
+			h.Key == dlqheader.WrittenTo || h.Key == dlqheader.Due || h.Key == dlqheader.KeyAbsent || h.Key == dlqheader.Hops
+		if keep == allHeaders || keep == placeHeaders && place || !strings.HasPrefix(h.Key, dlqheader.Prefix) {
 			kept = append(kept, h)
 		}
 	}
@@ -174,25 +142,25 @@ func parseDeadLetter(headers []kgo.RecordHeader) (DeadLetter, bool) {
 		return n
 	}
 	letter := DeadLetter{
-		ValueBytes:  max(0, number(HeaderDLQValueBytes, 64)),
-		ValueSHA256: text(HeaderDLQValueSHA256),
-		Topic:       text(HeaderDLQTopic),
-		Partition:   int32(number(HeaderDLQPartition, 32)),
-		Offset:      number(HeaderDLQOffset, 64),
-		Group:       text(HeaderDLQGroup),
-		Attempts:    int(max(0, number(HeaderDLQDeliveryCount, 32))),
-		Class:       Class(text(HeaderDLQClass)),
-		Message:     text(HeaderDLQMessage),
-		HeadersCut:  int(max(0, number(HeaderDLQHeadersCut, 32))),
-		Redrives:    int(min(max(0, number(HeaderDLQRedriveCount, 32)), maxRedriveCount)),
+		ValueBytes:  max(0, number(dlqheader.ValueBytes, 64)),
+		ValueSHA256: text(dlqheader.ValueSHA256),
+		Topic:       text(dlqheader.Topic),
+		Partition:   int32(number(dlqheader.Partition, 32)),
+		Offset:      number(dlqheader.Offset, 64),
+		Group:       text(dlqheader.Group),
+		Attempts:    int(max(0, number(dlqheader.DeliveryCount, 32))),
+		Class:       Class(text(dlqheader.Class)),
+		Message:     text(dlqheader.Message),
+		HeadersCut:  int(max(0, number(dlqheader.HeadersCut, 32))),
+		Redrives:    int(min(max(0, number(dlqheader.RedriveCount, 32)), maxRedriveCount)),
 	}
 	var faults faults
 	faults.checkTopic("topic", letter.Topic)
-	placeless := text(HeaderDLQPartition) == "" && text(HeaderDLQOffset) == ""
+	placeless := text(dlqheader.Partition) == "" && text(dlqheader.Offset) == ""
 	if len(faults) > 0 || !placeless && (letter.Partition < 0 || letter.Offset < 0) {
 		return DeadLetter{}, false
 	}
-	letter.Timestamp, letter.FailedAt = parseTime(text(HeaderDLQTimestamp)), parseTime(text(HeaderDLQFailedAt))
+	letter.Timestamp, letter.FailedAt = parseTime(text(dlqheader.Timestamp)), parseTime(text(dlqheader.FailedAt))
 	return letter, true
 }
 

@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // headers returns headers of names and values in turn.
@@ -40,7 +42,7 @@ func ours(t *testing.T, r *kgo.Record) map[string]string {
 	t.Helper()
 	found := map[string]string{}
 	for _, h := range r.Headers {
-		if strings.HasPrefix(h.Key, dlqPrefix) {
+		if strings.HasPrefix(h.Key, dlqheader.Prefix) {
 			if _, twice := found[h.Key]; twice {
 				t.Errorf("header %s is there twice", h.Key)
 			}
@@ -82,7 +84,7 @@ func TestDeadLettersCarryTheirStory(t *testing.T) {
 func TestMessagesNeverStoredHaveNoPlace(t *testing.T) {
 	refused := DeadLetter{Topic: "orders", Partition: -1, Offset: -1, Attempts: 1, Class: ClassPermanent, Message: "too large", FailedAt: failedAt}
 	letter := newDeadLetter("dlq-orders", &kgo.Record{}, refused, allHeaders)
-	for _, name := range []string{HeaderDLQPartition, HeaderDLQOffset, HeaderDLQGroup, HeaderDLQTimestamp, HeaderDLQRedriveCount} {
+	for _, name := range []string{dlqheader.Partition, dlqheader.Offset, dlqheader.Group, dlqheader.Timestamp, dlqheader.RedriveCount} {
 		if value, there := ours(t, letter)[name]; there {
 			t.Errorf("header %s is %q, want none", name, value)
 		}
@@ -117,13 +119,13 @@ func TestReentryKeepsTheFirstOriginAndTheLastError(t *testing.T) {
 	for round := 1; round <= 5; round++ {
 		r.Topic, r.Partition, r.Offset, r.Timestamp = fmt.Sprint("retry-", round), int32(round), int64(1000+round), handledAt.Add(time.Hour)
 		if round%2 == 0 { // as a redrive says it
-			r.Headers = setHeader(r.Headers, HeaderDLQRedriveCount, fmt.Append(nil, round/2))
+			r.Headers = setHeader(r.Headers, dlqheader.RedriveCount, fmt.Append(nil, round/2))
 		}
 		again := DeadLetter{
 			Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp, Group: fmt.Sprint("group-", round),
 			Attempts: round, Class: ClassPermanent, Message: fmt.Sprint("error ", round), FailedAt: failedAt.Add(time.Duration(round) * time.Hour),
 		}
-		r.Headers = setHeader(r.Headers, HeaderDLQWrittenTo, []byte(r.Topic))
+		r.Headers = setHeader(r.Headers, dlqheader.WrittenTo, []byte(r.Topic))
 		place, ok := c.firstPlace(r)
 		if !ok {
 			t.Fatalf("round %d: the first place is not known", round)
@@ -157,8 +159,8 @@ func TestReentryKeepsTheFirstOriginAndTheLastError(t *testing.T) {
 
 func TestRecordsWithoutRoomGetFewerHeaders(t *testing.T) {
 	r := &kgo.Record{Partition: 3, Key: []byte("k"), Value: []byte("v"), Headers: headers("x", "1", "x", "2")}
-	place := []string{HeaderDLQTopic, HeaderDLQPartition, HeaderDLQOffset, HeaderDLQWrittenTo}
-	all := append(slices.Clone(place), HeaderDLQGroup, HeaderDLQDeliveryCount, HeaderDLQClass, HeaderDLQMessage, HeaderDLQTimestamp, HeaderDLQFailedAt)
+	place := []string{dlqheader.Topic, dlqheader.Partition, dlqheader.Offset, dlqheader.WrittenTo}
+	all := append(slices.Clone(place), dlqheader.Group, dlqheader.DeliveryCount, dlqheader.Class, dlqheader.Message, dlqheader.Timestamp, dlqheader.FailedAt)
 	for _, source := range []*kgo.Record{r, newDeadLetter("x", r, someLetter(), allHeaders)} { // and at re-entry
 		for which, names := range map[letterHeaders][]string{allHeaders: all, placeHeaders: place, noHeaders: nil} {
 			letter := newDeadLetter("dlq-orders", source, someLetter(), which)
@@ -179,9 +181,9 @@ func TestRecordsWithoutRoomGetFewerHeaders(t *testing.T) {
 
 func TestForgedHeadersAreClampedOrLeftOut(t *testing.T) {
 	good := map[string]string{
-		HeaderDLQTopic: "orders", HeaderDLQPartition: "3", HeaderDLQOffset: "42", HeaderDLQGroup: "bookings", HeaderDLQDeliveryCount: "4",
-		HeaderDLQClass: "transient", HeaderDLQMessage: "m", HeaderDLQTimestamp: "2026-03-04T05:06:07.891Z", HeaderDLQFailedAt: "2026-03-04T05:06:07Z",
-		HeaderDLQRedriveCount: "7",
+		dlqheader.Topic: "orders", dlqheader.Partition: "3", dlqheader.Offset: "42", dlqheader.Group: "bookings", dlqheader.DeliveryCount: "4",
+		dlqheader.Class: "transient", dlqheader.Message: "m", dlqheader.Timestamp: "2026-03-04T05:06:07.891Z", dlqheader.FailedAt: "2026-03-04T05:06:07Z",
+		dlqheader.RedriveCount: "7",
 	}
 	parse := func(name, value string) (DeadLetter, bool) {
 		forged := maps.Clone(good)
@@ -192,15 +194,15 @@ func TestForgedHeadersAreClampedOrLeftOut(t *testing.T) {
 		}
 		return parseDeadLetter(list)
 	}
-	if info, ok := parse(HeaderDLQRedriveCount, "7"); !ok || info.Redrives != 7 || info.Attempts != 4 || info.Offset != 42 {
+	if info, ok := parse(dlqheader.RedriveCount, "7"); !ok || info.Redrives != 7 || info.Attempts != 4 || info.Offset != 42 {
 		t.Fatalf("the good headers read as %+v, %t", info, ok)
 	}
 
 	// Without a place it is no dead letter.
 	for name, values := range map[string][]string{
-		HeaderDLQTopic:     {"", ".", "..", "a b", "a/b", "\xff", strings.Repeat("x", 250)},
-		HeaderDLQPartition: {"", "-1", "x", " 3", "3 ", "0x3", "2147483648", "9223372036854775808", "1.5", "\xff"},
-		HeaderDLQOffset:    {"", "-1", "x", "9223372036854775808", "1e3"},
+		dlqheader.Topic:     {"", ".", "..", "a b", "a/b", "\xff", strings.Repeat("x", 250)},
+		dlqheader.Partition: {"", "-1", "x", " 3", "3 ", "0x3", "2147483648", "9223372036854775808", "1.5", "\xff"},
+		dlqheader.Offset:    {"", "-1", "x", "9223372036854775808", "1e3"},
 	} {
 		for _, value := range values {
 			if info, ok := parse(name, value); ok || info != (DeadLetter{}) {
@@ -210,28 +212,28 @@ func TestForgedHeadersAreClampedOrLeftOut(t *testing.T) {
 	}
 
 	for name, values := range map[string]map[string]int{
-		HeaderDLQRedriveCount:  {"": 0, "x": 0, "-7": 0, "0": 0, "1000": 1000, "1001": 1000, "2147483647": 1000},
-		HeaderDLQDeliveryCount: {"": 0, "x": 0, "-4": 0, "0": 0, "2147483647": 2147483647, "99999999999": 0},
+		dlqheader.RedriveCount:  {"": 0, "x": 0, "-7": 0, "0": 0, "1000": 1000, "1001": 1000, "2147483647": 1000},
+		dlqheader.DeliveryCount: {"": 0, "x": 0, "-4": 0, "0": 0, "2147483647": 2147483647, "99999999999": 0},
 	} {
 		for value, want := range values {
 			info, ok := parse(name, value)
-			if got := map[string]int{HeaderDLQRedriveCount: info.Redrives, HeaderDLQDeliveryCount: info.Attempts}[name]; !ok || got != want {
+			if got := map[string]int{dlqheader.RedriveCount: info.Redrives, dlqheader.DeliveryCount: info.Attempts}[name]; !ok || got != want {
 				t.Errorf("%s %q reads as %d, %t; want %d", name, value, got, ok, want)
 			}
 		}
 	}
 	for _, value := range []string{"", "yesterday", "2026-13-04T05:06:07Z", "1772600767", "\xff"} {
-		if info, ok := parse(HeaderDLQTimestamp, value); !ok || !info.Timestamp.IsZero() || info.FailedAt.IsZero() {
+		if info, ok := parse(dlqheader.Timestamp, value); !ok || !info.Timestamp.IsZero() || info.FailedAt.IsZero() {
 			t.Errorf("timestamp %q reads as %+v, %t", value, info, ok)
 		}
-		if info, ok := parse(HeaderDLQFailedAt, value); !ok || !info.FailedAt.IsZero() || info.Timestamp.IsZero() {
+		if info, ok := parse(dlqheader.FailedAt, value); !ok || !info.FailedAt.IsZero() || info.Timestamp.IsZero() {
 			t.Errorf("failed.at %q reads as %+v, %t", value, info, ok)
 		}
 	}
 	if _, ok := parseDeadLetter(nil); ok {
 		t.Error("a record without headers is a dead letter")
 	}
-	if info, ok := parseDeadLetter(headers(HeaderDLQTopic, "first", HeaderDLQTopic, "last")); !ok || info.Topic != "last" {
+	if info, ok := parseDeadLetter(headers(dlqheader.Topic, "first", dlqheader.Topic, "last")); !ok || info.Topic != "last" {
 		t.Errorf("of two topics %+v is read, want the last", info)
 	}
 }
@@ -242,7 +244,7 @@ func TestTimesBeyondRFC3339AreLeftOut(t *testing.T) {
 	for _, stamp := range []time.Time{time.UnixMilli(handledAt.UnixMicro()), time.UnixMilli(-1 << 60), time.UnixMilli(1 << 60), time.UnixMilli(-1)} {
 		letter := someLetter()
 		letter.Timestamp = stamp
-		if text, there := ours(t, newDeadLetter("dlq-orders", &kgo.Record{}, letter, allHeaders))[HeaderDLQTimestamp]; there {
+		if text, there := ours(t, newDeadLetter("dlq-orders", &kgo.Record{}, letter, allHeaders))[dlqheader.Timestamp]; there {
 			t.Errorf("the time %v is written as %q", stamp, text)
 		}
 	}
@@ -250,7 +252,7 @@ func TestTimesBeyondRFC3339AreLeftOut(t *testing.T) {
 		"9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00", // in UTC the years 10000 and -1
 		"1969-12-31T23:59:59.999Z", // of a record without a timestamp
 	} {
-		info, ok := parseDeadLetter(headers(HeaderDLQTopic, "orders", HeaderDLQTimestamp, text, HeaderDLQFailedAt, text))
+		info, ok := parseDeadLetter(headers(dlqheader.Topic, "orders", dlqheader.Timestamp, text, dlqheader.FailedAt, text))
 		if !ok || !info.Timestamp.IsZero() || !info.FailedAt.IsZero() {
 			t.Errorf("%s reads as %+v, %t", text, info, ok)
 		}
@@ -295,7 +297,7 @@ func TestShortenKeepsValidTextWithinItsBound(t *testing.T) {
 func TestErrorTextsInDeadLettersAreBounded(t *testing.T) {
 	long := someLetter()
 	long.Message = strings.Repeat("é\xff", 5000)
-	got := ours(t, newDeadLetter("dlq-orders", &kgo.Record{}, long, allHeaders))[HeaderDLQMessage]
+	got := ours(t, newDeadLetter("dlq-orders", &kgo.Record{}, long, allHeaders))[dlqheader.Message]
 	if len(got) > 1024 || len(got) < 1000 || !utf8.ValidString(got) {
 		t.Errorf("the message has %d bytes, valid: %t; want up to 1024 of valid text", len(got), utf8.ValidString(got))
 	}
@@ -335,7 +337,7 @@ func TestDeadLettersKeepTheRecordByteForByte(t *testing.T) {
 		for range 1 + random.IntN(3) {
 			letter = newDeadLetter("dlq-orders", letter, someLetter(), letterHeaders(random.IntN(3)))
 		}
-		own := slices.DeleteFunc(slices.Clone(letter.Headers), func(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, dlqPrefix) })
+		own := slices.DeleteFunc(slices.Clone(letter.Headers), func(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, dlqheader.Prefix) })
 		if !reflect.DeepEqual(letter.Key, before.Key) || !reflect.DeepEqual(letter.Value, before.Value) || len(own) != len(before.Headers) {
 			t.Fatalf("seed %d: of %q %q %q the letter is %q %q %q", seed, before.Key, before.Value, before.Headers, letter.Key, letter.Value, own)
 		}
@@ -352,7 +354,7 @@ func TestDeadLettersKeepTheRecordByteForByte(t *testing.T) {
 
 func TestMiddlewareAndLettersShareNoHeaders(t *testing.T) {
 	list := make([]kgo.RecordHeader, 0, 50) // with room, into which an append would write
-	list = append(list, headers("x", "1", HeaderDLQTopic, "orders", "y", "2")...)
+	list = append(list, headers("x", "1", dlqheader.Topic, "orders", "y", "2")...)
 	before := slices.Clone(list[:cap(list)])
 	newDeadLetter("dlq-orders", &kgo.Record{Headers: list}, someLetter(), allHeaders)
 	if !reflect.DeepEqual(list[:cap(list)], before) {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // Where RetryDelays no longer has the topic's delay, a record without a due time is tried at once, and one that claims
@@ -15,7 +17,7 @@ func TestDueTimesBeyondRetryDelays(t *testing.T) {
 		now := time.Now()
 		at := func(due time.Duration) *kgo.Record {
 			text := formatTime(now.Add(due))
-			return &kgo.Record{Topic: "retry-2-group-orders", Timestamp: now, Headers: headers(HeaderDLQWrittenTo, "retry-2-group-orders", HeaderDLQDue, text)}
+			return &kgo.Record{Topic: "retry-2-group-orders", Timestamp: now, Headers: headers(dlqheader.WrittenTo, "retry-2-group-orders", dlqheader.Due, text)}
 		}
 		bare := at(0)
 		bare.Headers = nil
@@ -51,8 +53,8 @@ func TestTheDueTimeIsKeptWithThePlace(t *testing.T) {
 	letter := someLetter()
 	letter.due = handledAt
 	for which, want := range map[letterHeaders]string{allHeaders: "2026-03-04T05:06:07.891Z", placeHeaders: "2026-03-04T05:06:07.891Z", noHeaders: ""} {
-		r := newDeadLetter("retry-1-group-orders", &kgo.Record{Headers: headers(HeaderDLQDue, "2020-01-01T00:00:00Z")}, letter, which)
-		if got := ours(t, r)[HeaderDLQDue]; got != want {
+		r := newDeadLetter("retry-1-group-orders", &kgo.Record{Headers: headers(dlqheader.Due, "2020-01-01T00:00:00Z")}, letter, which)
+		if got := ours(t, r)[dlqheader.Due]; got != want {
 			t.Errorf("level %d is due at %q, want %q", which, got, want)
 		}
 	}

@@ -8,14 +8,14 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // waiting is a record of a retry topic as the library writes it. due is its header; "" for none.
 func waiting(topic, source string, n int, due string) *kgo.Record {
 	fields := []string{
-		kafka.HeaderDLQWrittenTo, topic, kafka.HeaderDLQTopic, source, kafka.HeaderDLQPartition, "0", kafka.HeaderDLQOffset, fmt.Sprint(n),
-		kafka.HeaderDLQGroup, "group", kafka.HeaderDLQDeliveryCount, "2",
+		dlqheader.WrittenTo, topic, dlqheader.Topic, source, dlqheader.Partition, "0", dlqheader.Offset, fmt.Sprint(n),
+		dlqheader.Group, "group", dlqheader.DeliveryCount, "2",
 	}
 	if due != "" {
 		fields = append(fields, "__dlq.errors.due", due)

@@ -6,6 +6,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 var long = flag.Bool("long", false, "try all that there is, where a part is enough for every day")
@@ -22,7 +24,7 @@ const (
 	DefaultDrainTimeout       = defaultDrainTimeout
 	DefaultMaxHeaders         = defaultMaxHeaders
 	DefaultMaxMessageBytes    = defaultMaxMessageBytes
-	DLQPrefix                 = dlqPrefix
+	DLQPrefix                 = dlqheader.Prefix
 	DrainGrace                = drainGrace
 	FetchMaxWait              = fetchMaxWait
 	FloodProbes               = floodProbes

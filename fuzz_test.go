@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // echoingText quotes its text in its error.
@@ -107,8 +109,8 @@ func FuzzDeadLetterHeaders(f *testing.F) {
 		f.Add(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], uint16(0b1000000110), byte(1))
 	}
 	names := []string{
-		HeaderDLQTopic, HeaderDLQPartition, HeaderDLQOffset, HeaderDLQGroup, HeaderDLQDeliveryCount, HeaderDLQClass, HeaderDLQMessage,
-		HeaderDLQTimestamp, HeaderDLQFailedAt, HeaderDLQRedriveCount,
+		dlqheader.Topic, dlqheader.Partition, dlqheader.Offset, dlqheader.Group, dlqheader.DeliveryCount, dlqheader.Class, dlqheader.Message,
+		dlqheader.Timestamp, dlqheader.FailedAt, dlqheader.RedriveCount,
 	}
 	f.Fuzz(func(t *testing.T, topic, partition, offset, group, count, class, message, timestamp, failed, redrives, extra string, absent uint16, level byte) {
 		r := &kgo.Record{Key: []byte(group), Value: []byte(message), Headers: headers(extra, message, "unknown", extra)}
@@ -140,7 +142,7 @@ func FuzzDeadLetterHeaders(f *testing.F) {
 			t.Fatalf("a second round changed the letter from %q to %q", once.Headers, twice.Headers)
 		}
 
-		own := func(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, dlqPrefix) }
+		own := func(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, dlqheader.Prefix) }
 		kept := slices.DeleteFunc(slices.Clone(once.Headers), own)
 		if want := slices.DeleteFunc(slices.Clone(r.Headers), own); !reflect.DeepEqual(kept, want) {
 			t.Fatalf("the record's own headers are %q, want %q", kept, want)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/internal/recordheader"
 )
 
@@ -30,9 +31,9 @@ func (c *consumer) hops(r *kgo.Record, dlq *deadLetterTopic) int {
 	if !isBound(r) {
 		return 0
 	}
-	text, _ := lastHeader(r.Headers, HeaderDLQHops)
+	text, _ := lastHeader(r.Headers, dlqheader.Hops)
 	n, _ := strconv.Atoi(text)
-	if _, letter := recordheader.Last(r.Headers, HeaderDLQClass); letter && !c.tier.isRetryTopic() {
+	if _, letter := recordheader.Last(r.Headers, dlqheader.Class); letter && !c.tier.isRetryTopic() {
 		n = max(n, 1)
 	}
 	if n = min(max(n, 0), maxRedriveCount); n > 0 && dlq == c.deadLetters {

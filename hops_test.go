@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // Two consumers that are each other's dead letter topic pass a record on, slower and slower, and say so. Nothing is lost.
@@ -59,7 +60,7 @@ func TestLettersOfLettersDontWait(t *testing.T) {
 		b.createTopic("dlq-dlq-orders")
 		b.createTopic("retry-1-letters-dlq-orders")
 		b.createTopic("retry-1-group-orders")
-		forged := &kgo.Record{Topic: "orders", Value: []byte(`{"n":1}`), Headers: headers(kafka.HeaderDLQHops, "900", kafka.HeaderDLQWrittenTo, "payments")}
+		forged := &kgo.Record{Topic: "orders", Value: []byte(`{"n":1}`), Headers: headers(dlqheader.Hops, "900", dlqheader.WrittenTo, "payments")}
 		b.put(forged)
 		cfg := b.consumer()
 		cfg.MaxRetries, cfg.RetryDelays = 0, []time.Duration{time.Second}
@@ -69,10 +70,10 @@ func TestLettersOfLettersDontWait(t *testing.T) {
 		b.start(cfg, func(context.Context, kafka.Message[numbered]) error { return kafka.NewTransientError("never", nil) })
 		time.Sleep(time.Minute)
 		first, second := b.read("dlq-orders", 1)[0], b.read("dlq-dlq-orders", 1)[0]
-		if text, ok := lastHeader(first.Headers, kafka.HeaderDLQHops); ok {
+		if text, ok := lastHeader(first.Headers, dlqheader.Hops); ok {
 			t.Errorf("the first letter has been in %q dead letter topics before", text)
 		}
-		if text, _ := lastHeader(second.Headers, kafka.HeaderDLQHops); text != "2" {
+		if text, _ := lastHeader(second.Headers, dlqheader.Hops); text != "2" {
 			t.Errorf("the letter's letter says that this is dead letter topic %q of its record", text)
 		}
 		if b.log.count(slog.LevelError, "hops") > 0 {

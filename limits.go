@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // ErrHeaderLimit is a record whose headers are above ConsumerConfig's MaxHeaders or MaxHeaderBytes. It is permanent.
@@ -99,7 +101,7 @@ func (c *consumer) readError(err error) error {
 }
 
 func known(header string) bool {
-	return strings.HasPrefix(header, dlqPrefix) || slices.Contains([]string{
+	return strings.HasPrefix(header, dlqheader.Prefix) || slices.Contains([]string{
 		HeaderMessageID, HeaderCorrelationID, HeaderConversationID, HeaderEventType, HeaderSource, HeaderContentType, "traceparent", "tracestate",
 		HeaderReplyTopic, HeaderReplyPartition, HeaderRequesterID, HeaderReplyToken, HeaderDeadline,
 	}, header)

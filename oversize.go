@@ -15,6 +15,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // This file is about dead letters that their topic does not take.
@@ -26,13 +28,6 @@ type Oversize string
 const (
 	OversizeStop Oversize = "stop" // its partition waits until the topic takes it
 	OversizeStub Oversize = "stub" // its letter is stored without its value
-)
-
-// Names of headers of a letter that does not have its record's value, or not its key, as UTF-8 text.
-const (
-	HeaderDLQValueBytes  = dlqPrefix + "value.bytes"  // of a stub: how many its value has, decimal
-	HeaderDLQValueSHA256 = dlqPrefix + "value.sha256" // of a stub: the checksum of its value, hexadecimal
-	HeaderDLQKeyAbsent   = dlqPrefix + "key.absent"   // its record has no key: the letter has one, for a compacted topic
 )
 
 // stubHeaders bound what a stub keeps of its record's headers: its ids, and some more.
@@ -62,8 +57,8 @@ func stub(r *kgo.Record, letter DeadLetter) (*kgo.Record, DeadLetter) {
 // addStub adds what a stub's letter has instead of its value.
 func (d DeadLetter) addStub(add func(name, value string)) {
 	if d.ValueSHA256 != "" {
-		add(HeaderDLQValueBytes, strconv.FormatInt(d.ValueBytes, 10))
-		add(HeaderDLQValueSHA256, d.ValueSHA256)
+		add(dlqheader.ValueBytes, strconv.FormatInt(d.ValueBytes, 10))
+		add(dlqheader.ValueSHA256, d.ValueSHA256)
 	}
 }
 
@@ -85,7 +80,7 @@ func withKey(r *kgo.Record) *kgo.Record {
 	keyed := *r
 	id, _ := uuid.NewV7()
 	keyed.Key = []byte(id.String())
-	keyed.Headers = append(slices.Clone(r.Headers), kgo.RecordHeader{Key: HeaderDLQKeyAbsent, Value: []byte("true")})
+	keyed.Headers = append(slices.Clone(r.Headers), kgo.RecordHeader{Key: dlqheader.KeyAbsent, Value: []byte("true")})
 	return &keyed
 }
 

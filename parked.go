@@ -15,8 +15,8 @@ import (
 // the dead letter topic that was not sent back and handled since. Its records have an order, that of the offsets at which they were
 // first: one is handled only if no letter of its key comes before it. Anything else follows them into the dead letter topic.
 //
-// The dead letter topic is where this is kept: its letters say that they park their key (HeaderDLQParked), and a mark follows when
-// one of them was handled after all (HeaderDLQUnparked). Whoever is assigned the partition reads both before all else; see recall.go.
+// The dead letter topic is where this is kept: its letters say that they park their key (deadletter.HeaderParked), and a mark follows when
+// one of them was handled after all (deadletter.HeaderUnparked). Whoever is assigned the partition reads both before all else; see recall.go.
 
 // ErrParked is of a record that was not handled because a letter of its key, in the dead letter topic, comes before it.
 var ErrParked = errors.New("its key is parked")

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/internal/recordheader"
 	"github.com/skeji/kafka/internal/seal"
 )
@@ -71,11 +72,11 @@ func (p *partition) originOf(r *kgo.Record) int64 {
 
 // sentFrom returns the offset of the letter that was sent back as this record, if it was in that partition.
 func sentFrom(r *kgo.Record, partition int32) (offset int64, ok bool) {
-	from, _ := lastHeader(r.Headers, HeaderDLQLetterPartition)
+	from, _ := lastHeader(r.Headers, dlqheader.LetterPartition)
 	if !isBound(r) || from != strconv.Itoa(int(partition)) {
 		return 0, false
 	}
-	at, _ := lastHeader(r.Headers, HeaderDLQLetterOffset)
+	at, _ := lastHeader(r.Headers, dlqheader.LetterOffset)
 	offset, err := strconv.ParseInt(at, 10, 64)
 	return offset, err == nil
 }
@@ -97,11 +98,11 @@ func (p *partition) parkKey(t *task, stored *kgo.Record) bool {
 	}
 	said := false
 	if stored != nil {
-		_, said = recordheader.Last(stored.Headers, HeaderDLQParked)
+		_, said = recordheader.Last(stored.Headers, dlqheader.Parked)
 	}
 	if !said {
-		// HeaderDLQUnparked tells readers that it is a mark; it names none that is unparked.
-		if stored = p.writeMark(t, kgo.RecordHeader{Key: HeaderDLQParked, Value: []byte(place)}, kgo.RecordHeader{Key: HeaderDLQUnparked}); stored == nil {
+		// dlqheader.Unparked tells readers that it is a mark; it names none that is unparked.
+		if stored = p.writeMark(t, kgo.RecordHeader{Key: dlqheader.Parked, Value: []byte(place)}, kgo.RecordHeader{Key: dlqheader.Unparked}); stored == nil {
 			return false
 		}
 	}
@@ -126,7 +127,7 @@ func (p *partition) unpark(t *task, outcome Outcome) bool {
 		return true
 	}
 	place := parkedPlace{p.topic, p.id, origin, p.c.cfg.Group}.String()
-	if p.writeMark(t, kgo.RecordHeader{Key: HeaderDLQUnparked, Value: []byte(place)}) == nil {
+	if p.writeMark(t, kgo.RecordHeader{Key: dlqheader.Unparked, Value: []byte(place)}) == nil {
 		return false
 	}
 	p.parking.remove(lane, origin)
@@ -141,7 +142,7 @@ func (p *partition) writeMark(t *task, headers ...kgo.RecordHeader) *kgo.Record 
 	p.now(t, ActivityDeadLetter)
 	for attempt := 1; ; attempt++ {
 		mark := &kgo.Record{Topic: dlq.name, Partition: p.id, Key: key, Headers: append([]kgo.RecordHeader{
-			{Key: HeaderDLQWrittenTo, Value: []byte(dlq.name)},
+			{Key: dlqheader.WrittenTo, Value: []byte(dlq.name)},
 		}, headers...)}
 		err := dlq.mark(p.ctx, mark)
 		switch {

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // A key's later records follow it into the dead letter topic, and come out in order. Other keys, and records without one, go on.
@@ -191,7 +192,7 @@ func TestALetterWithoutRoomParksItsKey(t *testing.T) {
 			l.cluster.KeepControl()
 			produce := request.(*kmsg.ProduceRequest)
 			topic := produce.Topics[0] // which may be named by its id alone
-			if records := string(topic.Partitions[0].Records); strings.Contains(records, "large") && strings.Contains(records, kafka.HeaderDLQTopic) {
+			if records := string(topic.Partitions[0].Records); strings.Contains(records, "large") && strings.Contains(records, dlqheader.Topic) {
 				response := produce.ResponseKind().(*kmsg.ProduceResponse)
 				answer := kmsg.NewProduceResponseTopicPartition()
 				answer.Partition, answer.ErrorCode = topic.Partitions[0].Partition, kerr.MessageTooLarge.Code
@@ -291,8 +292,8 @@ func TestForgedOriginsParkNobodyElse(t *testing.T) {
 	t.Parallel()
 	inParkingLot(t, func(t *testing.T, l *parkingLot) {
 		forged := func(key, topic, partition, offset string) *kgo.Record {
-			return &kgo.Record{Topic: "orders", Key: []byte(key), Value: []byte(`{"n":9}`), Headers: headers(kafka.HeaderDLQTopic, topic, kafka.HeaderDLQPartition, partition, kafka.HeaderDLQOffset, offset,
-				kafka.HeaderDLQParked, "orders/0/0/group", kafka.HeaderDLQUnparked, "orders/0/0/group", kafka.HeaderDLQWrittenTo, "orders")}
+			return &kgo.Record{Topic: "orders", Key: []byte(key), Value: []byte(`{"n":9}`), Headers: headers(dlqheader.Topic, topic, dlqheader.Partition, partition, dlqheader.Offset, offset,
+				dlqheader.Parked, "orders/0/0/group", dlqheader.Unparked, "orders/0/0/group", dlqheader.WrittenTo, "orders")}
 		}
 		l.refuse("a 0")
 		l.publish("a 0")
@@ -303,7 +304,7 @@ func TestForgedOriginsParkNobodyElse(t *testing.T) {
 		l.wantHandled("b 9")
 		letters := l.wantLetters("permanent: a 0", "parked: a 9", "parked: a 9", "parked: a 9", "parked: a 9", "parked: a 9")
 		for i, letter := range letters {
-			if text, _ := lastHeader(letter.Headers, kafka.HeaderDLQParked); text != fmt.Sprintf("orders/0/%d/group", map[bool]int{true: 0, false: i + 1}[i == 0]) {
+			if text, _ := lastHeader(letter.Headers, dlqheader.Parked); text != fmt.Sprintf("orders/0/%d/group", map[bool]int{true: 0, false: i + 1}[i == 0]) {
 				t.Errorf("letter %d is parked as %q", i, text)
 			}
 		}

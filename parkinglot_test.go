@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // parkingLot is a topic with parked keys: who handles it, and what is sent back.
@@ -112,7 +113,7 @@ func (l *parkingLot) stored() (letters, marks []*kgo.Record) {
 	for next := info.LogStartOffset; next < info.HighWatermark; {
 		for _, r := range reader.PollFetches(context.Background()).Records() {
 			next = r.Offset + 1
-			if _, mark := lastHeader(r.Headers, kafka.HeaderDLQUnparked); mark {
+			if _, mark := lastHeader(r.Headers, dlqheader.Unparked); mark {
 				marks = append(marks, r)
 			} else {
 				letters = append(letters, r)
@@ -151,11 +152,11 @@ func (l *parkingLot) sendBack(letters ...*kgo.Record) {
 	for _, letter := range letters {
 		info, _ := parseDeadLetter(letter.Headers)
 		headers := slices.DeleteFunc(slices.Clone(letter.Headers), func(h kgo.RecordHeader) bool {
-			place := h.Key == kafka.HeaderDLQTopic || h.Key == kafka.HeaderDLQPartition || h.Key == kafka.HeaderDLQOffset
+			place := h.Key == dlqheader.Topic || h.Key == dlqheader.Partition || h.Key == dlqheader.Offset
 			return strings.HasPrefix(h.Key, kafka.DLQPrefix) && !place
 		})
-		headers = append(headers, kgo.RecordHeader{Key: kafka.HeaderDLQRedriveCount, Value: []byte(strconv.Itoa(info.Redrives + 1))},
-			kgo.RecordHeader{Key: kafka.HeaderDLQWrittenTo, Value: []byte(info.Topic)})
+		headers = append(headers, kgo.RecordHeader{Key: dlqheader.RedriveCount, Value: []byte(strconv.Itoa(info.Redrives + 1))},
+			kgo.RecordHeader{Key: dlqheader.WrittenTo, Value: []byte(info.Topic)})
 		records = append(records, &kgo.Record{Topic: info.Topic, Partition: info.Partition, Key: letter.Key, Value: letter.Value, Headers: headers})
 	}
 	l.produce(records...)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/internal/recordheader"
 )
 
@@ -122,14 +123,14 @@ func (p *partition) remember(parking *parkedKeys, r *kgo.Record) (fits bool) {
 		return true
 	}
 	lane := maphash.Bytes(laneSeed, r.Key)
-	if place, ok := p.ownPlace(r, HeaderDLQUnparked); ok {
+	if place, ok := p.ownPlace(r, dlqheader.Unparked); ok {
 		if r.Key == nil {
 			parking.removeAnywhere(place.origin)
 		}
 		parking.remove(lane, place.origin)
 		return true
 	}
-	if place, ok := p.ownPlace(r, HeaderDLQParked); ok {
+	if place, ok := p.ownPlace(r, dlqheader.Parked); ok {
 		return parking.add(lane, parkedLetter{place.origin, r.Offset})
 	}
 	return true // another partition's, group's or topic's, or of a time when keys were not parked

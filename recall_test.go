@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // The dead letter topic is all that the next owner of a partition has.
@@ -71,20 +72,20 @@ func TestOnlyOwnLettersPark(t *testing.T) {
 			return &kgo.Record{Topic: "dlq-orders", Key: []byte(key), Value: []byte("x"), Headers: headers}
 		}
 		l.produce(
-			letter("a", header(kafka.HeaderDLQParked, "orders/0/2/others")),
-			letter("a", header(kafka.HeaderDLQParked, "orders/2/2/group")),
-			letter("a", header(kafka.HeaderDLQParked, "invoices/0/2/group")),
-			letter("a", header(kafka.HeaderDLQTopic, "orders"), header(kafka.HeaderDLQPartition, "0"), header(kafka.HeaderDLQOffset, "0"), header(kafka.HeaderDLQGroup, "group")),
+			letter("a", header(dlqheader.Parked, "orders/0/2/others")),
+			letter("a", header(dlqheader.Parked, "orders/2/2/group")),
+			letter("a", header(dlqheader.Parked, "invoices/0/2/group")),
+			letter("a", header(dlqheader.Topic, "orders"), header(dlqheader.Partition, "0"), header(dlqheader.Offset, "0"), header(dlqheader.Group, "group")),
 			letter("a"),
-			letter("a", header(kafka.HeaderDLQParked, "")), letter("a", header(kafka.HeaderDLQParked, "orders/0/-1/group")), letter("a", header(kafka.HeaderDLQParked, "orders/x/0/group")),
-			letter("b", header(kafka.HeaderDLQParked, "orders/0/0/group")),
-			letter("b", header(kafka.HeaderDLQUnparked, "orders/0/0/group")),
-			letter("c", header(kafka.HeaderDLQParked, "orders/0/0/group")),
-			&kgo.Record{Topic: "dlq-orders", Headers: []kgo.RecordHeader{header(kafka.HeaderDLQUnparked, "orders/0/0/group")}}, // of a key that is too large for it
-			letter("d", header(kafka.HeaderDLQParked, "orders/0/1/group")),
-			letter("d", header(kafka.HeaderDLQUnparked, "orders/0/1/others")),
-			letter("d", header(kafka.HeaderDLQUnparked, "orders/0/2/group")),
-			letter("d", header(kafka.HeaderDLQUnparked, "")),
+			letter("a", header(dlqheader.Parked, "")), letter("a", header(dlqheader.Parked, "orders/0/-1/group")), letter("a", header(dlqheader.Parked, "orders/x/0/group")),
+			letter("b", header(dlqheader.Parked, "orders/0/0/group")),
+			letter("b", header(dlqheader.Unparked, "orders/0/0/group")),
+			letter("c", header(dlqheader.Parked, "orders/0/0/group")),
+			&kgo.Record{Topic: "dlq-orders", Headers: []kgo.RecordHeader{header(dlqheader.Unparked, "orders/0/0/group")}}, // of a key that is too large for it
+			letter("d", header(dlqheader.Parked, "orders/0/1/group")),
+			letter("d", header(dlqheader.Unparked, "orders/0/1/others")),
+			letter("d", header(dlqheader.Unparked, "orders/0/2/group")),
+			letter("d", header(dlqheader.Unparked, "")),
 		)
 		transactional, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:9092"), kgo.Dialer(l.network.DialContext), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID("t"))
 		if err != nil {

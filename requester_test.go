@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // withReplies has topics for requests and replies.
@@ -363,8 +364,8 @@ func TestRepliesToOtherRequestsAreRefused(t *testing.T) {
 		forge(502, requesterID, kgo.RecordHeader{Key: kafka.HeaderReplyToken, Value: []byte("guessed")})
 		forge(503, requesterID, kgo.RecordHeader{Key: kafka.HeaderReplyToken, Value: []byte(token)})
 		forge(504, requesterID, kgo.RecordHeader{Key: kafka.HeaderReplyToken, Value: []byte(token)}, // and the place that it would have
-			kgo.RecordHeader{Key: kafka.HeaderRequestPlace, Value: []byte(place)}, kgo.RecordHeader{Key: kafka.HeaderDLQTopic, Value: []byte("requests")},
-			kgo.RecordHeader{Key: kafka.HeaderDLQPartition, Value: []byte(strings.Split(place, "/")[1])}, kgo.RecordHeader{Key: kafka.HeaderDLQOffset, Value: []byte("0")})
+			kgo.RecordHeader{Key: kafka.HeaderRequestPlace, Value: []byte(place)}, kgo.RecordHeader{Key: dlqheader.Topic, Value: []byte("requests")},
+			kgo.RecordHeader{Key: dlqheader.Partition, Value: []byte(strings.Split(place, "/")[1])}, kgo.RecordHeader{Key: dlqheader.Offset, Value: []byte("0")})
 		wg.Wait()
 		wantStats(t, requester, kafka.RequesterStats{Replies: 1, RejectedReplies: 5})
 		if n := b.log.count(slog.LevelWarn, "correlation_id=order-7"); n != 1 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/internal/recordheader"
 )
 
@@ -143,7 +144,7 @@ func (t *replyTopics) request(key string, headers []kgo.RecordHeader, at string,
 // placeOf is where the requester has put the request. A record of a retry topic says in its headers where it was first. Those of any
 // other record are its publisher's, who could claim the place of somebody else's request there.
 func placeOf(topic string, partition int32, offset int64, headers []kgo.RecordHeader) string {
-	written, _ := lastHeader(headers, HeaderDLQWrittenTo)
+	written, _ := lastHeader(headers, dlqheader.WrittenTo)
 	if first, ok := parseDeadLetter(headers); ok && written == topic && isRetryTopicOf(topic, first.Topic) {
 		return placeText(first.Topic, first.Partition, first.Offset)
 	}

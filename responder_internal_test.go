@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // Deadlines come from outside.
@@ -37,7 +39,7 @@ func TestDeadlinesAreBelievedWithinLimits(t *testing.T) {
 // A retry topic's records tell where they were first. What any other record says of that is its publisher's claim.
 func TestOnlyRetryTopicsTellWhereARequestWas(t *testing.T) {
 	claimed := []kgo.RecordHeader{
-		{Key: HeaderDLQTopic, Value: []byte("requests")}, {Key: HeaderDLQPartition, Value: []byte("1")}, {Key: HeaderDLQOffset, Value: []byte("42")},
+		{Key: dlqheader.Topic, Value: []byte("requests")}, {Key: dlqheader.Partition, Value: []byte("1")}, {Key: dlqheader.Offset, Value: []byte("42")},
 	}
 	for topic, want := range map[string]string{
 		"retry-1-group-requests":  "requests/1/42",
@@ -49,7 +51,7 @@ func TestOnlyRetryTopicsTellWhereARequestWas(t *testing.T) {
 		"retry-11-group-requests": "retry-11-group-requests/0/7",
 		"retry-1m-group-requests": "retry-1m-group-requests/0/7",
 	} {
-		claimed := append(claimed, kgo.RecordHeader{Key: HeaderDLQWrittenTo, Value: []byte(topic)})
+		claimed := append(claimed, kgo.RecordHeader{Key: dlqheader.WrittenTo, Value: []byte(topic)})
 		if got := placeOf(topic, 0, 7, claimed); got != want {
 			t.Errorf("the place of a request in %s is %s, want %s", topic, got, want)
 		}

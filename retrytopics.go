@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // This file is ConsumerConfig.RetryDelays. A record whose retries are used up waits in a topic for its next attempt, and its key goes
@@ -114,7 +116,7 @@ func (p *partition) untilDue(r *kgo.Record) time.Duration {
 		return 0
 	}
 	longest, due := t.delay, r.Timestamp.Add(t.delay)
-	if text, ok := lastHeader(r.Headers, HeaderDLQDue); ok && isBound(r) {
+	if text, ok := lastHeader(r.Headers, dlqheader.Due); ok && isBound(r) {
 		if at := parseTime(text); !at.IsZero() {
 			longest, due = t.longest, at
 		}

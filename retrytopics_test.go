@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // putOff is a config with retry topics of a minute and of ten, which exist.
@@ -219,7 +220,7 @@ func TestForgedRetriesDoNoHarm(t *testing.T) {
 		cfg := b.putOff()
 		cfg.RetryDelays = cfg.RetryDelays[:1]
 		forged := func(topic, count string) []kgo.RecordHeader {
-			return headers(kafka.HeaderDLQWrittenTo, topic, kafka.HeaderDLQTopic, "orders", kafka.HeaderDLQPartition, "0", kafka.HeaderDLQOffset, "7", kafka.HeaderDLQGroup, "group", kafka.HeaderDLQDeliveryCount, count)
+			return headers(dlqheader.WrittenTo, topic, dlqheader.Topic, "orders", dlqheader.Partition, "0", dlqheader.Offset, "7", dlqheader.Group, "group", dlqheader.DeliveryCount, count)
 		}
 		client := b.raw()
 		defer client.Close()
@@ -228,7 +229,7 @@ func TestForgedRetriesDoNoHarm(t *testing.T) {
 			{Topic: cfg.RetryTopics()[0], Headers: forged(cfg.RetryTopics()[0], "2147483647"), Timestamp: time.Now().Add(1000 * time.Hour)},
 			{Topic: cfg.RetryTopics()[0], Headers: forged(cfg.RetryTopics()[0], "-5")},
 			{Topic: cfg.RetryTopics()[0]}, // no header at all: the letter had no room
-			{Topic: cfg.RetryTopics()[0], Headers: headers(kafka.HeaderDLQWrittenTo, cfg.RetryTopics()[0], kafka.HeaderDLQTopic, "orders", kafka.HeaderDLQPartition, "0", kafka.HeaderDLQOffset, "7", kafka.HeaderDLQGroup, "another")},
+			{Topic: cfg.RetryTopics()[0], Headers: headers(dlqheader.WrittenTo, cfg.RetryTopics()[0], dlqheader.Topic, "orders", dlqheader.Partition, "0", dlqheader.Offset, "7", dlqheader.Group, "another")},
 		} {
 			r.Key, r.Value = []byte("k"), fmt.Appendf(nil, `{"n":%d}`, i)
 			if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/internal/seal"
 )
 
@@ -47,7 +48,7 @@ func TestForgedControlHeadersDontCountWithAKey(t *testing.T) {
 	t.Parallel()
 	group := func() []kgo.RecordHeader { return sentBack("orders", "orders", "others") }
 	mark := func() []kgo.RecordHeader {
-		return headers(kafka.HeaderDLQRedriven, "0-9", kafka.HeaderDLQWrittenTo, "orders")
+		return headers(dlqheader.Redriven, "0-9", dlqheader.WrittenTo, "orders")
 	}
 	sealedAt := func(topic string, partition int32, key string) func(*testing.T, *kgo.Record) {
 		return func(t *testing.T, r *kgo.Record) {
@@ -72,7 +73,7 @@ func TestForgedControlHeadersDontCountWithAKey(t *testing.T) {
 		{name: "for another group, sealed for another partition", headers: group(), seal: sealedAt("orders", 1, controlKey)},
 		{name: "for another group, a header added", headers: group(), seal: func(t *testing.T, r *kgo.Record) {
 			sealedAt("orders", 0, controlKey)(t, r)
-			r.Headers = append(r.Headers, kgo.RecordHeader{Key: kafka.HeaderDLQRedriveGroup, Value: []byte("more")})
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: dlqheader.RedriveGroup, Value: []byte("more")})
 		}},
 		{name: "for another group, another value", headers: group(), seal: func(t *testing.T, r *kgo.Record) {
 			sealedAt("orders", 0, controlKey)(t, r)
@@ -155,9 +156,9 @@ func TestLettersAreSealedAsTheyAreStored(t *testing.T) {
 		want []string
 		not  []string
 	}{
-		{"all headers", 10, []string{kafka.HeaderDLQMessage, kafka.HeaderDLQTopic, kafka.HeaderDLQSeal}, nil},
-		{"the place alone", limit - 500, []string{kafka.HeaderDLQTopic, kafka.HeaderDLQWrittenTo, kafka.HeaderDLQSeal}, []string{kafka.HeaderDLQMessage}},
-		{"none of ours", limit - 200, nil, []string{kafka.HeaderDLQTopic, kafka.HeaderDLQMessage, kafka.HeaderDLQSeal}},
+		{"all headers", 10, []string{dlqheader.Message, dlqheader.Topic, dlqheader.Seal}, nil},
+		{"the place alone", limit - 500, []string{dlqheader.Topic, dlqheader.WrittenTo, dlqheader.Seal}, []string{dlqheader.Message}},
+		{"none of ours", limit - 200, nil, []string{dlqheader.Topic, dlqheader.Message, dlqheader.Seal}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
@@ -174,7 +175,7 @@ func TestLettersAreSealedAsTheyAreStored(t *testing.T) {
 					return func(ctx context.Context, r *kafka.Record, done func(error)) {
 						changed := *r.Record
 						changed.Value = append([]byte("w"), r.Value[1:]...)
-						changed.Headers = append(slices.Clone(r.Headers), headers("traced", "1", kafka.DLQPrefix+"traced", "1", kafka.HeaderDLQSeal, "forged")...)
+						changed.Headers = append(slices.Clone(r.Headers), headers("traced", "1", kafka.DLQPrefix+"traced", "1", dlqheader.Seal, "forged")...)
 						next(ctx, &kafka.Record{Record: &changed, Group: r.Group, Attempt: r.Attempt}, done)
 					}
 				}})
@@ -239,8 +240,8 @@ func TestRetryTopicsBelieveSealedRecordsAlone(t *testing.T) {
 		cfg.RetryDelays, cfg.ControlKey = cfg.RetryDelays[:1], kafka.NewSecret(controlKey)
 		retry, began := cfg.RetryTopics()[0], time.Now()
 		place := func(group string) []kgo.RecordHeader {
-			return headers(kafka.HeaderDLQWrittenTo, retry, kafka.HeaderDLQTopic, "orders", kafka.HeaderDLQPartition, "0", kafka.HeaderDLQOffset, "7",
-				kafka.HeaderDLQGroup, group, kafka.HeaderDLQDeliveryCount, "40")
+			return headers(dlqheader.WrittenTo, retry, dlqheader.Topic, "orders", dlqheader.Partition, "0", dlqheader.Offset, "7",
+				dlqheader.Group, group, dlqheader.DeliveryCount, "40")
 		}
 		value := func(n int) []byte { return fmt.Appendf(nil, `{"n":%d}`, n) }
 		b.put(&kgo.Record{Topic: retry, Value: value(1), Headers: place("group")})
@@ -278,7 +279,7 @@ func TestParkedKeysAreThoseOfSealedRecords(t *testing.T) {
 		cfg := l.config()
 		cfg.ControlKey = kafka.NewSecret(controlKey)
 		header := func(name, value string) []kgo.RecordHeader {
-			return headers(name, value, kafka.HeaderDLQWrittenTo, "dlq-orders")
+			return headers(name, value, dlqheader.WrittenTo, "dlq-orders")
 		}
 		letter := func(key string, headers []kgo.RecordHeader) *kgo.Record {
 			return &kgo.Record{Topic: "dlq-orders", Key: []byte(key), Value: []byte("x"), Headers: headers}
@@ -291,9 +292,9 @@ func TestParkedKeysAreThoseOfSealedRecords(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		unpark := header(kafka.HeaderDLQUnparked, "orders/0/0/group")
+		unpark := header(dlqheader.Unparked, "orders/0/0/group")
 		l.produce(
-			letter("b", header(kafka.HeaderDLQParked, "orders/0/1/group")),
+			letter("b", header(dlqheader.Parked, "orders/0/1/group")),
 			&kgo.Record{Topic: "dlq-orders", Key: []byte("a"), Headers: unpark},
 			sealed(t, otherKey, seal.ToTopic, &kgo.Record{Topic: "dlq-orders", Key: []byte("a"), Headers: unpark}),
 		)

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // SkipReason says why a record is done without being handled.
@@ -29,10 +31,10 @@ func (c *consumer) skips(r *kgo.Record) SkipReason {
 	case len(r.Headers) == 0 || !isBound(r):
 		return ""
 	case c.tier.isRetryTopic(): // another group's retry topic may have the same name: what is a-b and c to one is a and b-c to the other
-		if group, ok := lastHeader(r.Headers, HeaderDLQGroup); ok && group != c.cfg.Group {
+		if group, ok := lastHeader(r.Headers, dlqheader.Group); ok && group != c.cfg.Group {
 			return SkippedOtherGroup
 		}
-		if _, mark := lastHeader(r.Headers, HeaderDLQRedriven); mark && len(r.Value) == 0 {
+		if _, mark := lastHeader(r.Headers, dlqheader.Redriven); mark && len(r.Value) == 0 {
 			return SkippedMark
 		}
 		return ""
@@ -41,12 +43,12 @@ func (c *consumer) skips(r *kgo.Record) SkipReason {
 	}
 	for _, h := range r.Headers {
 		switch h.Key {
-		case HeaderDLQRedriven, HeaderDLQUnparked:
+		case dlqheader.Redriven, dlqheader.Unparked:
 			if len(r.Value) == 0 { // no mark has one
 				return SkippedMark
 			}
 			return ""
-		case HeaderDLQRedriveGroup:
+		case dlqheader.RedriveGroup:
 			if string(h.Value) != c.cfg.Group {
 				return SkippedOtherGroup
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // stranding leaves ten of twenty records in the second retry topic, due at minute 11, and returns the config that had
@@ -353,7 +354,7 @@ func TestMarksInRetryTopicsAreSkipped(t *testing.T) {
 		const name = "retry-2-group-orders"
 		b.createTopic(name)
 		b.put(waiting(name, "orders", 0, ""))
-		b.put(&kgo.Record{Topic: name, Key: []byte("0"), Value: []byte{}, Headers: headers(kafka.HeaderDLQRedriven, "0", kafka.HeaderDLQWrittenTo, name)})
+		b.put(&kgo.Record{Topic: name, Key: []byte("0"), Value: []byte{}, Headers: headers(dlqheader.Redriven, "0", dlqheader.WrittenTo, name)})
 		a := &attempts{began: time.Now(), fails: func(int, int) error { return nil }}
 		_, stop := b.start(b.consumer(), a.handle)
 		time.Sleep(time.Minute)

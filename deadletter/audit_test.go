@@ -19,7 +19,7 @@ import (
 func TestARunIsBoundToWhatADryRunShowed(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	p.write(letter(0, 0), letter(0, 1), set(letter(1, 2), kafka.HeaderDLQGroup, "not-yet"))
+	p.write(letter(0, 0), letter(0, 1), set(letter(1, 2), deadletter.HeaderGroup, "not-yet"))
 	shown := p.redrive(deadletter.RedriveOptions{DryRun: true})
 	if shown.Sent != 2 || shown.Left[deadletter.LeftGroup] != 1 || shown.Selection == nil {
 		t.Fatalf("%+v", shown)

@@ -143,7 +143,7 @@ func aLetterThatComesBack(t *testing.T, p *place) {
 func TestAConsumerOfLettersPassesOverMarks(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	p.write(letter(0, 0), letter(0, 1), &kgo.Record{Topic: dlq, Key: []byte("k"), Headers: []kgo.RecordHeader{header(kafka.HeaderDLQUnparked, "0"), header(kafka.HeaderDLQWrittenTo, dlq)}})
+	p.write(letter(0, 0), letter(0, 1), &kgo.Record{Topic: dlq, Key: []byte("k"), Headers: []kgo.RecordHeader{header(deadletter.HeaderUnparked, "0"), header(deadletter.HeaderWrittenTo, dlq)}})
 	p.redrive(deadletter.RedriveOptions{})
 	s := &seen{}
 	consumer, err := kafka.NewConsumer(p.broker.ConsumerConfig(dlq, "watcher"), s.handle)

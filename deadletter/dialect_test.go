@@ -21,8 +21,8 @@ import (
 // shareLetter is one as brokers write it for a share group (KIP-1191): no class, and no time.
 func shareLetter(key, value []byte) *kgo.Record {
 	return &kgo.Record{Topic: dlq, Key: key, Value: value, Headers: []kgo.RecordHeader{
-		header(kafka.HeaderDLQTopic, source), header(kafka.HeaderDLQPartition, "0"), header(kafka.HeaderDLQOffset, "7"),
-		header(kafka.HeaderDLQGroup, "shared"), header(kafka.HeaderDLQDeliveryCount, "5"), header(kafka.HeaderDLQMessage, "rejected"),
+		header(deadletter.HeaderTopic, source), header(deadletter.HeaderPartition, "0"), header(deadletter.HeaderOffset, "7"),
+		header(deadletter.HeaderGroup, "shared"), header(deadletter.HeaderDeliveryCount, "5"), header(deadletter.HeaderMessage, "rejected"),
 	}}
 }
 
@@ -61,7 +61,7 @@ func TestLettersOfShareGroupsGoBack(t *testing.T) {
 	if result := p.redrive(deadletter.RedriveOptions{DryRun: true}); result.Groups["shared"] != 1 {
 		t.Errorf("a group that has read the topic, and has no members now: %+v", result)
 	}
-	other := set(shareLetter([]byte("k2"), []byte(`"v2"`)), kafka.HeaderDLQGroup, "elsewhere")
+	other := set(shareLetter([]byte("k2"), []byte(`"v2"`)), deadletter.HeaderGroup, "elsewhere")
 	p.write(other)
 	result := p.redrive(deadletter.RedriveOptions{})
 	if result.Sent != 1 || result.Groups["shared"] != 1 || result.Left[deadletter.LeftGroup] != 1 {

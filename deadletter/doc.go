@@ -18,8 +18,8 @@
 // A dead letter topic is a log: what was sent back stays in it. A redrive notes what it has sent with marks, which are records in the
 // dead letter topic itself, each behind the letters that it is about, in their partition, and in the same transaction as what it sends. So a letter is pending until a mark names it,
 // for as long as there is the letter; redrives with filters leave the others pending, where any later call finds them. A mark has the
-// header [kafka.HeaderDLQRedriven]. Marks are no letters, and neither are the marks of consumers that park keys
-// ([kafka.HeaderDLQUnparked]): every function here passes over them, and so does this library's consumer.
+// header [HeaderRedriven]. Marks are no letters, and neither are the marks of consumers that park keys
+// ([HeaderUnparked]): every function here passes over them, and so does this library's consumer.
 //
 // Other clients that read a dead letter topic get marks as records with an empty value. They should skip records that have one of the
 // two headers and no value, before they decode anything. A mark can't say more in its value: a record with a value is never taken for a

@@ -38,9 +38,9 @@ func exampleClient() (client *kafka.Client, stop func()) {
 	}
 	for i, failure := range []string{"order 17: connect to db: timeout", "order 18: connect to db: timeout", "decode value: unknown field"} {
 		l := letter(0, int64(i))
-		set(l, kafka.HeaderDLQMessage, failure)
+		set(l, deadletter.HeaderMessage, failure)
 		if strings.HasPrefix(failure, "decode") {
-			set(l, kafka.HeaderDLQClass, "permanent")
+			set(l, deadletter.HeaderClass, "permanent")
 		}
 		if err := client.KGO().ProduceSync(ctx, l).FirstErr(); err != nil {
 			log.Fatal(err)

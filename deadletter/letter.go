@@ -108,9 +108,9 @@ func newLetter(r *kgo.Record) Letter {
 // isPointer tells a stub, which has no value, and a letter that is only a place from one whose record had neither key nor value. This library's letters have a class,
 // but for those that had no room for it; these don't name a group either.
 func isPointer(r *kgo.Record) bool {
-	_, class := recordheader.Last(r.Headers, kafka.HeaderDLQClass)
-	_, group := recordheader.Last(r.Headers, kafka.HeaderDLQGroup)
-	_, sum := recordheader.Last(r.Headers, kafka.HeaderDLQValueSHA256)
+	_, class := recordheader.Last(r.Headers, HeaderClass)
+	_, group := recordheader.Last(r.Headers, HeaderGroup)
+	_, sum := recordheader.Last(r.Headers, HeaderValueSHA256)
 	return sum && len(r.Value) == 0 || r.Key == nil && r.Value == nil && group && !class
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/internal/recordheader"
 )
 
@@ -21,13 +20,13 @@ import (
 // with a value is none, whatever headers its publisher gave it.
 func isMark(r *kgo.Record) bool {
 	_, redriven := rangesOf(r)
-	_, unparked := recordheader.Last(r.Headers, kafka.HeaderDLQUnparked)
+	_, unparked := recordheader.Last(r.Headers, HeaderUnparked)
 	return redriven || unparked && len(r.Value) == 0
 }
 
 // rangesOf returns what a redrive's mark says.
 func rangesOf(r *kgo.Record) (text string, ok bool) {
-	ranges, ok := recordheader.Last(r.Headers, kafka.HeaderDLQRedriven)
+	ranges, ok := recordheader.Last(r.Headers, HeaderRedriven)
 	return string(ranges), ok && len(r.Value) == 0 && bytes.Equal(ranges, r.Key)
 }
 
@@ -36,7 +35,7 @@ func newMark(topic string, partition int32, offsets []int64) *kgo.Record {
 	text := []byte(formatRanges(offsets))
 	return &kgo.Record{
 		Topic: topic, Partition: partition, Key: text, Value: []byte{},
-		Headers: []kgo.RecordHeader{{Key: kafka.HeaderDLQRedriven, Value: text}, {Key: kafka.HeaderDLQWrittenTo, Value: []byte(topic)}},
+		Headers: []kgo.RecordHeader{{Key: HeaderRedriven, Value: text}, {Key: HeaderWrittenTo, Value: []byte(topic)}},
 	}
 }
 

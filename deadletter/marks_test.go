@@ -7,12 +7,10 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/skeji/kafka"
 )
 
 func markOf(text string, offset int64) *kgo.Record {
-	return &kgo.Record{Offset: offset, Key: []byte(text), Headers: []kgo.RecordHeader{{Key: kafka.HeaderDLQRedriven, Value: []byte(text)}}}
+	return &kgo.Record{Offset: offset, Key: []byte(text), Headers: []kgo.RecordHeader{{Key: HeaderRedriven, Value: []byte(text)}}}
 }
 
 // A mark says of every letter whether it was sent.

@@ -109,7 +109,7 @@ func TestALetterThatIsSentElsewhereDoesNotParkItself(t *testing.T) {
 	s := &seen{broken: true}
 	p.runParking(s)
 	kafkatest.Publish(t, p.broker, source, kafka.NewMessage[string]().WithKey("k").WithValue("a").
-		WithHeader(kafka.HeaderDLQTopic, "payments").WithHeader(kafka.HeaderDLQPartition, "0").WithHeader(kafka.HeaderDLQOffset, "7").Build())
+		WithHeader(deadletter.HeaderTopic, "payments").WithHeader(deadletter.HeaderPartition, "0").WithHeader(deadletter.HeaderOffset, "7").Build())
 	kafkatest.AwaitDone(t, p.broker, source, group)
 	s.breaks(false)
 	for range 3 {

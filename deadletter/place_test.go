@@ -113,10 +113,10 @@ func letter(partition int32, offset int64, more ...kgo.RecordHeader) *kgo.Record
 	value, _ := json.Marshal(name)
 	return &kgo.Record{Topic: dlq, Partition: partition, Key: []byte("key-" + name), Value: value, Headers: append([]kgo.RecordHeader{
 		header("trace", "t-"+name), header("trace", "again"),
-		header(kafka.HeaderDLQTopic, source), header(kafka.HeaderDLQPartition, strconv.Itoa(int(partition))),
-		header(kafka.HeaderDLQOffset, strconv.FormatInt(offset, 10)), header(kafka.HeaderDLQGroup, group),
-		header(kafka.HeaderDLQDeliveryCount, "4"), header(kafka.HeaderDLQClass, "transient"), header(kafka.HeaderDLQMessage, "no room"),
-		header(kafka.HeaderDLQTimestamp, "2026-01-02T03:04:05.000Z"), header(kafka.HeaderDLQFailedAt, "2026-01-02T04:05:06.000Z"),
+		header(deadletter.HeaderTopic, source), header(deadletter.HeaderPartition, strconv.Itoa(int(partition))),
+		header(deadletter.HeaderOffset, strconv.FormatInt(offset, 10)), header(deadletter.HeaderGroup, group),
+		header(deadletter.HeaderDeliveryCount, "4"), header(deadletter.HeaderClass, "transient"), header(deadletter.HeaderMessage, "no room"),
+		header(deadletter.HeaderTimestamp, "2026-01-02T03:04:05.000Z"), header(deadletter.HeaderFailedAt, "2026-01-02T04:05:06.000Z"),
 	}, more...)}
 }
 

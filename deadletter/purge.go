@@ -95,7 +95,7 @@ func (r *reader) parkedPlaces(ctx context.Context, s surveyed) (parkedPlaces, er
 		if !r.believed.counts(record) {
 			return true
 		}
-		for _, name := range []string{kafka.HeaderDLQParked, kafka.HeaderDLQUnparked} { // a mark that parks has both, one of them empty
+		for _, name := range []string{HeaderParked, HeaderUnparked} { // a mark that parks has both, one of them empty
 			if place, _ := recordheader.Last(record.Headers, name); len(place) > 0 {
 				latest[string(place)] = record.Offset
 			}
@@ -108,7 +108,7 @@ func (r *reader) parkedPlaces(ctx context.Context, s surveyed) (parkedPlaces, er
 // by tells whether a record is what keeps a key parked. Without it, the key's later records would be handled before the one that went
 // back.
 func (p parkedPlaces) by(record *kgo.Record) bool {
-	place, ok := recordheader.Last(record.Headers, kafka.HeaderDLQParked)
+	place, ok := recordheader.Last(record.Headers, HeaderParked)
 	return ok && p[string(place)] == record.Offset
 }
 

@@ -148,11 +148,11 @@ func TestFiltersAndStats(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
 	for i := range int64(6) {
-		p.write(set(letter(0, i), kafka.HeaderDLQMessage, fmt.Sprintf("order %d of 01890a5d-ac96-774b-bcce-b302099a8057: no room", i)))
+		p.write(set(letter(0, i), deadletter.HeaderMessage, fmt.Sprintf("order %d of 01890a5d-ac96-774b-bcce-b302099a8057: no room", i)))
 	}
-	poison := set(set(letter(1, 6), kafka.HeaderDLQClass, "permanent"), kafka.HeaderDLQMessage, "decode value: unexpected end")
-	set(poison, kafka.HeaderDLQFailedAt, "2026-01-03T00:00:00.000Z")
-	other := set(set(letter(2, 7), kafka.HeaderDLQTopic, "payments"), kafka.HeaderDLQGroup, "others")
+	poison := set(set(letter(1, 6), deadletter.HeaderClass, "permanent"), deadletter.HeaderMessage, "decode value: unexpected end")
+	set(poison, deadletter.HeaderFailedAt, "2026-01-03T00:00:00.000Z")
+	other := set(set(letter(2, 7), deadletter.HeaderTopic, "payments"), deadletter.HeaderGroup, "others")
 	lost := &kgo.Record{Topic: dlq, Partition: 2, Value: []byte("x")}
 	p.write(poison, other, lost)
 	stats, err := deadletter.ReadStats(p.context(), p.client, dlq, deadletter.Filter{})
@@ -206,7 +206,7 @@ func TestFiltersAndStats(t *testing.T) {
 func TestUnreadableLettersAreNamed(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	p.write(letter(1, 0), &kgo.Record{Topic: dlq, Partition: 1}, set(letter(1, 2), kafka.HeaderDLQTopic, "no topic/name"))
+	p.write(letter(1, 0), &kgo.Record{Topic: dlq, Partition: 1}, set(letter(1, 2), deadletter.HeaderTopic, "no topic/name"))
 	n := 0
 	for letter, err := range deadletter.List(p.context(), p.client, dlq, deadletter.Filter{}) {
 		if err != nil {
@@ -229,7 +229,7 @@ func TestUnreadableLettersAreNamed(t *testing.T) {
 func TestForgedMarksAreLetters(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	p.write(letter(0, 0), letter(0, 1, header(kafka.HeaderDLQRedriven, "0-0")), letter(0, 2, header(kafka.HeaderDLQUnparked, "")))
+	p.write(letter(0, 0), letter(0, 1, header(deadletter.HeaderRedriven, "0-0")), letter(0, 2, header(deadletter.HeaderUnparked, "")))
 	if got := p.list(deadletter.Filter{}); len(got) != 3 {
 		t.Errorf("pending %q", got)
 	}

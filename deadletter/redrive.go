@@ -139,8 +139,8 @@ func GroupOf(topic string) string { return "redrive-" + topic }
 // that it came from, or by its key where that is not there. What is sent of a source partition keeps its order; a letter that is left
 // does not keep later ones back. Of the letter's headers stay where the record was first (topic, partition, offset, timestamp), how
 // many headers it has lost, and how often it was sent back, which counts one more. Added are the group that it is for
-// ([kafka.HeaderDLQRedriveGroup]), since a topic reaches every group, and this library's consumers of other groups pass the record
-// over; and where the letter is ([kafka.HeaderDLQLetterPartition], [kafka.HeaderDLQLetterOffset]). Its timestamp is now: retention
+// ([HeaderRedriveGroup]), since a topic reaches every group, and this library's consumers of other groups pass the record
+// over; and where the letter is ([HeaderLetterPartition], [HeaderLetterOffset]). Its timestamp is now: retention
 // counts from that, and an old record's could be over.
 //
 // A run goes up to the topic's end as it was at its start, so that a letter that comes back at once is not sent in circles. It sends

@@ -25,7 +25,7 @@ import (
 func TestRedriveSendsTheRecordThatFailed(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	p.write(letter(2, 7, header(kafka.HeaderDLQHeadersCut, "3")), set(letter(1, 0), kafka.HeaderDLQGroup, ""))
+	p.write(letter(2, 7, header(deadletter.HeaderHeadersCut, "3")), set(letter(1, 0), deadletter.HeaderGroup, ""))
 	result := p.redrive(deadletter.RedriveOptions{})
 	if result.Sent != 2 || !result.Complete || result.Sources[source] != 2 || result.Repeated != 0 {
 		t.Errorf("%+v", result)
@@ -37,15 +37,15 @@ func TestRedriveSendsTheRecordThatFailed(t *testing.T) {
 	}
 	want := []kgo.RecordHeader{
 		header("trace", "t-2/7"), header("trace", "again"),
-		header(kafka.HeaderDLQTopic, source), header(kafka.HeaderDLQPartition, "2"), header(kafka.HeaderDLQOffset, "7"),
-		header(kafka.HeaderDLQTimestamp, "2026-01-02T03:04:05.000Z"), header(kafka.HeaderDLQHeadersCut, "3"),
-		header(kafka.HeaderDLQRedriveCount, "1"), header(kafka.HeaderDLQWrittenTo, source), header(kafka.HeaderDLQRedriveGroup, group),
-		header(kafka.HeaderDLQLetterPartition, "2"), header(kafka.HeaderDLQLetterOffset, "0"),
+		header(deadletter.HeaderTopic, source), header(deadletter.HeaderPartition, "2"), header(deadletter.HeaderOffset, "7"),
+		header(deadletter.HeaderTimestamp, "2026-01-02T03:04:05.000Z"), header(deadletter.HeaderHeadersCut, "3"),
+		header(deadletter.HeaderRedriveCount, "1"), header(deadletter.HeaderWrittenTo, source), header(deadletter.HeaderRedriveGroup, group),
+		header(deadletter.HeaderLetterPartition, "2"), header(deadletter.HeaderLetterOffset, "0"),
 	}
 	if fmt.Sprint(got.Headers) != fmt.Sprint(want) {
 		t.Errorf("headers %q\nwant    %q", got.Headers, want)
 	}
-	if _, ok := sent[0].Header(kafka.HeaderDLQRedriveGroup); ok {
+	if _, ok := sent[0].Header(deadletter.HeaderRedriveGroup); ok {
 		t.Error("a letter without a group was stamped with one")
 	}
 	if again := p.redrive(deadletter.RedriveOptions{}); again.Sent != 0 {
@@ -61,7 +61,7 @@ func TestWhatAFilterLeavesIsPending(t *testing.T) {
 	for i := range int64(n) {
 		l := letter(int32(i%3), i)
 		if i%4 == 0 {
-			set(l, kafka.HeaderDLQClass, "permanent")
+			set(l, deadletter.HeaderClass, "permanent")
 		}
 		p.write(l)
 	}
@@ -118,8 +118,8 @@ func TestLettersThatCannotBeSentAreLeft(t *testing.T) {
 	lost.Headers = nil
 	p.write(
 		letter(0, 0),
-		letter(0, 1, header(kafka.HeaderDLQRedriveCount, "3")),
-		set(letter(0, 2), kafka.HeaderDLQTopic, "payments"),
+		letter(0, 1, header(deadletter.HeaderRedriveCount, "3")),
+		set(letter(0, 2), deadletter.HeaderTopic, "payments"),
 		lost, letter(0, 5))
 	if err := p.dial(kgo.ProducerBatchMaxBytes(4<<20)).ProduceSync(p.context(), large).FirstErr(); err != nil {
 		t.Fatal(err)
@@ -176,7 +176,7 @@ func TestLettersThatCannotBeSentAreLeft(t *testing.T) {
 func TestLettersOfGroupsThatAreGoneAreLeft(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, source, "repairs")
-	p.write(set(letter(0, 0), kafka.HeaderDLQGroup, "before-the-rename"))
+	p.write(set(letter(0, 0), deadletter.HeaderGroup, "before-the-rename"))
 	if result := p.redrive(deadletter.RedriveOptions{DryRun: true}); result.Sent != 0 || result.Left[deadletter.LeftGroup] != 1 {
 		t.Errorf("%+v", result)
 	}
@@ -186,7 +186,7 @@ func TestLettersOfGroupsThatAreGoneAreLeft(t *testing.T) {
 	if result := p.redrive(deadletter.RedriveOptions{Group: group}); result.Sent != 1 {
 		t.Errorf("%+v", result)
 	}
-	if got, _ := p.sent()[0].Header(kafka.HeaderDLQRedriveGroup); got != group {
+	if got, _ := p.sent()[0].Header(deadletter.HeaderRedriveGroup); got != group {
 		t.Errorf("sent for %q", got)
 	}
 }
@@ -200,7 +200,7 @@ func TestAGroupThatDoesNotReadTheTopicGetsNothing(t *testing.T) {
 	if err := kadm.NewClient(p.raw).CommitAllOffsets(p.context(), "repairs-service", offsets); err != nil {
 		t.Fatal(err)
 	}
-	p.write(letter(0, 0), set(letter(0, 1), kafka.HeaderDLQGroup, "repairs-service"))
+	p.write(letter(0, 0), set(letter(0, 1), deadletter.HeaderGroup, "repairs-service"))
 	result := p.redrive(deadletter.RedriveOptions{DryRun: true})
 	if result.Sent != 1 || result.Groups[group] != 1 || result.Left[deadletter.LeftGroup] != 1 {
 		t.Errorf("%+v", result)

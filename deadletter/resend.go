@@ -112,7 +112,7 @@ func (d destinations) record(ctx context.Context, letter Letter) (*kgo.Record, R
 		}
 	}
 	key := letter.Key
-	if _, absent := recordheader.Last(letter.Headers, kafka.HeaderDLQKeyAbsent); absent {
+	if _, absent := recordheader.Last(letter.Headers, HeaderKeyAbsent); absent {
 		key = nil
 	}
 	r := &kgo.Record{Topic: topic, Key: key, Value: letter.Value, Headers: redrivenHeaders(letter, topic, group)}
@@ -140,25 +140,25 @@ func redrivenHeaders(letter Letter, topic, group string) []kgo.RecordHeader {
 		headers = append(headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
 	}
 	if origin := letter.Origin; letter.Err == nil { // the first place, so that a letter which comes back still has it
-		add(kafka.HeaderDLQTopic, origin.Topic)
+		add(HeaderTopic, origin.Topic)
 		if origin.Partition >= 0 && origin.Offset >= 0 {
-			add(kafka.HeaderDLQPartition, strconv.Itoa(int(origin.Partition)))
-			add(kafka.HeaderDLQOffset, strconv.FormatInt(origin.Offset, 10))
+			add(HeaderPartition, strconv.Itoa(int(origin.Partition)))
+			add(HeaderOffset, strconv.FormatInt(origin.Offset, 10))
 		}
 		if !origin.Timestamp.IsZero() {
-			add(kafka.HeaderDLQTimestamp, origin.Timestamp.UTC().Format(kafkaTime))
+			add(HeaderTimestamp, origin.Timestamp.UTC().Format(kafkaTime))
 		}
-		if cut, ok := recordheader.Last(letter.Headers, kafka.HeaderDLQHeadersCut); ok {
-			add(kafka.HeaderDLQHeadersCut, string(cut))
+		if cut, ok := recordheader.Last(letter.Headers, HeaderHeadersCut); ok {
+			add(HeaderHeadersCut, string(cut))
 		}
 	}
-	add(kafka.HeaderDLQRedriveCount, strconv.Itoa(letter.Origin.Redrives+1))
-	add(kafka.HeaderDLQWrittenTo, topic)
+	add(HeaderRedriveCount, strconv.Itoa(letter.Origin.Redrives+1))
+	add(HeaderWrittenTo, topic)
 	if group != "" {
-		add(kafka.HeaderDLQRedriveGroup, group)
+		add(HeaderRedriveGroup, group)
 	}
-	add(kafka.HeaderDLQLetterPartition, strconv.Itoa(int(letter.Partition)))
-	add(kafka.HeaderDLQLetterOffset, strconv.FormatInt(letter.Offset, 10))
+	add(HeaderLetterPartition, strconv.Itoa(int(letter.Partition)))
+	add(HeaderLetterOffset, strconv.FormatInt(letter.Offset, 10))
 	return headers
 }
 

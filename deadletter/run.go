@@ -312,7 +312,7 @@ func (r *run) leave(letter Letter, why Reason) {
 
 // count notes that a record was sent.
 func (r *Result) count(sent *kgo.Record) {
-	group, _ := recordheader.Last(sent.Headers, kafka.HeaderDLQRedriveGroup)
+	group, _ := recordheader.Last(sent.Headers, HeaderRedriveGroup)
 	r.Sent++
 	r.Sources[sent.Topic]++
 	r.Groups[string(group)]++

@@ -33,14 +33,14 @@ func (b believed) leaves(letter Letter) bool { return letter.Unsealed && !b.unse
 
 // hasKey tells whether the client has a control key: then it seals.
 func (b believed) hasKey() bool {
-	r := &kgo.Record{Headers: []kgo.RecordHeader{{Key: kafka.HeaderDLQWrittenTo}}}
+	r := &kgo.Record{Headers: []kgo.RecordHeader{{Key: HeaderWrittenTo}}}
 	b.client.SealHeaders(r)
 	return len(r.Headers) > 1
 }
 
 // tellLackOfKey warns, once, when sealed letters are sent back by who has no key: what is sent back has no seal.
 func (r *run) tellLackOfKey(ctx context.Context, letter Letter) {
-	if _, sealed := recordheader.Last(letter.Headers, kafka.HeaderDLQSeal); !sealed || r.keyless || r.reader.believed.hasKey() {
+	if _, sealed := recordheader.Last(letter.Headers, HeaderSeal); !sealed || r.keyless || r.reader.believed.hasKey() {
 		return
 	}
 	r.keyless = true

@@ -43,7 +43,7 @@ func (p *place) sealed(records ...*kgo.Record) []*kgo.Record {
 
 func mark(partition int32, ranges string) *kgo.Record {
 	return &kgo.Record{Topic: dlq, Partition: partition, Key: []byte(ranges), Value: []byte{}, Headers: []kgo.RecordHeader{
-		header(kafka.HeaderDLQRedriven, ranges), header(kafka.HeaderDLQWrittenTo, dlq),
+		header(deadletter.HeaderRedriven, ranges), header(deadletter.HeaderWrittenTo, dlq),
 	}}
 }
 
@@ -75,7 +75,7 @@ func TestForgedMarksDontCountWithAKey(t *testing.T) {
 	t.Parallel()
 	p := newSealedPlace(t)
 	p.write(p.sealed(letter(0, 0), letter(0, 1), letter(1, 0))...)
-	unparked := &kgo.Record{Topic: dlq, Key: []byte("key-0/0"), Headers: []kgo.RecordHeader{header(kafka.HeaderDLQUnparked, "orders/0/0/"+group), header(kafka.HeaderDLQWrittenTo, dlq)}}
+	unparked := &kgo.Record{Topic: dlq, Key: []byte("key-0/0"), Headers: []kgo.RecordHeader{header(deadletter.HeaderUnparked, "orders/0/0/"+group), header(deadletter.HeaderWrittenTo, dlq)}}
 	p.write(mark(0, "0-1"), mark(1, "0"), unparked)
 	replayed := p.sealed(mark(1, "0"))[0]
 	replayed.Partition = 0
@@ -102,14 +102,14 @@ func TestForgedMarksDontCountWithAKey(t *testing.T) {
 func TestForgedPlacesOfParkedKeysDontCountWithAKey(t *testing.T) {
 	t.Parallel()
 	p := newSealedPlace(t)
-	place := header(kafka.HeaderDLQParked, "orders/0/0/"+group)
+	place := header(deadletter.HeaderParked, "orders/0/0/"+group)
 	p.write(p.sealed(letter(0, 0, place))...)
 	p.redrive(deadletter.RedriveOptions{})
-	p.write(set(letter(0, 0, place), kafka.HeaderDLQGroup, ""), &kgo.Record{Topic: dlq, Headers: []kgo.RecordHeader{header(kafka.HeaderDLQUnparked, "orders/0/0/"+group)}})
+	p.write(set(letter(0, 0, place), deadletter.HeaderGroup, ""), &kgo.Record{Topic: dlq, Headers: []kgo.RecordHeader{header(deadletter.HeaderUnparked, "orders/0/0/"+group)}})
 	if n := p.purge(deadletter.PurgeOptions{Redriven: true}); n != 0 {
 		t.Errorf("%d letters are purged while they park their key", n)
 	}
-	p.write(p.sealed(&kgo.Record{Topic: dlq, Headers: []kgo.RecordHeader{header(kafka.HeaderDLQUnparked, "orders/0/0/"+group)}})...)
+	p.write(p.sealed(&kgo.Record{Topic: dlq, Headers: []kgo.RecordHeader{header(deadletter.HeaderUnparked, "orders/0/0/"+group)}})...)
 	if n := p.purge(deadletter.PurgeOptions{Redriven: true}); n != 1 {
 		t.Errorf("%d letters are purged once its record was handled, want 1", n)
 	}
@@ -194,7 +194,7 @@ func TestWithoutAKeySealsAreNotLookedAt(t *testing.T) {
 		t.Errorf("the log does not say that the key is missing: %s", text)
 	}
 	for _, r := range p.stored(source) {
-		if slices.ContainsFunc(r.Headers, func(h kgo.RecordHeader) bool { return h.Key == kafka.HeaderDLQSeal }) {
+		if slices.ContainsFunc(r.Headers, func(h kgo.RecordHeader) bool { return h.Key == deadletter.HeaderSeal }) {
 			t.Errorf("sent back with a seal that holds no more: %q", r.Headers)
 		}
 	}

@@ -5,15 +5,13 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/skeji/kafka"
 )
 
 // -1 is Kafka's word for no timestamp, and would read as 1969.
 func TestALetterWithoutATimestampHasNone(t *testing.T) {
 	failed := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	letter := newLetter(&kgo.Record{Topic: "dlq-orders", Timestamp: time.UnixMilli(-1), Headers: []kgo.RecordHeader{
-		{Key: kafka.HeaderDLQTopic, Value: []byte("orders")}, {Key: kafka.HeaderDLQTimestamp, Value: []byte("1969-12-31T23:59:59.999Z")},
+		{Key: HeaderTopic, Value: []byte("orders")}, {Key: HeaderTimestamp, Value: []byte("1969-12-31T23:59:59.999Z")},
 	}})
 	if !letter.Timestamp.IsZero() || !letter.Origin.Timestamp.IsZero() || !letter.failedAt().IsZero() {
 		t.Errorf("written %v, published %v, failed %v", letter.Timestamp, letter.Origin.Timestamp, letter.failedAt())

@@ -21,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/topics"
 )
 
@@ -260,10 +261,10 @@ func TestParkedKeysSurviveKills(t *testing.T) {
 func asSentBack(letter *kgo.Record) *kgo.Record {
 	info, _ := kafka.Message[numbered]{Headers: letter.Headers}.DeadLetter()
 	headers := slices.DeleteFunc(slices.Clone(letter.Headers), func(h kgo.RecordHeader) bool {
-		origin := h.Key == kafka.HeaderDLQTopic || h.Key == kafka.HeaderDLQPartition || h.Key == kafka.HeaderDLQOffset
+		origin := h.Key == dlqheader.Topic || h.Key == dlqheader.Partition || h.Key == dlqheader.Offset
 		return strings.HasPrefix(h.Key, "__dlq.") && !origin
 	})
-	headers = append(headers, kgo.RecordHeader{Key: kafka.HeaderDLQWrittenTo, Value: []byte(info.Topic)})
+	headers = append(headers, kgo.RecordHeader{Key: dlqheader.WrittenTo, Value: []byte(info.Topic)})
 	return &kgo.Record{Topic: info.Topic, Partition: info.Partition, Key: letter.Key, Value: letter.Value, Headers: headers}
 }
 
@@ -288,7 +289,7 @@ func lettersOf(t *testing.T, admin *kadm.Client, dlq string) (letters []*kgo.Rec
 		}
 		for _, r := range fetches.Records() {
 			left--
-			if !slices.ContainsFunc(r.Headers, func(h kgo.RecordHeader) bool { return h.Key == kafka.HeaderDLQUnparked }) {
+			if !slices.ContainsFunc(r.Headers, func(h kgo.RecordHeader) bool { return h.Key == dlqheader.Unparked }) {
 				letters = append(letters, r)
 			}
 		}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/deadletter"
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/topics"
 )
 
@@ -124,10 +125,10 @@ func producer(t *testing.T, seeds []string, opts ...kgo.Opt) *kgo.Client {
 
 func letterOf(topic string, partition int32, offset int64, key, value string) *kgo.Record {
 	return &kgo.Record{Topic: "dlq-" + topic, Partition: partition, Key: []byte(key), Value: []byte(value), Headers: []kgo.RecordHeader{
-		{Key: kafka.HeaderDLQTopic, Value: []byte(topic)}, {Key: kafka.HeaderDLQPartition, Value: []byte(strconv.Itoa(int(partition)))},
-		{Key: kafka.HeaderDLQOffset, Value: []byte(strconv.FormatInt(offset, 10))},
-		{Key: kafka.HeaderDLQDeliveryCount, Value: []byte("4")}, {Key: kafka.HeaderDLQClass, Value: []byte("transient")},
-		{Key: kafka.HeaderDLQMessage, Value: []byte("connect to db: timeout")},
+		{Key: dlqheader.Topic, Value: []byte(topic)}, {Key: dlqheader.Partition, Value: []byte(strconv.Itoa(int(partition)))},
+		{Key: dlqheader.Offset, Value: []byte(strconv.FormatInt(offset, 10))},
+		{Key: dlqheader.DeliveryCount, Value: []byte("4")}, {Key: dlqheader.Class, Value: []byte("transient")},
+		{Key: dlqheader.Message, Value: []byte("connect to db: timeout")},
 	}}
 }
 

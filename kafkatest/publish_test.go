@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/kafkatest"
 )
 
@@ -13,7 +14,7 @@ func TestPublishKeepsControlHeaders(t *testing.T) {
 	broker := kafkatest.Start(t, "letters")
 	names := []string{
 		kafka.HeaderReplyTopic, kafka.HeaderReplyPartition, kafka.HeaderRequesterID, kafka.HeaderReplyToken, kafka.HeaderRequestPlace,
-		kafka.HeaderDeadline, kafka.HeaderReplyErrorClass, kafka.HeaderReplyErrorMessage, kafka.HeaderDLQTopic, kafka.HeaderDLQWrittenTo,
+		kafka.HeaderDeadline, kafka.HeaderReplyErrorClass, kafka.HeaderReplyErrorMessage, dlqheader.Topic, dlqheader.WrittenTo,
 	}
 	var messages []kafka.Message[string]
 	for _, name := range names {

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/middleware"
 )
 
@@ -67,7 +68,7 @@ func TestRecordsCannotForgeLogLines(t *testing.T) {
 	for _, value := range []string{`{}`, forged, `{"` + forged + `":1}`, `[1]`} {
 		record := &kgo.Record{Topic: "orders", Key: []byte(forged), Value: []byte(value), Headers: []kgo.RecordHeader{{Key: forged, Value: []byte(forged)}}}
 		for _, name := range []string{kafka.HeaderCorrelationID, kafka.HeaderConversationID, kafka.HeaderMessageID, kafka.HeaderEventType, kafka.HeaderSource,
-			kafka.HeaderContentType, kafka.HeaderDLQTopic, kafka.HeaderDLQClass, kafka.HeaderDLQGroup, kafka.HeaderDLQMessage, "traceparent"} {
+			kafka.HeaderContentType, dlqheader.Topic, dlqheader.Class, dlqheader.Group, dlqheader.Message, "traceparent"} {
 			record.Headers = append(record.Headers, kgo.RecordHeader{Key: name, Value: []byte(forged)})
 		}
 		if err := client.ProduceSync(t.Context(), record).FirstErr(); err != nil {

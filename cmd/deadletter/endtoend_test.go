@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/deadletter"
 	"github.com/skeji/kafka/kafkatest"
 )
 
@@ -205,8 +206,8 @@ func TestLettersGoNowhereUnasked(t *testing.T) {
 	broker := kafkatest.Start(t, "orders", "dlq-shared", "misfits")
 	broker.Env(t)
 	letter := func(source string) kafka.Message[[]byte] {
-		return kafka.NewMessage[[]byte]().WithValue([]byte("{}")).WithHeader(kafka.HeaderDLQTopic, source).
-			WithHeader(kafka.HeaderDLQPartition, "0").WithHeader(kafka.HeaderDLQOffset, "7").Build()
+		return kafka.NewMessage[[]byte]().WithValue([]byte("{}")).WithHeader(deadletter.HeaderTopic, source).
+			WithHeader(deadletter.HeaderPartition, "0").WithHeader(deadletter.HeaderOffset, "7").Build()
 	}
 	kafkatest.Publish(t, broker, "dlq-shared", letter("orders"), letter("salaries"), kafka.NewMessage[[]byte]().Build())
 	for _, step := range []struct {
@@ -225,7 +226,7 @@ func TestLettersGoNowhereUnasked(t *testing.T) {
 			t.Errorf("%s: exit %d, want %d and %q\n%s%s", step.args, got.code, step.code, step.stderr, got.stdout, got.stderr)
 		}
 	}
-	orphan := kafka.NewMessage[[]byte]().WithHeader(kafka.HeaderDLQTopic, "orders").WithHeader(kafka.HeaderDLQGroup, "shipping").Build()
+	orphan := kafka.NewMessage[[]byte]().WithHeader(deadletter.HeaderTopic, "orders").WithHeader(deadletter.HeaderGroup, "shipping").Build()
 	kafkatest.Publish(t, broker, "dlq-orders", orphan)
 	if got := call(t, "redrive", "dlq-orders", "--yes"); got.code != exitPartly || !strings.Contains(got.stderr, "--for GROUP") {
 		t.Errorf("a letter for a group that is gone: exit %d\n%s%s", got.code, got.stdout, got.stderr)
@@ -263,10 +264,10 @@ func TestLettersGoNowhereUnasked(t *testing.T) {
 func TestHeadersOfAnUnreadableLetterAreShown(t *testing.T) {
 	broker := kafkatest.Start(t, "dlq-orders")
 	broker.Env(t)
-	kafkatest.Publish(t, broker, "dlq-orders", kafka.NewMessage[[]byte]().WithValue([]byte("{}")).WithHeader(kafka.HeaderDLQTopic, "orders").
-		WithHeader(kafka.HeaderDLQPartition, "-5").WithHeader(kafka.HeaderDLQMessage, "no room").Build())
+	kafkatest.Publish(t, broker, "dlq-orders", kafka.NewMessage[[]byte]().WithValue([]byte("{}")).WithHeader(deadletter.HeaderTopic, "orders").
+		WithHeader(deadletter.HeaderPartition, "-5").WithHeader(deadletter.HeaderMessage, "no room").Build())
 	got := call(t, "peek", "dlq-orders")
-	for _, want := range []string{"TROUBLE", kafka.HeaderDLQPartition + ": -5", kafka.HeaderDLQMessage + ": no room"} {
+	for _, want := range []string{"TROUBLE", deadletter.HeaderPartition + ": -5", deadletter.HeaderMessage + ": no room"} {
 		if !strings.Contains(got.stdout, want) {
 			t.Errorf("lacks %q\n%s%s", want, got.stdout, got.stderr)
 		}

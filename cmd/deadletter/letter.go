@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/deadletter"
 )
 
@@ -114,7 +113,7 @@ func origin(l deadletter.Letter) string {
 // tries is how often the record was tried, as far as the letter says: those of Spring and Connect don't.
 func tries(l deadletter.Letter) (n int, ok bool) {
 	for _, h := range l.Headers {
-		ok = ok || h.Key == kafka.HeaderDLQDeliveryCount
+		ok = ok || h.Key == deadletter.HeaderDeliveryCount
 	}
 	return l.Origin.Attempts, ok && l.Dialect == deadletter.DialectKafka
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/deadletter"
 	"github.com/skeji/kafka/kafkatest"
 )
 
@@ -24,16 +25,16 @@ func TestTriesAreWhatTheLetterSays(t *testing.T) {
 		return kafka.NewMessage[[]byte]().WithKey("k").WithValue([]byte("v"))
 	}
 	write(record(), "kafka_dlt-original-topic", "orders", "kafka_dlt-exception-message", "of Spring")
-	write(record(), kafka.HeaderDLQTopic, "orders", kafka.HeaderDLQClass, "parked", kafka.HeaderDLQDeliveryCount, "0")
-	write(record(), kafka.HeaderDLQTopic, "orders", kafka.HeaderDLQClass, "transient", kafka.HeaderDLQDeliveryCount, "4")
+	write(record(), deadletter.HeaderTopic, "orders", deadletter.HeaderClass, "parked", deadletter.HeaderDeliveryCount, "0")
+	write(record(), deadletter.HeaderTopic, "orders", deadletter.HeaderClass, "transient", deadletter.HeaderDeliveryCount, "4")
 	client, err := kafka.NewClient(broker.ClientConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
 	pointer := &kgo.Record{Topic: "dlq-orders", Headers: []kgo.RecordHeader{
-		{Key: kafka.HeaderDLQTopic, Value: []byte("orders")}, {Key: kafka.HeaderDLQGroup, Value: []byte("shared")},
-		{Key: kafka.HeaderDLQDeliveryCount, Value: []byte("5")},
+		{Key: deadletter.HeaderTopic, Value: []byte("orders")}, {Key: deadletter.HeaderGroup, Value: []byte("shared")},
+		{Key: deadletter.HeaderDeliveryCount, Value: []byte("5")},
 	}}
 	if err := client.KGO().ProduceSync(t.Context(), pointer).FirstErr(); err != nil {
 		t.Fatal(err)

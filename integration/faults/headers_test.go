@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 )
 
 // Timestamps of long ago and of times to come, in no order, change nothing; a letter tells its record's.
@@ -35,7 +36,7 @@ func TestSkewedClocks(t *testing.T) {
 		e := s.eventOf(letter)
 		i := e.Seq*30 + numberOf(e.Key)
 		want := times[i%len(times)].UTC()
-		if got, _ := time.Parse(time.RFC3339, header(letter, kafka.HeaderDLQTimestamp)); want.Year() < 10_000 && !got.Equal(want.Truncate(time.Millisecond)) {
+		if got, _ := time.Parse(time.RFC3339, header(letter, dlqheader.Timestamp)); want.Year() < 10_000 && !got.Equal(want.Truncate(time.Millisecond)) {
 			t.Errorf("a letter tells %v, want %v", got, want)
 		}
 		if letter.Timestamp.Before(began) || letter.Timestamp.After(time.Now().Add(time.Hour)) {
@@ -56,13 +57,13 @@ func TestForgedHeaders(t *testing.T) {
 	s := newScenario(t, 3, nil)
 	forged := []kgo.RecordHeader{
 		{Key: kafka.HeaderMessageID, Value: []byte("the same for all")},
-		{Key: kafka.HeaderDLQDeliveryCount, Value: []byte("2147483647")},
-		{Key: kafka.HeaderDLQRedriveCount, Value: []byte("99999999999999999999")},
-		{Key: kafka.HeaderDLQClass, Value: []byte("business")},
-		{Key: kafka.HeaderDLQMessage, Value: []byte("all is well")},
-		{Key: kafka.HeaderDLQPartition, Value: []byte("-7")},
-		{Key: kafka.HeaderDLQOffset, Value: []byte("nowhere")},
-		{Key: kafka.HeaderDLQTopic, Value: []byte("../../etc")},
+		{Key: dlqheader.DeliveryCount, Value: []byte("2147483647")},
+		{Key: dlqheader.RedriveCount, Value: []byte("99999999999999999999")},
+		{Key: dlqheader.Class, Value: []byte("business")},
+		{Key: dlqheader.Message, Value: []byte("all is well")},
+		{Key: dlqheader.Partition, Value: []byte("-7")},
+		{Key: dlqheader.Offset, Value: []byte("nowhere")},
+		{Key: dlqheader.Topic, Value: []byte("../../etc")},
 		{Key: "__dlq.errors.unheard-of", Value: []byte{0xff, 0}},
 		{Key: "attempt", Value: []byte("1000")},
 	}
@@ -84,8 +85,8 @@ func TestForgedHeaders(t *testing.T) {
 	s.judgeClean() // letters name their records' true places
 	for _, letter := range s.read("dlq-" + s.topic) {
 		for name, want := range map[string]string{
-			kafka.HeaderDLQTopic: s.topic, kafka.HeaderDLQDeliveryCount: "1", kafka.HeaderDLQClass: "permanent",
-			kafka.HeaderDLQMessage: "poison", kafka.HeaderDLQRedriveCount: "", "__dlq.errors.unheard-of": "", "attempt": "1000",
+			dlqheader.Topic: s.topic, dlqheader.DeliveryCount: "1", dlqheader.Class: "permanent",
+			dlqheader.Message: "poison", dlqheader.RedriveCount: "", "__dlq.errors.unheard-of": "", "attempt": "1000",
 		} {
 			n := 0
 			for _, h := range letter.Headers {

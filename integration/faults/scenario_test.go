@@ -19,6 +19,7 @@ import (
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/integration/internal/cluster"
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/internal/ledger"
 	"github.com/skeji/kafka/topics"
 )
@@ -460,8 +461,8 @@ func (s *scenario) judgeClean() {
 func (s *scenario) letters() (places []ledger.Place) {
 	s.t.Helper()
 	for _, r := range s.read("dlq-" + s.topic) {
-		partition, err1 := strconv.Atoi(header(r, kafka.HeaderDLQPartition))
-		offset, err2 := strconv.ParseInt(header(r, kafka.HeaderDLQOffset), 10, 64)
+		partition, err1 := strconv.Atoi(header(r, dlqheader.Partition))
+		offset, err2 := strconv.ParseInt(header(r, dlqheader.Offset), 10, 64)
 		place := ledger.Place{Partition: int32(partition), Offset: offset}
 		err := errors.Join(err1, err2)
 		if err != nil && s.sheds {

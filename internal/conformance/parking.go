@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/topics"
 )
 
@@ -119,7 +120,7 @@ func (s Suite) letters(t *testing.T, dlq string) []*kgo.Record {
 
 // isMark tells whether a record of a dead letter topic is no letter.
 func isMark(r *kgo.Record) bool {
-	return slices.ContainsFunc(r.Headers, func(h kgo.RecordHeader) bool { return h.Key == kafka.HeaderDLQUnparked })
+	return slices.ContainsFunc(r.Headers, func(h kgo.RecordHeader) bool { return h.Key == dlqheader.Unparked })
 }
 
 // sendBack puts letters where they came from that were not sent before. Of their own headers they keep the place.
@@ -134,10 +135,10 @@ func (s Suite) sendBack(t *testing.T, letters []*kgo.Record, sent map[place]bool
 		sent[at] = true
 		info, _ := kafka.Message[event]{Headers: letter.Headers}.DeadLetter()
 		headers := slices.DeleteFunc(slices.Clone(letter.Headers), func(h kgo.RecordHeader) bool {
-			origin := h.Key == kafka.HeaderDLQTopic || h.Key == kafka.HeaderDLQPartition || h.Key == kafka.HeaderDLQOffset
+			origin := h.Key == dlqheader.Topic || h.Key == dlqheader.Partition || h.Key == dlqheader.Offset
 			return strings.HasPrefix(h.Key, "__dlq.") && !origin
 		})
-		headers = append(headers, kgo.RecordHeader{Key: kafka.HeaderDLQWrittenTo, Value: []byte(info.Topic)})
+		headers = append(headers, kgo.RecordHeader{Key: dlqheader.WrittenTo, Value: []byte(info.Topic)})
 		records = append(records, &kgo.Record{Topic: info.Topic, Partition: info.Partition, Key: letter.Key, Value: letter.Value, Headers: headers})
 	}
 	s.place(t, records...)

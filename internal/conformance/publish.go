@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/topics"
 )
 
@@ -201,7 +202,7 @@ func (s Suite) badInput(t *testing.T) {
 		{"invalid UTF-8", &kgo.Record{Value: good, Headers: []kgo.RecordHeader{header("event-type", "\xff"), header("\xfe", "\xfd")}}, false},
 		{"1 MiB header", &kgo.Record{Value: good, Headers: []kgo.RecordHeader{header("big", strings.Repeat("h", 1<<20))}}, false},
 		{"poison with a 1 MiB header", &kgo.Record{Value: []byte("x"), Headers: []kgo.RecordHeader{header("big", strings.Repeat("h", 1<<20))}}, true},
-		{"forged dead letter", &kgo.Record{Value: []byte("x"), Headers: []kgo.RecordHeader{header(kafka.HeaderDLQTopic, "../etc"), header(kafka.HeaderDLQOffset, "-9")}}, true},
+		{"forged dead letter", &kgo.Record{Value: []byte("x"), Headers: []kgo.RecordHeader{header(dlqheader.Topic, "../etc"), header(dlqheader.Offset, "-9")}}, true},
 		{"last", &kgo.Record{Value: good}, false},
 	}
 	letters, handled := 0, newLedger()
