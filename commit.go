@@ -43,7 +43,7 @@ func (c *consumer) beforePeriodicCommit(ctx context.Context, client *kgo.Client,
 	if client == nil || !c.membership.isMember() {
 		return context.Canceled
 	}
-	c.directly.end(ctx)
+	c.directly.periodicBegins(ctx)
 	if member, generation := client.GroupMetadata(); member != request.MemberID || generation != request.Generation {
 		return context.Canceled
 	}
@@ -56,7 +56,8 @@ func (c *consumer) beforePeriodicCommit(ctx context.Context, client *kgo.Client,
 
 // dropUnassigned takes out of a periodic commit what is being handed over, or was: the handover's own commit tells of
 // progress, and this one would say that there is none. So it does with what the member had before it was removed from
-// the group. It returns false if nothing is left.
+// the group, and with what is committed directly: one that has waited since before that would take the offset back. It
+// returns false if nothing is left.
 func (c *consumer) dropUnassigned(request *kmsg.OffsetCommitRequest) (left bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,7 +65,7 @@ func (c *consumer) dropUnassigned(request *kmsg.OffsetCommitRequest) (left bool)
 		topic := &request.Topics[i]
 		topic.Partitions = slices.DeleteFunc(topic.Partitions, func(p kmsg.OffsetCommitRequestTopicPartition) bool {
 			own := c.partitions[p.Partition]
-			return own == nil || !own.isOf(request.MemberID)
+			return own == nil || !own.isOf(request.MemberID) || c.directly.has(p.Partition, p.Offset)
 		})
 		left = left || len(topic.Partitions) > 0
 	}
@@ -185,9 +186,10 @@ func (c *consumer) committed(err error) {
 	}
 }
 
-// commitCallback reports each of franz-go's periodic commits: an error, or nil.
-func commitCallback(topic string, report func(error)) func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) {
+// commitCallback calls ends after each of franz-go's periodic commits, sent or not, and reports it: an error, or nil.
+func commitCallback(topic string, ends func(), report func(error)) func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) {
 	return func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, response *kmsg.OffsetCommitResponse, err error) {
+		ends()
 		if err != nil {
 			if !errors.Is(err, context.Canceled) { // by a later commit or the end of the session
 				report(err)

@@ -186,7 +186,7 @@ func newConsumerOf(cfg ConsumerConfig, handle HandlerFunc, own, next tier) (*con
 		gates:      newGates(cfg),
 		recalling:  make(chan struct{}, maxRecalling),
 		membership: newMembership(),
-		directly:   newHeldUpCommits(),
+		directly:   new(heldUpCommits),
 		made:       time.Now(), ended: make(chan struct{}), floods: flood.New(), quiet: flood.Quiet(),
 		partitions: map[int32]*partition{}, stragglers: map[int32]<-chan struct{}{},
 	}, nil
@@ -286,7 +286,7 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	c.mu.Unlock()
 	clientCtx, abandonGroup := context.WithCancel(context.Background())
 	defer abandonGroup()
-	callbacks := groupCallbacks{assigned: c.assigned, revoked: c.revoked, lost: c.lost, fetched: c.offsetsFetched}
+	callbacks := groupCallbacks{assigned: c.assigned, revoked: c.revoked, lost: c.lost, fetched: c.offsetsFetched, commitEnds: c.directly.periodicEnds}
 	read := new(batchesRead)
 	opts, err := consumingOptions(c.cfg, callbacks, c.committed, c.client.logs, access, &c.consuming, read)
 	if err != nil {

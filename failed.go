@@ -63,7 +63,7 @@ func newFailedPublisher(cfg ProducerConfig, why error) *publisher {
 func newFailedConsumer(cfg ConsumerConfig, why error) *consumer {
 	c := &consumer{
 		cfg: cfg, log: cfg.logger(), client: newFailedClient(cfg.ClientConfig, why), failed: why, result: why,
-		gates: newGates(cfg), membership: newMembership(), directly: newHeldUpCommits(), ended: make(chan struct{}),
+		gates: newGates(cfg), membership: newMembership(), directly: new(heldUpCommits), ended: make(chan struct{}),
 	}
 	close(c.ended)
 	return c

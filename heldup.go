@@ -23,53 +23,95 @@ import (
 // heldUpAfter is how long a rebalance may take before commits count as held up.
 const heldUpAfter = 2 * time.Second
 
-// heldUpCommits are those of one rebalance. None may come after one of franz-go's that was made later: the answer to the
-// request to join can be the generation that the members have, in which the coordinator takes both.
+// heldUpCommits are those of one rebalance. They and franz-go's are made one after another, each of what is done by then:
+// else the later one to arrive could be the older one, and the offset would go back. The answer to the request to join can
+// be the generation that the members have, and franz-go asks to join only once its commit is over, which it repeats for as
+// long as the coordinator is away; so neither says that only one of the two can be under way.
 type heldUpCommits struct {
-	turn chan struct{} // holds a value while one is under way
-	open bool          // whether there may be one; whoever has the turn changes it
+	mu       sync.Mutex
+	open     bool          // franz-go asks to join again
+	direct   chan struct{} // of the one that is under way, closed at its end; nil: none is
+	periodic bool          // one of franz-go's is under way
 
-	mu      sync.Mutex
 	said    bool
 	refusal error           // of the latest; nil: it was taken
 	offsets map[int32]int64 // that were committed, by partition
 }
 
-func newHeldUpCommits() *heldUpCommits { return &heldUpCommits{turn: make(chan struct{}, 1)} }
-
-// begin is called when franz-go is about to ask to join again, and commits nothing from then on.
-func (h *heldUpCommits) begin(ctx context.Context) { h.set(ctx, true) }
-
-// end is called when franz-go commits again, before it does. It waits for a commit that is under way.
-func (h *heldUpCommits) end(ctx context.Context) { h.set(ctx, false) }
-
-func (h *heldUpCommits) set(ctx context.Context, open bool) {
-	if !h.take(ctx) {
-		return
-	}
-	h.open = open
-	h.release()
-}
-
-func (h *heldUpCommits) take(ctx context.Context) bool {
-	select {
-	case h.turn <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (h *heldUpCommits) release() { <-h.turn }
-
-// reset is called at the end of a rebalance.
-func (h *heldUpCommits) reset() {
+// begin is called when franz-go is about to ask to join again.
+func (h *heldUpCommits) begin() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.said, h.refusal, h.offsets = false, nil, nil
+	h.open = true
 }
 
-// has reports whether an offset is committed.
+// end is called when the group has answered, and before a handover. It waits for a commit that is under way.
+func (h *heldUpCommits) end(ctx context.Context) {
+	h.mu.Lock()
+	h.open = false
+	direct := h.direct
+	h.mu.Unlock()
+	awaitClosed(ctx, direct)
+}
+
+// periodicBegins is called before franz-go sends a commit. It waits for one that is under way.
+func (h *heldUpCommits) periodicBegins(ctx context.Context) {
+	h.mu.Lock()
+	h.periodic = true
+	direct := h.direct
+	h.mu.Unlock()
+	awaitClosed(ctx, direct)
+}
+
+// periodicEnds is called when that is over, or was not sent.
+func (h *heldUpCommits) periodicEnds() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.periodic = false
+}
+
+func awaitClosed(ctx context.Context, done <-chan struct{}) {
+	if done == nil {
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// start reports whether a commit may be made now. If so, ended is to be called at its end.
+func (h *heldUpCommits) start() (ended func(), may bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.open || h.periodic || h.direct != nil {
+		return nil, false
+	}
+	done := make(chan struct{})
+	h.direct = done
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.direct = nil
+		close(done)
+	}, true
+}
+
+// settled is called at the end of a rebalance.
+func (h *heldUpCommits) settled() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.said, h.refusal = false, nil
+}
+
+// forget is called for a partition that was just assigned, or whose records are fetched again.
+func (h *heldUpCommits) forget(partition int32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.offsets, partition)
+}
+
+// has reports whether an offset is committed, or a later one.
 func (h *heldUpCommits) has(partition int32, offset int64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -99,8 +141,8 @@ func (h *heldUpCommits) note(request *kmsg.OffsetCommitRequest, refusal error, l
 }
 
 // joinsAgain is called when what a rebalance takes is handed over.
-func (c *consumer) joinsAgain(ctx context.Context) {
-	c.directly.begin(ctx)
+func (c *consumer) joinsAgain() {
+	c.directly.begin()
 	c.membership.joinsAgain()
 }
 
@@ -142,13 +184,11 @@ func (c *consumer) commitDirectly(ctx context.Context, client *kgo.Client) error
 	if err != nil {
 		return err
 	}
-	if !c.directly.take(ctx) {
-		return ctx.Err()
-	}
-	defer c.directly.release()
-	if !c.directly.open {
+	ended, may := c.directly.start()
+	if !may {
 		return errNotHeldUp
 	}
+	defer ended()
 	request := c.directCommit(client, id)
 	if request == nil {
 		return nil
@@ -159,7 +199,7 @@ func (c *consumer) commitDirectly(ctx context.Context, client *kgo.Client) error
 	if err = cmp.Or(err, refusedCommit(c.cfg.Topic, response)); err == nil {
 		c.hooks.committed(nil)
 	}
-	if errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.UnknownMemberID) || ctx.Err() != nil {
+	if err != nil && (errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.UnknownMemberID) || ctx.Err() != nil) {
 		return err // the rebalance is over, as franz-go is about to hear
 	}
 	if c.directly.note(request, err, time.Since(since) >= joinPatience) {
@@ -188,7 +228,7 @@ func (c *consumer) whereToCommit(ctx context.Context, client *kgo.Client) (coord
 	return client.Broker(int(node)), c.client.topicID(ctx, c.cfg.Topic), nil
 }
 
-var errNotHeldUp = errors.New("commits are not held up")
+var errNotHeldUp = errors.New("commits are not held up, or one is under way")
 
 func (c *consumer) logHeldUp(since time.Time, refusal error) {
 	level, text := slog.LevelInfo, "group waits for a member, one that was killed most likely; finished records are committed meanwhile"

@@ -111,6 +111,7 @@ func refusedOptions(client *kgo.Client, cfg ClientConfig) error {
 type groupCallbacks struct {
 	assigned, revoked, lost func(context.Context, *kgo.Client, map[string][]int32)
 	fetched                 func(context.Context, *kgo.Client, *kmsg.OffsetFetchResponse) error
+	commitEnds              func() // of a periodic commit, sent or not
 }
 
 func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error), logs kgo.Logger, hooks ...kgo.Hook) ([]kgo.Opt, error) {
@@ -138,7 +139,7 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error
 		kgo.ConsumeTopics(cfg.Topic),
 		// Only marked offsets are committed, and only finished records are marked.
 		kgo.AutoCommitMarks(),
-		kgo.AutoCommitCallback(commitCallback(cfg.Topic, onCommit)),
+		kgo.AutoCommitCallback(commitCallback(cfg.Topic, on.commitEnds, onCommit)),
 		// A poll and a callback exclude each other, which is the lock of the consumer's partition map.
 		kgo.BlockRebalanceOnPoll(),
 		kgo.KeepControlRecords(), // so that what a transaction leaves at a partition's end is committed

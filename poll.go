@@ -82,6 +82,7 @@ func (c *consumer) dispatch(fetches kgo.Fetches) (cost, n int64) {
 		c.log.LogAttrs(context.Background(), slog.LevelError, "fetching went back; records are handled again",
 			slog.String("topic", c.cfg.Topic), slog.Int("partition", int(back.partition)), slog.Int64("from", back.from),
 			slog.Int64("to", back.to), slog.String("group", c.cfg.Group))
+		c.directly.forget(back.partition)
 		c.hooks.rewound(back.partition, back.from, back.to)
 	}
 	return cost, n

@@ -27,7 +27,7 @@ func (c *consumer) assigned(ctx context.Context, client *kgo.Client, added map[s
 	}
 	c.membership.assigned()
 	c.directly.end(ctx)
-	c.directly.reset()
+	c.directly.settled()
 	c.hooks.assigned(added[c.cfg.Topic])
 	if others := c.ofOthers(client, c.assignedNow()); len(others) > 0 {
 		c.disown(others)
@@ -42,6 +42,7 @@ func (c *consumer) take(client *kgo.Client, added map[string][]int32) (held int)
 	member, _ := client.GroupMetadata()
 	for topic, ids := range added {
 		for _, id := range ids {
+			c.directly.forget(id)
 			p := newPartition(c, client, topic, id, member, c.stragglers[id]) // not forgotten yet: it may be lost again meanwhile
 			c.partitions[id] = p
 			go p.run()
@@ -54,7 +55,7 @@ func (c *consumer) take(client *kgo.Client, added map[string][]int32) (held int)
 func (c *consumer) revoked(ctx context.Context, client *kgo.Client, removed map[string][]int32) {
 	c.membership.rebalancing()
 	c.directly.end(ctx)
-	defer c.joinsAgain(ctx)
+	defer c.joinsAgain()
 	leaving := c.remove(removed)
 	if len(leaving) == 0 {
 		return // cooperative rebalancing says so at every session's end
