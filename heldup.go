@@ -208,7 +208,8 @@ func (c *consumer) commitDirectly(ctx context.Context, client *kgo.Client) error
 	return err
 }
 
-// whereToCommit returns the group's coordinator and the topic's id.
+// whereToCommit returns the group's coordinator and the topic's id. Offsets of a topic that was made again since the start
+// are not the new one's.
 func (c *consumer) whereToCommit(ctx context.Context, client *kgo.Client) (coordinator *kgo.Broker, id [16]byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
@@ -225,7 +226,12 @@ func (c *consumer) whereToCommit(ctx context.Context, client *kgo.Client) (coord
 	if err := kerr.ErrorForCode(code); err != nil {
 		return nil, id, err
 	}
-	return client.Broker(int(node)), c.client.topicID(ctx, c.cfg.Topic), nil
+	known, _ := c.client.ids.Load(c.cfg.Topic)
+	id, _ = known.([16]byte)
+	if c.client.topicID(ctx, c.cfg.Topic) != id {
+		return nil, id, fmt.Errorf("topic %s was deleted, and perhaps made again: %w", c.cfg.Topic, kerr.UnknownTopicID)
+	}
+	return client.Broker(int(node)), id, nil
 }
 
 var errNotHeldUp = errors.New("commits are not held up, or one is under way")
