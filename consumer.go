@@ -67,8 +67,8 @@ func (c *Consumer[T]) Use(plugins ...ConsumerPlugin) { c.core.use(plugins) }
 // broker answers any more ([ErrUnreachable]). Later it returns one when a record failed for good and there is no dead letter
 // topic ([RecordError]), when the topic is deleted ([ErrTopicMissing]), when the brokers refuse the credentials for
 // AuthFailureTimeout ([ErrAuthentication], [ErrAuthorization]), or when franz-go reports what no retry mends. At the end it
-// returns one when handlers outlasted DrainTimeout ([ErrDrainTimeout]) or the last commit failed: then finished records are
-// redelivered. No offset is passed by any of that. Each error that Start returns is logged as well.
+// returns one when handlers outlasted DrainTimeout ([ErrDrainTimeout]), then or in an earlier handover if they still run, or when
+// the last commit failed: then finished records are redelivered. No offset is passed by any of that. Each error that Start returns is logged as well.
 //
 // Brokers that don't answer hold the end up for some seconds beyond DrainTimeout, and for a second DrainTimeout if partitions
 // were being handed over at that moment.
@@ -333,11 +333,13 @@ func (c *consumer) outcome() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leave.Stop()
+	unfinished := append(c.straggling(), c.unfinished...)
+	slices.Sort(unfinished)
 	switch {
 	case c.failure != nil:
 		return c.failure
-	case len(c.unfinished) > 0:
-		return fmt.Errorf("kafka: %w of %v: left unfinished, to be redelivered: %v", ErrDrainTimeout, c.cfg.DrainTimeout, c.unfinished)
+	case len(unfinished) > 0:
+		return fmt.Errorf("kafka: %w of %v: left unfinished, to be redelivered: %v", ErrDrainTimeout, c.cfg.DrainTimeout, slices.Compact(unfinished))
 	case c.lastCommit != nil:
 		return fmt.Errorf("kafka: group %s: the last commit failed, finished records are redelivered: %w", c.cfg.Group, c.lastCommit)
 	}

@@ -142,6 +142,9 @@ func (c *consumer) snapshot() (Health, *accessWatch) {
 		h.Partitions = append(h.Partitions, state)
 		h.Problems = append(h.Problems, problems...)
 	}
+	for _, name := range c.straggling() {
+		h.Problems = append(h.Problems, name+": a handler still runs that outlasted the handover of its partition; it ignores its context")
+	}
 	slices.SortFunc(h.Partitions, func(a, b PartitionHealth) int { return int(a.Partition - b.Partition) })
 	flood, problem := c.guard.health()
 	if problem != "" {

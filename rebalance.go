@@ -173,6 +173,12 @@ func (c *consumer) drain(leaving []*partition) {
 		}
 		c.mu.Unlock()
 	}
+	for _, p := range leaving {
+		if p.waitsForPrevious() {
+			c.log.LogAttrs(p.ctx, slog.LevelWarn, "a handler still runs that outlasted an earlier handover of this partition; it ignores its context",
+				slog.String("topic", p.topic), slog.Int("partition", int(p.id)), slog.String("group", c.cfg.Group))
+		}
+	}
 }
 
 // abandon remembers workers whose handler ignores its context, for the partition's next worker to wait for.
@@ -184,6 +190,19 @@ func (c *consumer) abandon(stuck []*partition) {
 			c.stragglers[p.id] = p.done
 		}
 	}
+}
+
+// straggling returns the partitions in which a handler runs that outlasted their handover, whoever has them by now. The
+// caller holds c.mu.
+func (c *consumer) straggling() (names []string) {
+	for id, done := range c.stragglers {
+		select {
+		case <-done:
+		default:
+			names = append(names, fmt.Sprintf("%s-%d", c.cfg.Topic, id))
+		}
+	}
+	return names
 }
 
 // awaitWorkers returns the partitions whose worker has not ended in time.
