@@ -186,11 +186,12 @@ func publishError(r *kgo.Record, err error) *PublishError {
 
 // publisher is the part of a producer that knows no types.
 type publisher struct {
-	cfg    ProducerConfig
-	client *Client
-	shared bool
-	limits topicLimits
-	failed error // the constructor's: nothing is published
+	cfg        ProducerConfig
+	client     *Client
+	shared     bool
+	limits     topicLimits
+	partitions atomic.Int32 // of the topic, when it was last looked up
+	failed     error        // the constructor's: nothing is published
 
 	closing    sync.Once
 	closeErr   error // written in closing
@@ -242,9 +243,11 @@ func (p *publisher) checkTopics(ctx context.Context) error {
 		// Not over the limit of a producer that has the topic for its own.
 		p.client.limits.LoadOrStore(p.cfg.DLQTopic, int32(deadLetterMaxBytes))
 	}
-	if _, err := p.client.partitionCounts(ctx, uses...); err != nil {
+	counts, err := p.client.partitionCounts(ctx, uses...)
+	if err != nil {
 		return err
 	}
+	p.partitions.Store(counts[p.cfg.Topic])
 	if err := p.client.prepareToWrite(ctx); err != nil {
 		return err
 	}

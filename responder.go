@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/internal/recordheader"
@@ -18,8 +19,8 @@ import (
 // Respond makes a handler of a function that answers requests. Its result is published with replies, to the topic and partition that
 // the request names, with the request's key, correlation id and conversation id; the record is done once the brokers have stored the
 // reply. Only the topics of replies and of others are written to: a request that names another is a permanent error,
-// [ErrReplyAddress], and is not handled. One that names none is answered in the topic of replies; if it has no correlation id
-// either, nobody could use a reply, and none is sent.
+// [ErrReplyAddress], and is not handled; so is one that names a partition which its topic does not have. A request that names no
+// topic is answered in the topic of replies; if it has no correlation id either, nobody could use a reply, and none is sent.
 //
 //	replies, err := kafka.NewProducer[Booked](kafka.NewProducerConfig("bookings-replies", broker))
 //	consumer, err := kafka.NewConsumer(cfg, kafka.Respond(replies, func(ctx context.Context, msg kafka.Message[Booking]) (Booked, error) {
@@ -58,6 +59,9 @@ func Respond[Req, Res any](replies *Producer[Res], handle func(ctx context.Conte
 		}
 		if request.expired() {
 			return NewBusinessError("", ErrExpired)
+		}
+		if err := request.checkPartition(ctx); err != nil {
+			return err
 		}
 		waited, cancel := request.whileWaited(ctx)
 		defer cancel()
@@ -158,6 +162,27 @@ func isRetryTopicOf(topic, source string) bool {
 	index, group, _ := strings.Cut(rest, "-")
 	n, err := strconv.Atoi(index)
 	return is && retries && group != "" && err == nil && n >= 1 && n <= maxRetryDelays
+}
+
+// checkPartition refuses a request that names a partition which the reply topic does not have. The brokers are asked, since it may
+// have been added.
+func (r *pendingRequest) checkPartition(ctx context.Context) error {
+	if r.replies == nil || r.place < r.replies.partitions.Load() {
+		return nil
+	}
+	topic := r.replies.cfg.Topic
+	ctx, cancel := context.WithTimeout(ctx, r.replies.client.cfg.ConnectTimeout)
+	defer cancel()
+	counts, err := r.replies.client.partitionCounts(ctx, topicUse{topic: topic, operation: kmsg.ACLOperationWrite})
+	if err != nil {
+		return NewTransientError("look up the reply topic", err)
+	}
+	if r.place >= counts[topic] {
+		return NewPermanentError("", fmt.Errorf("%w: partition %d: topic %s has %d partitions, from 0 on", ErrReplyAddress, r.place, topic, counts[topic]))
+	}
+	r.replies.partitions.Store(counts[topic])
+	r.replies.client.kgo.ForceMetadataRefresh() // until then the reply fails, and is tried again
+	return nil
 }
 
 func (r *pendingRequest) expired() bool {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -264,7 +265,9 @@ func TestRepliesGoWhereTheyMay(t *testing.T) {
 		{name: "NoNumber", headers: map[string]string{kafka.HeaderReplyTopic: "replies", kafka.HeaderReplyPartition: "4294967296"},
 			outcome: kafka.OutcomeDeadLettered, err: kafka.ErrReplyAddress},
 		{name: "NoSuchPartition", headers: map[string]string{kafka.HeaderReplyTopic: "replies", kafka.HeaderReplyPartition: "3"},
-			handled: true, outcome: kafka.OutcomeDeadLettered},
+			outcome: kafka.OutcomeDeadLettered, err: kafka.ErrReplyAddress},
+		{name: "TheLastNumber", headers: map[string]string{kafka.HeaderReplyTopic: "replies", kafka.HeaderReplyPartition: "2147483647"},
+			outcome: kafka.OutcomeDeadLettered, err: kafka.ErrReplyAddress},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			withReplies(t, func(t *testing.T, b *bubble) {
@@ -292,6 +295,26 @@ func TestRepliesGoWhereTheyMay(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A reply topic may get partitions after its producer was made, and requesters that read them.
+func TestAReplyGoesToAPartitionThatWasAdded(t *testing.T) {
+	t.Parallel()
+	withReplies(t, func(t *testing.T, b *bubble) {
+		var settled settledRequests
+		b.respond(doubled, settled.hooks())
+		time.Sleep(time.Minute)
+		client := b.raw()
+		defer client.Close()
+		if _, err := kadm.NewClient(client).CreatePartitions(t.Context(), 1, "replies"); err != nil {
+			t.Fatal(err)
+		}
+		b.ask(1, map[string]string{kafka.HeaderReplyTopic: "replies", kafka.HeaderReplyPartition: "3"})
+		time.Sleep(10 * time.Minute)
+		if s := settled.last(); s.Outcome != kafka.OutcomeHandled || b.cluster.PartitionInfo("replies", 3).HighWatermark != 1 {
+			t.Errorf("settled with %+v", s)
+		}
+	})
 }
 
 // Who names no reply topic knows nothing of replies that are errors.
