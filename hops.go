@@ -33,7 +33,8 @@ func (c *consumer) hops(r *kgo.Record, dlq *deadLetterTopic) int {
 	}
 	text, _ := lastHeader(r.Headers, dlqheader.Hops)
 	n, _ := strconv.Atoi(text)
-	if _, letter := recordheader.Last(r.Headers, dlqheader.Class); letter && !c.tier.isRetryTopic() {
+	// A letter without room has no more than its place; a record that was sent back says from which letter.
+	if _, sentBack := recordheader.Last(r.Headers, dlqheader.LetterOffset); !sentBack && !c.tier.isRetryTopic() {
 		n = max(n, 1)
 	}
 	if n = min(max(n, 0), maxRedriveCount); n > 0 && dlq == c.deadLetters {

@@ -81,3 +81,27 @@ func TestLettersOfLettersDontWait(t *testing.T) {
 		}
 	})
 }
+
+// A letter that had no room for more than its place is a letter, too; a record that was sent back to another topic is none.
+func TestLettersWithoutRoomCountTheirHops(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		more []string // headers
+		want string
+	}{
+		"the place alone": {nil, "2"},
+		"sent back":       {[]string{dlqheader.RedriveCount, "1", dlqheader.LetterPartition, "0", dlqheader.LetterOffset, "7"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				place := []string{dlqheader.WrittenTo, "orders", dlqheader.Topic, "payments", dlqheader.Partition, "0", dlqheader.Offset, "3"}
+				b.put(&kgo.Record{Topic: "orders", Value: []byte(`{"n":1}`), Headers: headers(append(place, test.more...)...)})
+				b.start(b.consumer(), func(context.Context, kafka.Message[numbered]) error { return kafka.NewPermanentError("never", nil) })
+				time.Sleep(time.Minute)
+				if text, _ := lastHeader(b.read("dlq-orders", 1)[0].Headers, dlqheader.Hops); text != test.want {
+					t.Errorf("the letter says %q, want %q", text, test.want)
+				}
+			})
+		})
+	}
+}
