@@ -321,10 +321,14 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	c.poll(pollCtx, client, access)
 
 	c.beginToLeave(abandonGroup)
-	if c.awaitRebalance(clientCtx, client) {
+	leave := c.awaitRebalance(clientCtx, client)
+	if leave != nil {
 		abandonGroup()
 	}
 	client.CloseAllowingRebalance() // drains and commits through the callbacks, then leaves the group
+	if leave != nil {
+		leave()
+	}
 	return c.outcome()
 }
 

@@ -278,20 +278,27 @@ func (c *consumer) directCommit(client *kgo.Client, id [16]byte) *kmsg.OffsetCom
 }
 
 // awaitRebalance returns when the member may leave, once a rebalance that is under way has ended. One that takes long is
-// not waited for when all that the member has finished is committed: it leaves then, and franz-go, which would wait for
-// the answer to its request to join, is to be abandoned.
-func (c *consumer) awaitRebalance(ctx context.Context, client *kgo.Client) (abandon bool) {
+// not waited for when all that the member has finished is committed: franz-go, which would wait for the answer to its
+// request to join, is to be abandoned then, and leave is to be called once it is closed.
+func (c *consumer) awaitRebalance(ctx context.Context, client *kgo.Client) (leave func()) {
 	for !c.membership.awaitStable(ctx, heldUpAfter/4) && ctx.Err() == nil {
 		if c.allDone() && c.commitDirectly(ctx, client) == nil {
-			ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
-			defer cancel()
-			if c.cfg.InstanceID == "" { // the group waits for a static member to come back
-				_, _ = c.leaveRequest(client).RequestWith(ctx, client)
-			}
-			return true
+			request := c.leaveRequest(client)
+			return func() { c.leaveFor(request) }
 		}
 	}
-	return false
+	return nil
+}
+
+// leaveFor takes the member of a client that is closed out of the group. While the client runs, Kafka's answer to its
+// request to join, which comes with that to leaving, has it ask again, as a new member that the group waits for.
+func (c *consumer) leaveFor(request *kmsg.LeaveGroupRequest) {
+	if c.cfg.InstanceID != "" { // the group waits for a static member to come back
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	_, _ = request.RequestWith(ctx, c.client.kgo)
 }
 
 // allDone reports whether no worker has a record in flight or will begin one.

@@ -15,8 +15,8 @@ import (
 )
 
 // waitingGroup is a group whose rebalance waits for a member that was killed, until its session of 45 s times out. It
-// returns the member that goes on, which takes a second for each record.
-func waitingGroup(t *testing.T, b *bubble, handled *atomic.Int64, log *logged) (member *kafka.Consumer[numbered], stop func() error) {
+// returns the member that goes on, which takes a second for each record. killed is called when the other one is.
+func waitingGroup(t *testing.T, b *bubble, handled *atomic.Int64, log *logged, killed ...func()) (member *kafka.Consumer[numbered], stop func() error) {
 	t.Helper()
 	b.seed(0, 1000)
 	b.seed(1, 1000)
@@ -42,6 +42,9 @@ func waitingGroup(t *testing.T, b *bubble, handled *atomic.Int64, log *logged) (
 	}
 	time.Sleep(10 * time.Second)
 	dead.on.Store(true)
+	for _, f := range killed {
+		f()
+	}
 	cfg = b.consumer() // its join begins the rebalance
 	cfg.CommitInterval = time.Hour
 	b.start(cfg, func(ctx context.Context, _ kafka.Message[numbered]) error {
@@ -99,6 +102,53 @@ func TestAMemberLeavesWhileARebalanceWaits(t *testing.T) {
 		}
 		if n := handled.Load(); b.committedIn() != n {
 			t.Errorf("%d handled, %d committed", n, b.committedIn())
+		}
+	})
+}
+
+// Kafka answers a request to join when its member leaves, and franz-go would ask to join again, as a new member that the
+// group then waits for, though nobody is there.
+func TestAMemberThatLeavesDoesNotJoinAgain(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var handled atomic.Int64
+		var log logged
+		var member atomic.Value // its id
+		var waits, left atomic.Bool
+		var again atomic.Int32
+		leaves := make(chan struct{})
+		b.cluster.ControlKey(int16(kmsg.JoinGroup), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			b.cluster.KeepControl()
+			request := r.(*kmsg.JoinGroupRequest)
+			if request.MemberID != "" {
+				member.CompareAndSwap(nil, request.MemberID)
+			}
+			if left.Load() {
+				again.Add(1)
+			}
+			if !waits.Load() || request.MemberID != member.Load() {
+				return nil, nil, false
+			}
+			b.cluster.SleepControl(func() { <-leaves })
+			response := request.ResponseKind().(*kmsg.JoinGroupResponse)
+			response.ErrorCode = kerr.UnknownMemberID.Code
+			return response, nil, true
+		})
+		b.cluster.ControlKey(int16(kmsg.LeaveGroup), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			b.cluster.KeepControl()
+			if r.(*kmsg.LeaveGroupRequest).Members[0].MemberID == member.Load() && left.CompareAndSwap(false, true) {
+				close(leaves)
+				b.cluster.SleepControl(func() { time.Sleep(time.Second) }) // the answer to the join is the first
+			}
+			return nil, nil, false
+		})
+		_, stop := waitingGroup(t, b, &handled, &log, func() { waits.Store(true) })
+		if err := stop(); err != nil || !left.Load() {
+			t.Errorf("Start returned %v; it left: %t", err, left.Load())
+		}
+		time.Sleep(5 * time.Second)
+		if n := again.Load(); n > 0 {
+			t.Errorf("it asked %d times to join again", n)
 		}
 	})
 }
