@@ -36,6 +36,9 @@ type Health struct {
 	Paused string `json:"paused,omitempty"`
 	// Flood is what the flood guard makes of the latest dead letters; see ConsumerConfig.FloodGuard.
 	Flood FloodState `json:"flood,omitempty"`
+	// CommitsHeldUpSince is since when a rebalance of the group has lasted that does not let finished records be committed: they
+	// are handled again if the process is killed. It is zero while there is none.
+	CommitsHeldUpSince time.Time `json:"commits_held_up_since,omitzero"`
 	// Problems are what holds the work up, ready or not: a dead letter topic that refuses, brokers that do, stalled handlers.
 	Problems   []string          `json:"problems,omitempty"`
 	Partitions []PartitionHealth `json:"partitions"` // those assigned, by number
@@ -150,8 +153,8 @@ func (c *consumer) snapshot() (Health, *accessWatch) {
 	if problem != "" {
 		h.Flood, h.Problems = flood, append(h.Problems, problem)
 	}
-	if problem := c.heldUpProblem(); problem != "" {
-		h.Problems = append(h.Problems, problem)
+	if since, problem := c.heldUpProblem(); problem != "" {
+		h.CommitsHeldUpSince, h.Problems = since, append(h.Problems, problem)
 	}
 	slices.Sort(h.Problems)
 	h.NotLive = c.notLive(h)

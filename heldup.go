@@ -35,6 +35,7 @@ type heldUpCommits struct {
 
 	said    bool
 	refusal error           // of the latest; nil: it was taken
+	waiting int64           // how many finished records that is about, as far as offsets say
 	offsets map[int32]int64 // that were committed, by partition
 }
 
@@ -119,14 +120,15 @@ func (h *heldUpCommits) has(partition int32, offset int64) bool {
 	return ok && at >= offset
 }
 
-// note keeps what became of a commit. It reports whether that is to be logged: once for a rebalance that takes long, and when
+// note keeps what became of a commit. committed is what franz-go knows to be committed. It reports whether that is to be logged: once for a rebalance that takes long, and when
 // it is the first refusal.
-func (h *heldUpCommits) note(request *kmsg.OffsetCommitRequest, refusal error, long bool) (news bool) {
+func (h *heldUpCommits) note(request *kmsg.OffsetCommitRequest, committed map[int32]kgo.EpochOffset, refusal error, long bool) (news bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	news = !h.said && long || refusal != nil && h.refusal == nil
-	h.said, h.refusal = h.said || news, refusal
+	h.said, h.refusal, h.waiting = h.said || news, refusal, 0
 	if refusal != nil {
+		h.waiting = h.beyond(request, committed)
 		return news
 	}
 	if h.offsets == nil {
@@ -140,31 +142,42 @@ func (h *heldUpCommits) note(request *kmsg.OffsetCommitRequest, refusal error, l
 	return news
 }
 
+// beyond returns how many records a commit is about beyond what is committed. The caller holds h.mu.
+func (h *heldUpCommits) beyond(request *kmsg.OffsetCommitRequest, committed map[int32]kgo.EpochOffset) (n int64) {
+	for _, topic := range request.Topics {
+		for _, p := range topic.Partitions {
+			n += max(0, p.Offset-max(committed[p.Partition].Offset, h.offsets[p.Partition]))
+		}
+	}
+	return n
+}
+
 // joinsAgain is called when what a rebalance takes is handed over.
 func (c *consumer) joinsAgain() {
 	c.directly.begin()
 	c.membership.joinsAgain()
 }
 
-// heldUp says since when commits are held up, and the coordinator's refusal to take them meanwhile, if there is one.
-func (c *consumer) heldUp() (since time.Time, refusal error) {
+// heldUp says since when commits are held up, and the coordinator's refusal to take them meanwhile, if there is one, and of how
+// many records.
+func (c *consumer) heldUp() (since time.Time, waiting int64, refusal error) {
 	since = c.membership.joiningSince()
 	if since.IsZero() || c.cfg.GroupProtocol == "consumer" || time.Since(since) < heldUpAfter {
-		return time.Time{}, nil
+		return time.Time{}, 0, nil
 	}
 	c.directly.mu.Lock()
 	defer c.directly.mu.Unlock()
-	return since, c.directly.refusal
+	return since, c.directly.waiting, c.directly.refusal
 }
 
 // heldUpProblem is for Health; "" if there is none.
-func (c *consumer) heldUpProblem() string {
-	since, refusal := c.heldUp()
+func (c *consumer) heldUpProblem() (since time.Time, problem string) {
+	since, waiting, refusal := c.heldUp()
 	if refusal == nil {
-		return ""
+		return time.Time{}, ""
 	}
-	return fmt.Sprintf("group %s has been rebalancing since %s, and takes no commits meanwhile: a crash would bring finished records again: %v",
-		c.cfg.Group, since.UTC().Format(time.RFC3339), refusal)
+	return since, fmt.Sprintf("group %s has been rebalancing since %s, and takes no commits meanwhile: a crash would bring %d finished records again: %v",
+		c.cfg.Group, since.UTC().Format(time.RFC3339), waiting, refusal)
 }
 
 // watchHeldUpCommits runs until Start is about to return.
@@ -176,7 +189,7 @@ func (c *consumer) watchHeldUpCommits(ctx context.Context, client *kgo.Client) {
 
 // commitDirectly commits what is done, if commits are held up. It returns nil if all of that is committed.
 func (c *consumer) commitDirectly(ctx context.Context, client *kgo.Client) error {
-	since, _ := c.heldUp()
+	since, _, _ := c.heldUp()
 	if since.IsZero() || !c.membership.isMember() {
 		return errNotHeldUp
 	}
@@ -202,8 +215,8 @@ func (c *consumer) commitDirectly(ctx context.Context, client *kgo.Client) error
 	if err != nil && (errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.UnknownMemberID) || ctx.Err() != nil) {
 		return err // the rebalance is over, as franz-go is about to hear
 	}
-	if c.directly.note(request, err, time.Since(since) >= joinPatience) {
-		c.logHeldUp(since, err)
+	if c.directly.note(request, client.CommittedOffsets()[c.cfg.Topic], err, time.Since(since) >= joinPatience) {
+		c.logHeldUp()
 	}
 	return err
 }
@@ -236,13 +249,18 @@ func (c *consumer) whereToCommit(ctx context.Context, client *kgo.Client) (coord
 
 var errNotHeldUp = errors.New("commits are not held up, or one is under way")
 
-func (c *consumer) logHeldUp(since time.Time, refusal error) {
+func (c *consumer) logHeldUp() {
+	since, waiting, refusal := c.heldUp()
+	if since.IsZero() { // it has just ended
+		return
+	}
 	level, text := slog.LevelInfo, "group waits for a member, one that was killed most likely; finished records are committed meanwhile"
 	attrs := []slog.Attr{slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Duration("rebalancing", time.Since(since)),
 		slog.Duration("session_timeout", c.cfg.SessionTimeout)}
 	if refusal != nil {
 		level, text = slog.LevelWarn, "group rebalances, and takes no commits meanwhile; a crash would bring finished records again"
-		attrs = append(attrs, slog.Any("error", refusal))
+		attrs = append(attrs, slog.Int64("uncommitted", waiting), slog.String("remedy", "it ends when the session of a member that was"+
+			" killed does: lower SessionTimeout, or set GroupProtocol to \"consumer\", whose members don't wait for each other"), slog.Any("error", refusal))
 	}
 	c.log.LogAttrs(context.Background(), level, text, attrs...)
 }

@@ -55,10 +55,10 @@ func TestDirectCommitsAreRemembered(t *testing.T) {
 		return &kmsg.OffsetCommitRequest{Topics: []kmsg.OffsetCommitRequestTopic{{Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Partition: 3, Offset: offset}}}}}
 	}
 	var h heldUpCommits
-	if h.note(commit(5), nil, false) || !h.note(commit(10), nil, true) || h.note(commit(10), nil, true) {
+	if h.note(commit(5), nil, nil, false) || !h.note(commit(10), nil, nil, true) || h.note(commit(10), nil, nil, true) {
 		t.Error("it is to be said once, and of a rebalance that takes long")
 	}
-	if !h.note(commit(20), kerr.RebalanceInProgress, true) || h.note(commit(20), kerr.RebalanceInProgress, true) {
+	if !h.note(commit(20), nil, kerr.RebalanceInProgress, true) || h.note(commit(20), nil, kerr.RebalanceInProgress, true) {
 		t.Error("a refusal is to be said once")
 	}
 	for offset, want := range map[int64]bool{5: true, 10: true, 11: false, 20: false} {
