@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ func headerBytes(headers []kgo.RecordHeader) (n int) {
 // keep keeps a record above the limits from next, and so from the handler and its codec.
 func (l headerLimits) keep(next HandlerFunc) HandlerFunc {
 	return func(ctx context.Context, r *Record) error {
-		if err := l.check(r.Headers); err != nil {
+		if err := cmp.Or(r.refused, l.check(r.Headers)); err != nil {
 			return NewPermanentError(fmt.Sprintf("%s-%d offset %d", r.Topic, r.Partition, r.Offset), err)
 		}
 		return next(ctx, r)

@@ -67,16 +67,29 @@ func TestRecordsAboveTheHeaderLimitsAreDeadLetters(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
 				b.publishRaw(&kgo.Record{Key: []byte("key"), Value: []byte(`{"n":1}`), Headers: test.headers})
 				b.publishRaw(&kgo.Record{Value: []byte(`{"n":2}`)})
-				var handled atomic.Int64
+				var handled, seen, refused atomic.Int64
 				cfg := b.consumer()
 				cfg.MaxHeaderBytes = test.bytes
+				sees := kafka.ConsumerMiddleware(func(next kafka.HandlerFunc) kafka.HandlerFunc {
+					return func(ctx context.Context, r *kafka.Record) error {
+						seen.Add(int64(len(r.Headers)))
+						err := next(ctx, r)
+						if errors.Is(err, kafka.ErrHeaderLimit) {
+							refused.Add(1)
+						}
+						return err
+					}
+				})
 				_, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 					handled.Add(int64(msg.Value.N))
 					return nil
-				})
+				}, sees)
 				time.Sleep(10 * time.Second)
 				if err := stop(); err != nil || handled.Load() != 2 || b.committed(0) != 2 {
 					t.Errorf("Start: %v; handled %d, committed %d; want the second record alone, and both done", err, handled.Load(), b.committed(0))
+				}
+				if seen.Load() != int64(test.kept) || refused.Load() != 1 {
+					t.Errorf("middleware has seen %d headers and %d errors, want %d and 1", seen.Load(), refused.Load(), test.kept)
 				}
 				letter := b.readLetters(1)[0]
 				if string(letter.Key) != "key" || string(letter.Value) != `{"n":1}` {
@@ -98,7 +111,7 @@ func TestRecordsAboveTheHeaderLimitsAreDeadLetters(t *testing.T) {
 
 				read := cfg
 				read.Topic, read.DLQTopic, read.Group = "dlq-orders", "", "readers"
-				var seen atomic.Int64
+				seen.Store(0)
 				_, stop = b.start(read, func(context.Context, kafka.Message[numbered]) error {
 					seen.Add(1)
 					return nil

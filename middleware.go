@@ -16,14 +16,16 @@ type Record struct {
 	Attempt     int    // 1 for the first call of the handler with this record; 0 when publishing
 	LastAttempt bool   // no retry is left; see [Message]
 
-	room *any // where the next value is decoded, a pointer to a T, if nobody else can be at it; nil otherwise
+	refused error // why no handler gets it: its headers were above the limits, and those left out that a letter leaves out
+	room    *any  // where the next value is decoded, a pointer to a T, if nobody else can be at it; nil otherwise
 }
 
 // HandlerFunc handles one record. It is what every typed handler becomes, decoding included.
 type HandlerFunc func(ctx context.Context, r *Record) error
 
 // ConsumerMiddleware wraps the handling of each attempt at a record, whatever its type. It sees records that can't be
-// decoded, too: next returns their [DecodeError]. What it returns decides what becomes of the record.
+// decoded, too: next returns their [DecodeError]; and those above the limits of headers, with the headers that a dead letter
+// keeps: next returns [ErrHeaderLimit]. What it returns decides what becomes of the record.
 type ConsumerMiddleware func(next HandlerFunc) HandlerFunc
 
 // PublishFunc sends one record and calls done exactly once with the outcome, from any goroutine. done must not block.

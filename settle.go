@@ -106,21 +106,27 @@ type ownRecord struct {
 }
 
 // copyOf is what handlers and middleware get: whatever they do to it, the letter, the mark and the budget stay what they
-// would have been. The bytes of key, value and headers are shared. Middleware may keep it; a typed handler sees no more of it
-// than its message takes, so that without middleware a task uses one again and again.
+// would have been. The bytes of key, value and headers are shared. Headers above the limits are not copied, but cut as for a
+// letter. Middleware may keep it; a typed handler sees no more of it than its message takes, so that without middleware a task
+// uses one again and again.
 func (p *partition) copyOf(t *task) *Record {
 	if t.own == nil || len(p.c.middleware) > 0 {
 		t.own = new(ownRecord)
 	}
 	own, fetched := t.own, t.record
-	if len(p.c.middleware) > 0 || len(fetched.Headers) > 0 {
+	limits := headerLimits{p.c.cfg.MaxHeaders, p.c.cfg.MaxHeaderBytes}
+	refused := limits.check(fetched.Headers)
+	switch {
+	case refused != nil:
+		fetched, _ = limits.cut(fetched)
+	case len(p.c.middleware) > 0 || len(fetched.Headers) > 0:
 		own.fetched = *fetched
 		own.fetched.Headers = slices.Clone(fetched.Headers)
 		fetched = &own.fetched
 	}
 	own.Record = Record{
 		Record: fetched, Group: p.c.cfg.Group, Attempt: t.attempt,
-		LastAttempt: p.c.policy().Last(t.attempt),
+		LastAttempt: p.c.policy().Last(t.attempt), refused: refused,
 	}
 	if len(p.c.middleware) == 0 { // which may call the handler twice at once
 		own.room = &own.value
