@@ -92,6 +92,16 @@ func (c *consumer) decompressError(err error) error {
 		batch.Offset, c.cfg.MaxDecompressedBatchBytes, c.cfg.Group, batch.NextOffset, kgo.ErrMaxDecompress)
 }
 
+// decompressedVariable is MaxDecompressedBatchBytes'.
+const decompressedVariable = "KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES"
+
+// tooLargeToRead is decompressError for those who read a topic of ours. wayOut comes before the offset after the batch.
+func tooLargeToRead(err error, limit int64, wayOut string) error {
+	batch, _ := errors.AsType[*kgo.ErrDecompressTooLarge](err)
+	return fmt.Errorf("offset %d: the batch takes more than %d bytes when it is decompressed, or its records and headers do: %s %d: %w",
+		batch.Offset, limit, wayOut, batch.NextOffset, kgo.ErrMaxDecompress)
+}
+
 // readError says of a response that is too large what franz-go can't know: our setting.
 func (c *consumer) readError(err error) error {
 	if !strings.Contains(err.Error(), "BrokerMaxReadBytes") { // its error has no name

@@ -71,7 +71,8 @@ func (p *partition) readParked(ctx context.Context) (*parkedKeys, error) {
 	if start >= end {
 		return parking, nil
 	}
-	opts, err := readingOptions(p.c.cfg.ClientConfig, dlq.name, partition, start, int64(letterMaxBytes(p.c.cfg)), client.logs)
+	largest := int64(letterMaxBytes(p.c.cfg)) // what can be a letter can be read
+	opts, err := readingOptions(p.c.cfg.ClientConfig, dlq.name, partition, start, largest, client.logs)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +92,9 @@ func (p *partition) readParked(ctx context.Context) (*parkedKeys, error) {
 			return nil, ctx.Err()
 		case errors.Is(err, context.DeadlineExceeded):
 			return nil, fmt.Errorf("nothing has come for %v: read up to offset %d of %d", recallPatience, next, end)
+		case isType[*kgo.ErrDecompressTooLarge](err):
+			return nil, tooLargeToRead(err, largest, fmt.Sprintf("raise MaxDecompressedBatchBytes above that (%s),"+
+				" or delete the batch and all letters before it, whose keys are no longer parked then, up to offset", decompressedVariable))
 		case err != nil:
 			return nil, client.explain(err)
 		}

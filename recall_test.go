@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -10,9 +11,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/internal/dlqheader"
+	"github.com/skeji/kafka/internal/hostile"
 )
 
 // The dead letter topic is all that the next owner of a partition has.
@@ -118,6 +121,27 @@ func TestAPartitionWaitsForItsParkedKeys(t *testing.T) {
 		fault.Topic, fault.Partitions, fault.Count = "dlq-orders", []int32{0}, -1
 		aPartitionWaits(t, fault)
 	}
+}
+
+// Letters above the limit of what is decompressed keep their partition waiting, with the setting and the way past them.
+func TestALetterTooLargeToReadNamesTheWayOut(t *testing.T) {
+	t.Parallel()
+	inParkingLot(t, func(t *testing.T, l *parkingLot) {
+		client := l.bubble.raw(kgo.MaxVersions(kversion.V3_9_0()))
+		defer client.Close()
+		publishBatch(t, client, "dlq-orders", 0, hostile.Batch(kgo.GzipCompression(), 1, hostile.Record(0, nil, 2<<20))) // 80 MiB of headers, in some KB
+		l.publish("a 0")
+		consumer, stop := l.start(l.config(), l.handle)
+		time.Sleep(time.Minute)
+		l.wantHandled()
+		problem := strings.Join(consumer.Health().Problems, "\n")
+		wantFault(t, errors.New(problem), "dead letter topic dlq-orders can't be read: offset 0:", "raise MaxDecompressedBatchBytes",
+			"KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES", "up to offset 1:")
+		if strings.Contains(problem, "SetOffsets") {
+			t.Errorf("the problem names what nobody can call: %s", problem)
+		}
+		_ = stop()
+	})
 }
 
 func aPartitionWaits(t *testing.T, fault kfake.Fault) {

@@ -294,6 +294,12 @@ func (r *replyReader) fetchError(ctx context.Context, err error) error {
 	case isType[*kgo.ErrDecompressTooLarge](err): // franz-go has stopped
 		batch, _ := errors.AsType[*kgo.ErrDecompressTooLarge](err)
 		r.goOn(kgo.NewOffset().At(batch.NextOffset))
+		if r.access.quiet.Allow("replies above the limit") {
+			r.log.LogAttrs(ctx, slog.LevelWarn, "replies were skipped", slog.String("topic", r.topic), slog.Int("partition", int(r.partition)),
+				slog.Any("error", tooLargeToRead(err, deadLetterMaxBytes, "responders must send less at once, since this limit is fixed and"+
+					" MaxDecompressedBatchBytes ("+decompressedVariable+") is only about consumers; reading goes on at offset")))
+		}
+		return nil
 	case errors.Is(err, kerr.OffsetOutOfRange): // deleted before it was read; what there still is has not been read, or does no harm
 		r.goOn(kgo.NewOffset().AtStart())
 	case isProtocol && !protocol.Retriable && !errors.Is(err, kerr.UnknownServerError): // which may be anything

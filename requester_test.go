@@ -674,6 +674,10 @@ func TestABatchThatIsTooLargeIsPassedOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
+		if !strings.Contains(b.log.String(), "offset 0: the batch takes more than 67108864 bytes") ||
+			!strings.Contains(b.log.String(), "MaxDecompressedBatchBytes (KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES)") || !strings.Contains(b.log.String(), "goes on at offset 1") {
+			t.Errorf("the log does not say what is skipped:\n%s", b.log.String())
+		}
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if reply, err := requester.Request(t.Context(), request(1, "behind it")); err != nil || reply.Value.N != 5 {

@@ -224,8 +224,9 @@ func (r *reader) fetch(ctx context.Context, partition int32, offset int64) (kgo.
 	}
 	if batch, ok := errors.AsType[*kgo.ErrDecompressTooLarge](got.Err); ok {
 		got.Err = fmt.Errorf("the batch at offset %d takes more than %d MiB when it is decompressed, or its records and headers do: "+
+			"read it with a consumer of %s that has a higher MaxDecompressedBatchBytes (KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES), "+
 			"delete it with all before it (kafka-delete-records to offset %d), or read from there on: %w",
-			batch.Offset, maxBatchBytes>>20, batch.NextOffset, kgo.ErrMaxDecompress)
+			batch.Offset, maxBatchBytes>>20, r.topic, batch.NextOffset, kgo.ErrMaxDecompress)
 	}
 	return got, next, got.Err
 }

@@ -13,9 +13,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/deadletter"
+	"github.com/skeji/kafka/internal/hostile"
+	"github.com/skeji/kafka/internal/variable"
 )
 
 // transact writes records in a transaction, and ends it, or leaves it open.
@@ -222,6 +225,28 @@ func TestUnreadableLettersAreNamed(t *testing.T) {
 	}
 	if n != 2 {
 		t.Errorf("%d letters unreadable, want 2", n)
+	}
+}
+
+// A batch above the limit of what is decompressed is an error with the setting of those who can read it, and the way past it.
+func TestABatchAboveTheLimitNamesTheWayOut(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	client := p.dial(kgo.MaxVersions(kversion.V3_9_0()))
+	if err := hostile.Publish(p.context(), client, dlq, 1, hostile.Headers(2<<20)); err != nil { // 80 MiB, in some KB
+		t.Fatal(err)
+	}
+	_, err := deadletter.ReadStats(p.context(), p.client, dlq, deadletter.Filter{})
+	if !errors.Is(err, kgo.ErrMaxDecompress) {
+		t.Fatalf("got %v", err)
+	}
+	for _, want := range []string{"offset 0 takes more than 64 MiB", "a consumer of " + dlq, "MaxDecompressedBatchBytes (KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES)", "to offset 1)"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing: %v", want, err)
+		}
+	}
+	if said := variable.ForCommand(err.Error()); strings.Contains(said, "MaxDecompressedBatchBytes") {
+		t.Errorf("a command says %q", said)
 	}
 }
 

@@ -16,6 +16,7 @@ var fields = strings.NewReplacer(
 	"TLS: CAFile ", "TLS: ",
 	"TLS.ServerName (KAFKA_TLS_SERVER_NAME)", "KAFKA_TLS_SERVER_NAME",
 	"TLS: Required is set and TLS is off: turn it on (KAFKA_TLS_REQUIRED, KAFKA_TLS_ENABLED)", "KAFKA_TLS_REQUIRED is set and TLS is off: turn it on (KAFKA_TLS_ENABLED)",
+	"MaxDecompressedBatchBytes (KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES)", "KAFKA_CONSUMER_MAX_DECOMPRESSED_BATCH_BYTES",
 	"ClientID ", "KAFKA_CLIENT_ID ",
 	"ControlKey (KAFKA_CONTROL_KEY, KAFKA_CONTROL_KEY_FILE)", "KAFKA_CONTROL_KEY or KAFKA_CONTROL_KEY_FILE",
 	"AcceptUnsealed is set but there is no ControlKey (KAFKA_ACCEPT_UNSEALED, KAFKA_CONTROL_KEY)", "KAFKA_ACCEPT_UNSEALED is set but there is no KAFKA_CONTROL_KEY",
