@@ -187,12 +187,15 @@ func (p *partition) settleBatch(b *batch) {
 	b.group = p.skipSome(b.group)
 	for len(b.group) > 0 {
 		if !b.tried {
-			if b.begun && p.halting() || !p.awaitResume(b.group[0]) || !p.mayTry(b.group...) {
+			if b.begun && p.halting() || !p.awaitResume(b.group...) || !p.mayTry(b.group...) {
 				p.leave(b)
 				return
 			}
 			b.begun, b.tried = true, true
 			p.tryTogether(b)
+			if slices.ContainsFunc(b.group, func(t *task) bool { return t.verdict.err != nil }) {
+				p.keepApart(b.group...) // one of them may wait, and the others for it
+			}
 		}
 		for len(b.group) > 0 {
 			if !p.judgeFirst(b) {
@@ -216,6 +219,7 @@ func (p *partition) skipSome(group []*task) []*task {
 		}
 		p.skip(t)
 		p.putDown(t)
+		t.empty()
 		return true
 	})
 }
@@ -341,6 +345,7 @@ func (p *partition) end(t *task, s Settlement) {
 	if t.ctx != nil { // or it was not even begun
 		p.c.hooks.settled(t.ctx, t.record, s)
 	}
+	t.empty() // its batch may wait for long
 }
 
 // putDown takes a task out of those in hand.

@@ -314,6 +314,7 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	watchers.Go(func() { c.watchHeldUpCommits(watching, client) })
 	watchers.Go(func() { c.watchFetching(watching, client, read) })
 	watchers.Go(func() { c.watchFlood(watching) })
+	watchers.Go(func() { c.watchLanes(watching) })
 	watchers.Go(func() { c.watchPauseWhile(watching) })
 	watchers.Go(func() { c.watchStranded(watching) })
 	defer watchers.Wait()

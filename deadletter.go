@@ -339,6 +339,7 @@ func (p *partition) giveUp(t *task, dlq *deadLetterTopic) Outcome {
 // putAway is giveUp: while it fails, the verdict is kept and only the write is repeated, until the brokers take it or the
 // partition stops.
 func (p *partition) putAway(t *task, dlq *deadLetterTopic) Outcome {
+	p.keepApart(t)
 	r, letter := p.letterOf(t, dlq)
 	p.now(t, ActivityDeadLetter)
 	if !p.paceHops(t, dlq, letter.hops) {

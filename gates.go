@@ -107,29 +107,31 @@ func newGates(cfg ConsumerConfig) *gates {
 }
 
 // awaitResume waits while the consumer is paused. It returns false if the partition stops meanwhile.
-func (p *partition) awaitResume(t *task) bool {
+func (p *partition) awaitResume(tasks ...*task) bool {
 	if !p.c.gates.paused.Closed() {
 		return true
 	}
-	p.now(t, ActivityPaused)
-	defer p.now(t, ActivityHandling)
+	p.keepApart(tasks...)
+	p.now(tasks[0], ActivityPaused)
+	defer p.now(tasks[0], ActivityHandling)
 	return p.c.gates.paused.Await(p.stop)
 }
 
-// awaitRate waits until the consumer's rate limit allows that many attempts. It returns false if the partition stops
+// awaitRate waits until the consumer's rate limit allows an attempt at each task. It returns false if the partition stops
 // meanwhile.
-func (p *partition) awaitRate(t *task, attempts int) bool {
+func (p *partition) awaitRate(tasks []*task) bool {
 	if p.c.gates.rate == nil {
 		return true
 	}
 	var delay time.Duration
-	for range attempts { // one by one: more than the burst would never be allowed
+	for range tasks { // one by one: more than the burst would never be allowed
 		delay = p.c.gates.rate.Reserve().Delay()
 	}
 	if delay == 0 {
 		return true
 	}
-	p.now(t, ActivityRateLimited)
-	defer p.now(t, ActivityHandling)
+	p.keepApart(tasks...)
+	p.now(tasks[0], ActivityRateLimited)
+	defer p.now(tasks[0], ActivityHandling)
 	return wait(delay, p.stop)
 }

@@ -19,7 +19,7 @@ type trial struct {
 // mayTry waits until the flood guard and the rate limit let the tasks be tried, and the consumer is not paused. It returns false if the
 // partition stops meanwhile. Queued records stay where they are: those that workers have in hand wait here.
 func (p *partition) mayTry(tasks ...*task) bool {
-	return p.awaitFloodGuard(tasks) && p.awaitRate(tasks[0], len(tasks)) && p.awaitResume(tasks[0])
+	return p.awaitFloodGuard(tasks) && p.awaitRate(tasks) && p.awaitResume(tasks...)
 }
 
 // awaitFloodGuard waits while the flood guard has paused the consumer. Of tasks that are tried together, the first stands for all.
@@ -31,6 +31,7 @@ func (p *partition) awaitFloodGuard(tasks []*task) bool {
 	if g == nil || !g.closed.Load() {
 		return true
 	}
+	p.keepApart(tasks...)
 	p.now(t, ActivityHeldBack)
 	defer p.now(t, ActivityHandling)
 	for !p.halting() {

@@ -1,10 +1,8 @@
 package kafka
 
 import (
-	"bytes"
 	"context"
 	"hash/maphash"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -121,7 +119,7 @@ func (p *partition) pick(now time.Time) *task {
 		lane := maphash.Bytes(laneSeed, r.Key)
 		behind, busy := p.lanes[lane]
 		if busy {
-			if p.asleep[lane] {
+			if p.apart[lane] {
 				r = ownCopy(r)
 			}
 			p.lanes[lane] = append(behind, waiting{r, place})
@@ -183,14 +181,12 @@ func (p *partition) release(t *task, now time.Time) {
 	if !t.keyed {
 		return
 	}
-	if t.slept {
-		delete(p.asleep, t.lane)
-	}
 	behind, busy := p.lanes[t.lane]
 	switch {
 	case !busy: // the partition has stopped
 	case len(behind) == 0:
 		delete(p.lanes, t.lane)
+		delete(p.apart, t.lane)
 	default:
 		p.lanes[t.lane] = behind[1:]
 		p.behind--
@@ -205,7 +201,7 @@ func (p *partition) sleep(t *task, delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !t.slept {
-		p.keepApart(t)
+		p.copyOut(t)
 	}
 	t.slept = true
 	if p.stopped || delay <= 0 {
@@ -218,37 +214,6 @@ func (p *partition) sleep(t *task, delay time.Duration) {
 		defer p.mu.Unlock()
 		p.wake(t)
 	})
-}
-
-// keepApart takes what is about to wait, and those behind it, out of the batches that they were fetched in: a record of a
-// few bytes would keep its whole batch in memory, decompressed, and MaxQueuedBytes counts the record alone. The caller
-// holds p.mu.
-func (p *partition) keepApart(t *task) {
-	t.record, t.own = ownCopy(t.record), nil
-	if !t.keyed || p.lanes == nil {
-		return
-	}
-	behind := p.lanes[t.lane]
-	for i := range behind {
-		behind[i].record = ownCopy(behind[i].record)
-	}
-	if p.asleep == nil {
-		p.asleep = map[uint64]bool{}
-	}
-	p.asleep[t.lane] = true
-}
-
-// ownCopy returns a record that shares no memory with others.
-func ownCopy(r *kgo.Record) *kgo.Record {
-	own := *r
-	own.Key, own.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
-	if len(r.Headers) > 0 {
-		own.Headers = make([]kgo.RecordHeader, len(r.Headers))
-		for i, h := range r.Headers {
-			own.Headers[i] = kgo.RecordHeader{Key: strings.Clone(h.Key), Value: bytes.Clone(h.Value)}
-		}
-	}
-	return &own
 }
 
 // wake is called with p.mu held.
@@ -283,7 +248,7 @@ func (p *partition) drop() {
 		p.forget(t, time.Now())
 	}
 	clear(p.due[len(begun):])
-	p.queue, p.lanes, p.behind, p.due = nil, nil, 0, begun
+	p.queue, p.lanes, p.apart, p.behind, p.due = nil, nil, nil, 0, begun
 	p.flow.held -= cost
 	p.c.queued.give(cost)
 }

@@ -10,11 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/internal/hostile"
 )
 
@@ -81,14 +84,29 @@ func TestHostileBatchesTakeLittleMemory(t *testing.T) {
 	}
 }
 
-// Some records of a few bytes wait for their retry, or behind one that does. The batches that they came in, whose other
-// records are done, do not stay in memory.
+// Some records of a few bytes wait, or stand behind one that does. The batches that they came in, whose other records are done, do
+// not stay in memory.
 func TestRecordsThatWaitKeepNoBatch(t *testing.T) {
 	const records, filler = 60, 1 << 20
-	for name, key := range map[string]func(i int) string{
-		"each for its retry":         func(i int) string { return fmt.Sprint(i) },
-		"behind one that does":       func(int) string { return "one" },
-		"without a key, each for it": func(int) string { return "" },
+	each, one, none := func(i int) string { return fmt.Sprint(i) }, func(int) string { return "one" }, func(int) string { return "" }
+	later := func(context.Context) error { return kafka.NewTransientError("away", nil).WithRetryAfter(time.Hour) }
+	never := func(context.Context) error { return kafka.NewPermanentError("never", nil) }
+	long := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	for name, test := range map[string]struct {
+		key     func(i int) string
+		handle  func(context.Context) error
+		paused  bool
+		batches bool
+	}{
+		"each for its retry":                {key: each, handle: later},
+		"behind one that does":              {key: one, handle: later},
+		"without a key, each for it":        {key: none, handle: later},
+		"each for its letter":               {key: each, handle: never},
+		"behind one that waits for it":      {key: one, handle: never},
+		"behind a handler that takes long":  {key: one, handle: long},
+		"each for a pause to end":           {key: each, handle: later, paused: true},
+		"behind one that waits for a pause": {key: one, handle: later, paused: true},
+		"in a batch that is retried":        {key: each, handle: later, batches: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "orders", "dlq-orders"))
@@ -96,22 +114,53 @@ func TestRecordsThatWaitKeepNoBatch(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer cluster.Close()
+			cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "dlq-orders", Err: kerr.InvalidRecord, Count: -1})
 			client, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.MaxVersions(kversion.V3_9_0()))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer client.Close()
+			before := heap()
+			for i := range records {
+				waits := hostile.Keyed(0, test.key(i), []byte("waits"))
+				var done []kgo.RecordHeader
+				if test.paused { // what is for another group does not wait
+					done = headers(dlqheader.WrittenTo, "orders", dlqheader.RedriveGroup, "another")
+				}
+				batch := hostile.Batch(kgo.ZstdCompression(), 2, append(waits, hostile.Keyed(1, fmt.Sprint("filler ", i), make([]byte, filler), done...)...))
+				if err := hostile.Publish(t.Context(), client, "orders", 0, batch); err != nil {
+					t.Fatal(err)
+				}
+			}
 			cfg := kafka.NewConsumerConfig("orders", "group", cluster.ListenAddrs()...)
-			cfg.Concurrency, cfg.Logger = 100, slog.New(slog.DiscardHandler)
-			var filled, waiting atomic.Int64
-			consumer, err := kafka.NewConsumerWithCodec(cfg, kafka.Bytes(), func(_ context.Context, msg kafka.Message[[]byte]) error {
+			cfg.Logger, cfg.StartPaused, cfg.DrainTimeout = slog.New(slog.DiscardHandler), test.paused, 100*time.Millisecond
+			var filled atomic.Int64
+			handle := func(ctx context.Context, msg kafka.Message[[]byte]) error {
 				if len(msg.Value) == filler {
 					filled.Add(1)
 					return nil
 				}
-				waiting.Add(1)
-				return kafka.NewTransientError("away", nil).WithRetryAfter(time.Hour)
-			})
+				return test.handle(ctx)
+			}
+			hooks := kafka.ConsumerHooks{RecordSkipped: func(*kgo.Record, kafka.SkipReason) { filled.Add(1) }}
+			var consumer interface {
+				Start(context.Context) error
+				Close() error
+				Health() kafka.Health
+			}
+			if test.batches {
+				cfg.MaxBatchSize, cfg.MaxBatchWait, cfg.MaxQueuedBytes = 2*records, time.Minute, 4*records*filler
+				consumer, err = kafka.NewBatchConsumerWithCodec(cfg, kafka.Bytes(), func(ctx context.Context, batch []kafka.Message[[]byte]) error {
+					failed := kafka.BatchError{}
+					for i, msg := range batch {
+						failed[i] = handle(ctx, msg)
+					}
+					return failed.Err()
+				}, hooks)
+			} else {
+				cfg.Concurrency = 100
+				consumer, err = kafka.NewConsumerWithCodec(cfg, kafka.Bytes(), handle, hooks)
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -119,25 +168,14 @@ func TestRecordsThatWaitKeepNoBatch(t *testing.T) {
 			defer cancel()
 			ended := make(chan error, 1)
 			go func() { ended <- consumer.Start(ctx) }()
-			before := heap()
-			for i := range records {
-				waits := hostile.Keyed(0, key(i), []byte("waits"))
-				batch := hostile.Batch(kgo.ZstdCompression(), 2, append(waits, hostile.Keyed(1, fmt.Sprint("filler ", i), make([]byte, filler))...))
-				if err := hostile.Publish(t.Context(), client, "orders", 0, batch); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for filled.Load() < records || waiting.Load() == 0 {
-				if time.Sleep(10 * time.Millisecond); ctx.Err() != nil {
-					t.Fatalf("%d of %d are done", filled.Load(), records)
+			// The last batch may be in a worker's or the client's hands still.
+			for grown := int64(0); filled.Load() < records || grown > records/2*filler; grown = heap() - before {
+				if time.Sleep(50 * time.Millisecond); ctx.Err() != nil {
+					t.Fatalf("%d of %d fillers are done, and %d records of some bytes keep %d MiB", filled.Load(), records, records, grown>>20)
 				}
 			}
 			if in := consumer.Health().Partitions[0]; in.RecordsInHand+in.QueuedRecords != records {
 				t.Errorf("%d records in hand, %d wait, want %d together", in.RecordsInHand, in.QueuedRecords, records)
-			}
-			// The last batch may be in a worker's or the client's hands still.
-			if grown := heap() - before; grown > records/2*filler {
-				t.Errorf("%d records of some bytes keep %d MiB", records, grown>>20)
 			}
 			cancel()
 			<-ended

@@ -138,6 +138,7 @@ func (p *partition) unpark(t *task, outcome Outcome) bool {
 // partition stops before that is stored.
 func (p *partition) writeMark(t *task, headers ...kgo.RecordHeader) *kgo.Record {
 	dlq := p.c.deadLetters
+	p.keepApart(t)
 	key := t.record.Key // for compacted topics, which refuse records without; and for people
 	p.now(t, ActivityDeadLetter)
 	for attempt := 1; ; attempt++ {

@@ -42,7 +42,7 @@ type partition struct {
 	spare   *task                // to be used again
 	lanes   map[uint64][]waiting // for each key with a record in hand: those behind it
 	behind  int                  // how many these are
-	asleep  map[uint64]bool      // the lanes whose record in hand waits for its next attempt, or did
+	apart   map[uint64]bool      // the lanes whose waiting records are copies, as those will be that follow
 	parking *parkedKeys          // nil without ParkKeys; set before the first worker
 	flow    flow
 	stopped bool

@@ -16,17 +16,24 @@ import (
 )
 
 // Record returns a record as it is on the wire, with empty headers. offset is within its batch.
-func Record(offset int, value []byte, headers int) []byte { return record(offset, nil, value, headers) }
-
-// Keyed returns a record with a key, or without one for "".
-func Keyed(offset int, key string, value []byte) []byte {
-	if key == "" {
-		return record(offset, nil, value, 0)
-	}
-	return record(offset, []byte(key), value, 0)
+func Record(offset int, value []byte, headers int) []byte {
+	return record(offset, nil, value, headers, make([]byte, 2*headers))
 }
 
-func record(offset int, key, value []byte, headers int) []byte {
+// Keyed returns a record with a key, or without one for "".
+func Keyed(offset int, key string, value []byte, headers ...kgo.RecordHeader) []byte {
+	var encoded []byte
+	for _, h := range headers {
+		encoded = kbin.AppendVarintString(encoded, h.Key)
+		encoded = kbin.AppendVarintBytes(encoded, h.Value)
+	}
+	if key == "" {
+		return record(offset, nil, value, len(headers), encoded)
+	}
+	return record(offset, []byte(key), value, len(headers), encoded)
+}
+
+func record(offset int, key, value []byte, headers int, encoded []byte) []byte {
 	body := []byte{0} // attributes
 	body = kbin.AppendVarlong(body, 0)
 	body = kbin.AppendVarint(body, int32(offset))
@@ -39,7 +46,7 @@ func record(offset int, key, value []byte, headers int) []byte {
 	body = kbin.AppendVarint(body, int32(len(value)))
 	body = append(body, value...)
 	body = kbin.AppendVarint(body, int32(headers))
-	body = append(body, make([]byte, 2*headers)...)
+	body = append(body, encoded...)
 	return append(kbin.AppendVarint(nil, int32(len(body))), body...)
 }
 
