@@ -13,20 +13,34 @@ import (
 func Run(t testing.TB, consumer interface {
 	Start(ctx context.Context) error
 	Close() error
-}) (stop func()) {
+}, options ...RunOption) (stop func()) {
 	t.Helper()
-	return RunFunc(t, func(ctx context.Context) error {
+	run := func(ctx context.Context) error {
 		err := consumer.Start(ctx)
 		if closing := consumer.Close(); err == nil {
 			err = closing
 		}
 		return err
-	})
+	}
+	return RunFunc(t, run, options...)
 }
 
+// RunOption changes [Run] and [RunFunc].
+type RunOption func(*running)
+
+// running is what options change.
+type running struct{ patience time.Duration }
+
+// EndsWithin sets how long stop, or the test's end, waits for what runs to end before the test fails. Default 30s.
+func EndsWithin(d time.Duration) RunOption { return func(r *running) { r.patience = d } }
+
 // RunFunc is [Run] with a whole service: what its main calls with a context that SIGTERM ends. See [Broker.Env].
-func RunFunc(t testing.TB, run func(ctx context.Context) error) (stop func()) {
+func RunFunc(t testing.TB, run func(ctx context.Context) error, options ...RunOption) (stop func()) {
 	t.Helper()
+	set := running{patience: patience}
+	for _, option := range options {
+		option(&set)
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context())) // so that stop ends it, and not the cleanups before
 	ended := make(chan struct{})
 	var abandoned atomic.Bool // the test may be over: it takes no more errors
@@ -41,9 +55,9 @@ func RunFunc(t testing.TB, run func(ctx context.Context) error) (stop func()) {
 		cancel()
 		select {
 		case <-ended:
-		case <-time.After(patience):
+		case <-time.After(set.patience):
 			abandoned.Store(true)
-			t.Errorf("kafkatest: what runs does not end: its context did so %v ago", patience)
+			t.Errorf("kafkatest: what runs does not end: its context did so %v ago", set.patience)
 		}
 	})
 	t.Cleanup(stop)

@@ -98,6 +98,36 @@ func TestWhatDoesNotEndIsTold(t *testing.T) {
 	})
 }
 
+// How long the end of what runs is waited for can be set.
+func TestTheWaitForAnEndLastsAsLongAsIsAsked(t *testing.T) {
+	for want, options := range map[time.Duration][]kafkatest.RunOption{
+		30 * time.Second: nil, 2 * time.Second: {kafkatest.EndsWithin(2 * time.Second)}, time.Hour: {kafkatest.EndsWithin(time.Hour)},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			hang := make(chan struct{})
+			begun := time.Now()
+			mustFail(t, func(t testing.TB) {
+				kafkatest.RunFunc(t, func(context.Context) error { <-hang; return nil }, options...)()
+			}, "did so "+want.String()+" ago")
+			if took := time.Since(begun); took != want {
+				t.Errorf("waited for %v, want %v", took, want)
+			}
+			begun = time.Now()
+			mustFail(t, func(t testing.TB) { kafkatest.Run(t, hanging(hang), options...)() }, "did so "+want.String()+" ago")
+			if took := time.Since(begun); took != want {
+				t.Errorf("a consumer was waited for for %v, want %v", took, want)
+			}
+			close(hang)
+		})
+	}
+}
+
+// hanging is a consumer that does not end before it is closed.
+type hanging chan struct{}
+
+func (h hanging) Start(context.Context) error { <-h; return nil }
+func (h hanging) Close() error                { return nil }
+
 // A handler that hangs doesn't hold up the test's end for long, and is told.
 func TestAHandlerThatHangsIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
