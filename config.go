@@ -114,7 +114,8 @@ type TLSConfig struct {
 	// off. It does not turn TLS on. Default false.
 	Required bool
 	// CAFile is a PEM file of the authorities to trust in place of the system's. It is read again for each connection, unless
-	// Options has a dialer. Kafka: ssl.truststore.location.
+	// Options has a dialer or kgo.DialTimeout. While it can't be read, the authorities that were read last are trusted.
+	// Kafka: ssl.truststore.location.
 	CAFile string
 	// CertFile is the client's certificate, PEM, for mTLS. It is read again at each connection. Kafka: ssl.keystore.location.
 	CertFile string

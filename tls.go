@@ -108,8 +108,8 @@ func (a *authorities) latest() *tls.Config {
 	defer a.mu.Unlock()
 	if err == nil {
 		a.config.RootCAs = pool
-	} else {
-		a.logs.Log(kgo.LogLevelWarn, "authorities can't be read again; those that were read before are trusted", "err", err)
+	} else { // a warning then: clientLogs takes lines down by a level, and says this once in a while
+		a.logs.Log(kgo.LogLevelError, "authorities can't be read again; those that were read before are trusted", "err", err)
 	}
 	return a.config.Clone()
 }
