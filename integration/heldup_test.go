@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/topics"
 )
 
 // mute is a connection that sends nothing more once it is on, as that of a process that was frozen.
@@ -32,18 +33,13 @@ func (c mute) Write(request []byte) (int, error) {
 func TestCommitsAndEndsWhileARebalanceWaits(t *testing.T) {
 	t.Parallel()
 	topic := "held-up-" + uuid.NewString()
+	makeTopics(t, kafka.ClientConfig{Brokers: brokers(t)}, topics.New(topic, 2), topics.New("dlq-"+topic, 2))
 	raw, err := kgo.NewClient(kgo.SeedBrokers(brokers(t)...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer raw.Close()
 	admin := kadm.NewClient(raw)
-	for _, name := range []string{topic, "dlq-" + topic} {
-		if _, err := admin.CreateTopic(t.Context(), 2, 1, nil, name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Cleanup(func() { _, _ = kadm.NewClient(raw).DeleteTopics(context.Background(), topic, "dlq-"+topic) })
 	var records []*kgo.Record
 	for i := range 200_000 {
 		records = append(records, &kgo.Record{Topic: topic, Partition: int32(i % 2), Value: []byte("{}")})

@@ -20,6 +20,7 @@ import (
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/deadletter"
 	"github.com/skeji/kafka/internal/hostile"
+	"github.com/skeji/kafka/topics"
 )
 
 // attacked is a topic with its dead letter topic, and a client that writes batches to it as they are.
@@ -31,6 +32,9 @@ type attacked struct {
 func newAttacked(t *testing.T, partitions int32, settings, dlqSettings map[string]string) *attacked {
 	t.Helper()
 	a := &attacked{topic: "attacked-" + uuid.NewString()}
+	makeTopics(t, kafka.ClientConfig{Brokers: brokers(t)},
+		topics.Topic{Name: a.topic, Partitions: partitions, Config: settings},
+		topics.Topic{Name: "dlq-" + a.topic, Partitions: partitions, Config: dlqSettings})
 	var err error
 	a.client, err = kgo.NewClient(kgo.SeedBrokers(brokers(t)...), kgo.MaxVersions(kversion.V3_9_0()), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchMaxBytes(10<<20), kgo.ProducerBatchCompression(kgo.GzipCompression()))
@@ -38,17 +42,6 @@ func newAttacked(t *testing.T, partitions int32, settings, dlqSettings map[strin
 		t.Fatal(err)
 	}
 	t.Cleanup(a.client.Close)
-	admin := kadm.NewClient(a.client)
-	for name, with := range map[string]map[string]string{a.topic: settings, "dlq-" + a.topic: dlqSettings} {
-		configs := map[string]*string{}
-		for key, value := range with {
-			configs[key] = &value
-		}
-		if _, err := admin.CreateTopic(t.Context(), partitions, 1, configs, name); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _, _ = admin.DeleteTopics(context.Background(), name) })
-	}
 	return a
 }
 

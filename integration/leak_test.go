@@ -418,7 +418,7 @@ func TestDeletedUsersEndStart(t *testing.T) {
 	}
 	user := newUser(t, admin, "SCRAM-SHA-512")
 	topic := "leak-" + uuid.NewString()
-	makeTopics(t, admin, topic, "dlq-"+topic)
+	makeTopic(t, admin, topic)
 	cfg := kafka.NewConsumerConfig(topic, topic)
 	cfg.ClientConfig = kafka.ClientConfig{
 		Brokers: listener(t, "KAFKA_TEST_SASL_BROKERS"), SASL: credentials("SCRAM-SHA-512", user, markedPassword),

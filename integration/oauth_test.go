@@ -62,7 +62,7 @@ func TestTokensPassAndAreRenewed(t *testing.T) {
 	}
 	cfg := bearerConfig(t, token)
 	topic := "oauth-" + uuid.NewString()
-	makeTopics(t, cfg, topic, "dlq-"+topic)
+	makeTopic(t, cfg, topic)
 	cfg.Logger = all.logger()
 	sessions := &sessionCounter{}
 	cfg.Options = []kgo.Opt{kgo.WithLogger(kgo.BasicLogger(all, kgo.LogLevelDebug, nil)), kgo.WithHooks(sessions)}
@@ -180,7 +180,7 @@ func TestTokensThatExpireEndStart(t *testing.T) {
 		return kafka.NewSecret(unsigned(t, saslUser, ends)), nil
 	})
 	topic := "oauth-" + uuid.NewString()
-	makeTopics(t, cfg, topic, "dlq-"+topic)
+	makeTopic(t, cfg, topic)
 	consumerCfg := kafka.NewConsumerConfig(topic, topic)
 	consumerCfg.ClientConfig = cfg
 	consumerCfg.AuthFailureTimeout = 2 * time.Second

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
+	"github.com/skeji/kafka/topics"
 )
 
 // These tests are about ACLs. Each has a user of its own, who may do nothing at first, since some permissions are about
@@ -66,7 +67,7 @@ func (w *world) administrate(t *testing.T) {
 	w.adminCfg = kafka.ClientConfig{
 		Brokers: listener(t, "KAFKA_TEST_ACL_ADMIN_BROKERS"), Logger: discard(), ConnectTimeout: accessPatience,
 	}
-	makeTopics(t, w.adminCfg, w.topic, w.dlq)
+	makeTopics(t, w.adminCfg, topics.New(w.topic, 1), topics.New(w.dlq, 1))
 	client, err := kgo.NewClient(kgo.SeedBrokers(w.adminCfg.Brokers...))
 	if err != nil {
 		t.Fatal(err)

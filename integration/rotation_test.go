@@ -30,7 +30,7 @@ func TestARotatedPasswordEndsStartOnlyIfItStays(t *testing.T) {
 	defer client.Close()
 	user := newUser(t, admin, "SCRAM-SHA-256")
 	topic := "rotation-" + uuid.NewString()
-	makeTopics(t, admin, topic, "dlq-"+topic)
+	makeTopic(t, admin, topic)
 	producer, err := kafka.NewProducer[booking](kafka.ProducerConfig{Client: client, Topic: topic})
 	if err != nil {
 		t.Fatal(err)

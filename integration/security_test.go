@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/skeji/kafka"
 	"github.com/skeji/kafka/topics"
@@ -112,7 +111,7 @@ func roundTrip(t *testing.T, cfg kafka.ClientConfig) {
 	t.Helper()
 	cfg.Logger, cfg.ConnectTimeout = discard(), accessPatience
 	topic := "access-" + uuid.NewString()
-	makeTopics(t, cfg, topic, "dlq-"+topic)
+	makeTopic(t, cfg, topic)
 
 	producer, err := kafka.NewProducer[booking](kafka.ProducerConfig{ClientConfig: cfg, Topic: topic})
 	if err != nil {
@@ -147,21 +146,22 @@ func roundTrip(t *testing.T, cfg kafka.ClientConfig) {
 	}
 }
 
-// makeTopics makes topics of one partition with package topics, and deletes them after the test.
-func makeTopics(t *testing.T, cfg kafka.ClientConfig, names ...string) {
+// makeTopic makes a topic of one partition and its dead letter topic.
+func makeTopic(t *testing.T, cfg kafka.ClientConfig, name string) {
+	t.Helper()
+	makeTopics(t, cfg, topics.New(name, 1), topics.New("dlq-"+name, 1))
+}
+
+// makeTopics returns once every broker knows the topics, and deletes them after the test. A client that publishes right
+// after a plain CreateTopics is refused by brokers that have not heard of the topic yet.
+func makeTopics(t *testing.T, cfg kafka.ClientConfig, list ...topics.Topic) {
 	t.Helper()
 	client, err := kafka.NewClient(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_, _ = kadm.NewClient(client.KGO()).DeleteTopics(context.Background(), names...)
-		_ = client.Close()
-	})
-	var list []topics.Topic
-	for _, name := range names {
-		list = append(list, topics.Topic{Name: name, Partitions: 1})
-	}
+	t.Cleanup(func() { _ = client.Close() })
+	deleteAfter(t, client, list)
 	ctx, cancel := context.WithTimeout(t.Context(), accessPatience)
 	defer cancel()
 	eventually(t, "the topics are made", func() bool { // a broker that gets too little CPU is fenced for some seconds
