@@ -312,7 +312,7 @@ func (p *partition) regroup(b *batch) bool {
 
 // failedWithOthers tells whether a task is given up for an error that may be another's.
 func (p *partition) failedWithOthers(b *batch, t *task) bool {
-	final := t.verdict.class == ClassPermanent || t.verdict.class == ClassTransient && t.attempt > p.c.cfg.MaxRetries
+	final := t.verdict.class == ClassPermanent || t.verdict.class == ClassTransient && t.attempt > p.route.maxRetries
 	return final && len(b.suspect) > 1 && p.ctx.Err() == nil && slices.Contains(b.suspect, t)
 }
 

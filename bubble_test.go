@@ -96,9 +96,9 @@ func (b *bubble) start(cfg kafka.ConsumerConfig, handle kafka.Handler[numbered],
 		b.t.Fatal(err)
 	}
 	consumer.Use(kafka.ConsumerHooks{
-		PartitionsAssigned: func([]int32) { b.assigned.Add(1) },
-		PartitionsRevoked:  func([]int32) { b.revoked.Add(1) },
-		PartitionsLost:     func([]int32) { b.lost.Add(1) },
+		PartitionsAssigned: func(string, []int32) { b.assigned.Add(1) },
+		PartitionsRevoked:  func(string, []int32) { b.revoked.Add(1) },
+		PartitionsLost:     func(string, []int32) { b.lost.Add(1) },
 	})
 	consumer.Use(plugins...)
 	return consumer, b.run(consumer)

@@ -240,7 +240,7 @@ func (c *Client) forget(topic string) {
 		ctx, cancel := context.WithTimeout(context.Background(), forgetPatience)
 		defer cancel()
 		known, _ := c.ids.Load(topic)
-		if id := c.topicID(ctx, topic); known != nil && id != ([16]byte{}) && id != known {
+		if id := c.topicIDs(ctx, topic)[topic]; known != nil && id != ([16]byte{}) && id != known {
 			c.ids.Store(topic, id)
 			c.kgo.PurgeTopicsFromProducing(topic)
 		}

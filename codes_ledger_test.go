@@ -93,12 +93,12 @@ func (l *codesLedger) failed() int {
 // hooks tell the ledger what a handler does not see.
 func (l *codesLedger) hooks() kafka.ConsumerHooks {
 	return kafka.ConsumerHooks{
-		PartitionsLost: func(partitions []int32) {
+		PartitionsLost: func(_ string, partitions []int32) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.lost += len(partitions)
 		},
-		FetchingRewound: func(int32, int64, int64) {
+		FetchingRewound: func(string, int32, int64, int64) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.rewinds++

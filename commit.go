@@ -64,12 +64,12 @@ func (c *consumer) dropUnassigned(request *kmsg.OffsetCommitRequest) (left bool)
 	for i := range request.Topics {
 		topic := &request.Topics[i]
 		topic.Partitions = slices.DeleteFunc(topic.Partitions, func(p kmsg.OffsetCommitRequestTopicPartition) bool {
-			own := c.partitions[p.Partition]
-			return own == nil || !own.isOf(request.MemberID) || c.directly.has(p.Partition, p.Offset)
+			own := c.partitions[topicPartition{topic.Topic, p.Partition}]
+			return own == nil || !own.isOf(request.MemberID) || c.directly.has(topicPartition{topic.Topic, p.Partition}, p.Offset)
 		})
-		left = left || len(topic.Partitions) > 0
 	}
-	return left
+	request.Topics = slices.DeleteFunc(request.Topics, func(topic kmsg.OffsetCommitRequestTopic) bool { return len(topic.Partitions) == 0 })
+	return len(request.Topics) > 0
 }
 
 // tellProgress puts the progress of partitions into the request that commits their offsets. leaving are those that are
@@ -78,14 +78,15 @@ func (c *consumer) tellProgress(request *kmsg.OffsetCommitRequest, leaving []*pa
 	if c.untold.Load() {
 		return
 	}
-	partitions := map[int32]*partition{}
+	partitions := map[topicPartition]*partition{}
 	for _, p := range append(c.assignedNow(), leaving...) {
-		partitions[p.id] = p
+		partitions[p.place()] = p
 	}
 	for i := range request.Topics {
-		for j := range request.Topics[i].Partitions {
-			commit := &request.Topics[i].Partitions[j]
-			if p := partitions[commit.Partition]; p != nil {
+		topic := &request.Topics[i]
+		for j := range topic.Partitions {
+			commit := &topic.Partitions[j]
+			if p := partitions[topicPartition{topic.Topic, commit.Partition}]; p != nil {
 				if metadata := p.offsets.Metadata(commit.Offset); metadata != "" {
 					commit.Metadata = &metadata
 				}
@@ -97,16 +98,20 @@ func (c *consumer) tellProgress(request *kmsg.OffsetCommitRequest, leaving []*pa
 // toCommit is what is marked of partitions that leave, and where those stand whose progress is to be told though their
 // offset has not moved. Those that stay are left to the periodic commits: this one may be tried again after another of
 // them.
-func (c *consumer) toCommit(client *kgo.Client, leaving []*partition) map[int32]kgo.EpochOffset {
-	marked, offsets := client.MarkedOffsets()[c.cfg.Topic], map[int32]kgo.EpochOffset{}
+func (c *consumer) toCommit(client *kgo.Client, leaving []*partition) map[string]map[int32]kgo.EpochOffset {
+	marked, offsets := client.MarkedOffsets(), map[string]map[int32]kgo.EpochOffset{}
 	for _, p := range leaving {
-		at, ok := marked[p.id]
+		at, ok := marked[p.topic][p.id]
 		if !ok {
 			at, ok = p.offsets.Beyond()
 		}
-		if ok && !c.directly.has(p.id, at.Offset) {
-			offsets[p.id] = at
+		if !ok || c.directly.has(p.place(), at.Offset) {
+			continue
 		}
+		if offsets[p.topic] == nil {
+			offsets[p.topic] = map[int32]kgo.EpochOffset{}
+		}
+		offsets[p.topic][p.id] = at
 	}
 	return offsets
 }
@@ -114,7 +119,7 @@ func (c *consumer) toCommit(client *kgo.Client, leaving []*partition) map[int32]
 // commitHandover commits offsets. The partitions are the member's own until the callback ends, so that it asks again
 // for commitTimeout what may be granted later. Brokers that take no metadata are asked without. Any other refusal is
 // final: the partitions may be another member's by now.
-func (c *consumer) commitHandover(client *kgo.Client, leaving []*partition, offsets map[int32]kgo.EpochOffset) error {
+func (c *consumer) commitHandover(client *kgo.Client, leaving []*partition, offsets map[string]map[int32]kgo.EpochOffset) error {
 	asked, err := c.askToCommit(client, leaving, offsets)
 	if !asked { // the time went by behind a periodic commit
 		_, err = c.askToCommit(client, leaving, offsets)
@@ -123,7 +128,7 @@ func (c *consumer) commitHandover(client *kgo.Client, leaving []*partition, offs
 }
 
 // askToCommit returns asked as false if no request got out in time.
-func (c *consumer) askToCommit(client *kgo.Client, leaving []*partition, offsets map[int32]kgo.EpochOffset) (asked bool, err error) {
+func (c *consumer) askToCommit(client *kgo.Client, leaving []*partition, offsets map[string]map[int32]kgo.EpochOffset) (asked bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	told := kgo.PreCommitFnContext(ctx, func(request *kmsg.OffsetCommitRequest) error {
@@ -135,9 +140,9 @@ func (c *consumer) askToCommit(client *kgo.Client, leaving []*partition, offsets
 		return nil
 	})
 	for {
-		client.CommitOffsetsSync(told, map[string]map[int32]kgo.EpochOffset{c.cfg.Topic: offsets},
+		client.CommitOffsetsSync(told, offsets,
 			func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, response *kmsg.OffsetCommitResponse, e error) {
-				err = cmp.Or(e, refusedCommit(c.cfg.Topic, response))
+				err = cmp.Or(e, c.refusedCommit(response))
 			})
 		switch {
 		case mayCommitLater(err) && wait(commitRetryPause, ctx.Done()):
@@ -186,30 +191,24 @@ func (c *consumer) committed(err error) {
 	}
 }
 
-// commitCallback calls ends after each of franz-go's periodic commits, sent or not, and reports it: an error, or nil.
-func commitCallback(topic string, ends func(), report func(error)) func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) {
-	return func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, response *kmsg.OffsetCommitResponse, err error) {
-		ends()
-		if err != nil {
-			if !errors.Is(err, context.Canceled) { // by a later commit or the end of the session
-				report(err)
-			}
-			return
-		}
-		report(refusedCommit(topic, response))
+// periodicCommitted is called after each of franz-go's periodic commits, sent or not.
+func (c *consumer) periodicCommitted(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, response *kmsg.OffsetCommitResponse, err error) {
+	c.directly.periodicEnds()
+	if errors.Is(err, context.Canceled) { // by a later commit or the end of the session
+		return
 	}
+	c.committed(cmp.Or(err, c.refusedCommit(response)))
 }
 
-// refusedCommit returns the first refusal in the answer to a commit, which may name the topic by its id alone; nil for
-// none.
-func refusedCommit(topic string, response *kmsg.OffsetCommitResponse) error {
+// refusedCommit returns the first refusal in the answer to a commit; nil for none.
+func (c *consumer) refusedCommit(response *kmsg.OffsetCommitResponse) error {
 	if response == nil {
 		return nil
 	}
 	for _, answer := range response.Topics {
 		for _, partition := range answer.Partitions {
 			if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
-				return fmt.Errorf("%s-%d: %w", topic, partition.Partition, err)
+				return fmt.Errorf("%s-%d: %w", c.topicOf(answer.Topic, answer.TopicID), partition.Partition, err)
 			}
 		}
 	}
@@ -220,7 +219,7 @@ func refusedCommit(topic string, response *kmsg.OffsetCommitResponse) error {
 // franz-go would say so once and leave the partition out for as long as it is assigned. All partitions wait meanwhile;
 // when it has lasted for AuthFailureTimeout, Start ends.
 func (c *consumer) offsetsFetched(ctx context.Context, _ *kgo.Client, response *kmsg.OffsetFetchResponse) error {
-	refusal := refusedOffset(response)
+	refusal := c.refusedOffset(response)
 	if refusal == nil {
 		c.refusedOffsets = time.Time{}
 		c.learnProgress(response)
@@ -236,12 +235,12 @@ func (c *consumer) offsetsFetched(ctx context.Context, _ *kgo.Client, response *
 	return refusal
 }
 
-func refusedOffset(response *kmsg.OffsetFetchResponse) error {
+func (c *consumer) refusedOffset(response *kmsg.OffsetFetchResponse) error {
 	for _, group := range response.Groups {
 		for _, topic := range group.Topics {
 			for _, partition := range topic.Partitions {
 				if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
-					return fmt.Errorf("committed offset of %s-%d: %w", topic.Topic, partition.Partition, err)
+					return fmt.Errorf("committed offset of %s-%d: %w", c.topicOf(topic.Topic, topic.TopicID), partition.Partition, err)
 				}
 			}
 		}
@@ -255,13 +254,52 @@ func (c *consumer) learnProgress(response *kmsg.OffsetFetchResponse) {
 	for _, group := range response.Groups {
 		for _, topic := range group.Topics {
 			for _, committed := range topic.Partitions {
-				c.mu.Lock()
-				p := c.partitions[committed.Partition]
-				c.mu.Unlock()
-				if p != nil {
+				if p := c.assignedAs(topicPartition{c.topicOf(topic.Topic, topic.TopicID), committed.Partition}); p != nil {
 					p.offsets.Resume(committed.Offset, committed.Metadata)
 				}
 			}
 		}
 	}
+}
+
+// topicOf returns the name of a topic in an answer about offsets, which may name it by its id alone.
+func (c *consumer) topicOf(name string, id [16]byte) string {
+	if name != "" {
+		return name
+	}
+	for topic := range c.routes {
+		if known, _ := c.client.ids.Load(topic); known == id {
+			return topic
+		}
+	}
+	return ""
+}
+
+// startOfRetryTopics has retry topics begin at their first record where nothing is committed, or what is committed is
+// deleted: what was put off is not to be passed over, whatever AutoOffsetReset and StartFrom say.
+func (c *consumer) startOfRetryTopics(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	if c.cfg.AutoOffsetReset == "earliest" && c.cfg.StartFrom.IsZero() {
+		return offsets, nil
+	}
+	var retries []*partition
+	for topic, partitions := range offsets {
+		for id := range partitions {
+			if p := c.assignedAs(topicPartition{topic, id}); p != nil && p.route.isRetryTopic() {
+				retries = append(retries, p)
+			}
+		}
+	}
+	if len(retries) == 0 {
+		return offsets, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.ConnectTimeout)
+	defer cancel()
+	starts := c.listOffsets(ctx, retries, earliestOffset)
+	for _, p := range retries {
+		committed := p.offsets.Next()
+		if start, known := starts[p.place()]; committed < 0 || known && committed < start {
+			offsets[p.topic][p.id] = kgo.NewOffset().AtStart()
+		}
+	}
+	return offsets, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -87,27 +88,23 @@ const joinPatience = 10 * time.Second
 
 // consumer is the part of a Consumer that knows no types.
 type consumer struct {
-	cfg         ConsumerConfig
-	log         *slog.Logger
-	client      *Client // checks and dead letters; the consuming client lives inside start
-	compressor  *letterCompressor
-	deadLetters *deadLetterTopic
-	tier        tier             // of its own topic
-	next        tier             // where what may pass waits for its next attempt; no topic: nowhere
-	retryTopic  *deadLetterTopic // which is next; nil: none
-	retries     []*consumer      // those of the retry topics, which this one starts
-	unread      []string         // retry topics beyond RetryDelays that exist and have no consumer
-	handle      HandlerFunc
-	batches     bool // the handler is a door, to several records at once
-	queued      *budget
-	recalling   chan struct{} // has a place for each partition that may read which keys are parked
-	handlerCtx  context.Context
-	hooks       consumerHooks
-	consuming   clientHooks // those for the consuming client
-	floods      *flood.Gate // log lines about single records
-	disabled    bool        // plugins are used, and those that only observe are inactive
-	failed      error       // the constructor's: start returns it
-	untold      atomic.Bool // the brokers refuse commits that tell of progress
+	cfg        ConsumerConfig
+	log        *slog.Logger
+	client     *Client // checks and dead letters; the consuming client lives inside start
+	compressor *letterCompressor
+	routes     map[string]*route // by topic; what is in the map stays
+	unread     []string          // retry topics beyond RetryDelays that exist and are not read
+	handle     HandlerFunc
+	batches    bool // the handler is a door, to several records at once
+	queued     *budget
+	recalling  chan struct{} // has a place for each partition that may read which keys are parked
+	handlerCtx context.Context
+	hooks      consumerHooks
+	consuming  clientHooks // those for the consuming client
+	floods     *flood.Gate // log lines about single records
+	disabled   bool        // plugins are used, and those that only observe are inactive
+	failed     error       // the constructor's: start returns it
+	untold     atomic.Bool // the brokers refuse commits that tell of progress
 
 	made           time.Time
 	polledAt       atomic.Int64 // when the poll loop last showed that it is alive, in nanoseconds since made; 0: never
@@ -133,10 +130,10 @@ type consumer struct {
 	draining   int                // handovers under way
 	leave      *time.Timer        // gives the group's coordinator up; set while closing
 	lastCommit error              // of the handover at the end
-	partitions map[int32]*partition
-	settled    int64                     // records, in partitions that have left
-	stragglers map[int32]<-chan struct{} // done of the last worker that outlasted its drain, closed or not
-	unfinished []string                  // partitions in which start leaves a record unfinished, as topic-partition
+	partitions map[topicPartition]*partition
+	settled    int64                              // records, in partitions that have left
+	stragglers map[topicPartition]<-chan struct{} // done of the last worker that outlasted its drain, closed or not
+	unfinished []string                           // partitions in which start leaves a record unfinished, as topic-partition
 }
 
 func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
@@ -147,26 +144,6 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 	if err := validateGroupOptions(cfg); err != nil {
 		return nil, err
 	}
-	tiers := cfg.tiers()
-	next := append(slices.Clone(tiers), tier{})
-	c, err := newConsumerOf(cfg, handle, tier{topic: cfg.Topic, source: cfg.Topic}, next[0])
-	if err != nil {
-		return nil, err
-	}
-	for i, t := range append(tiers, c.stranded()...) {
-		retry, err := newConsumerOf(cfg.atTier(t), handle, t, next[min(i+1, len(next)-1)])
-		if err != nil {
-			_ = c.close()
-			return nil, err
-		}
-		retry.gates = c.gates
-		c.retries = append(c.retries, retry)
-	}
-	return c, nil
-}
-
-// newConsumerOf makes the consumer of one topic, the first or a retry topic. next is the retry topic after it, if there is one.
-func newConsumerOf(cfg ConsumerConfig, handle HandlerFunc, own, next tier) (*consumer, error) {
 	// A dead letter goes to the partition that its record came from.
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.ConnectTimeout)
 	defer cancel()
@@ -178,8 +155,8 @@ func newConsumerOf(cfg ConsumerConfig, handle HandlerFunc, own, next tier) (*con
 		return nil, err
 	}
 	compressor.compressAs(client.kgo)
-	return &consumer{
-		cfg: cfg, log: client.log, client: client, compressor: compressor, handle: handle, tier: own, next: next,
+	c := &consumer{
+		cfg: cfg, log: client.log, client: client, compressor: compressor, handle: handle,
 		// Half of the memory is for the running: the rest is what partitions that stand still may hold, see relieve.
 		queued:     newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes).halved(),
 		guard:      newFloodGuard(cfg.FloodGuard, cfg.DLQTopic),
@@ -188,13 +165,15 @@ func newConsumerOf(cfg ConsumerConfig, handle HandlerFunc, own, next tier) (*con
 		membership: newMembership(),
 		directly:   new(heldUpCommits),
 		made:       time.Now(), ended: make(chan struct{}), floods: flood.New(), quiet: flood.Quiet(),
-		partitions: map[int32]*partition{}, stragglers: map[int32]<-chan struct{}{},
-	}, nil
+		partitions: map[topicPartition]*partition{}, stragglers: map[topicPartition]<-chan struct{}{},
+	}
+	c.routes = c.newRoutes()
+	return c, nil
 }
 
 func (c *consumer) use(plugins []ConsumerPlugin) {
 	info := ConsumerInfo{
-		ClientID: c.cfg.ClientID, Topic: c.cfg.Topic, Group: c.cfg.Group, DLQTopic: c.cfg.DLQTopic, Logger: c.log,
+		ClientID: c.cfg.ClientID, Topic: c.cfg.Topic, Topics: slices.Sorted(maps.Keys(c.routes)), Group: c.cfg.Group, DLQTopic: c.cfg.DLQTopic, Logger: c.log,
 		DisableMiddleware: c.cfg.DisableMiddleware, Health: c.health,
 	}
 	if !c.accepts(len(plugins)) {
@@ -205,9 +184,6 @@ func (c *consumer) use(plugins []ConsumerPlugin) {
 		c.add(middleware, hooks)
 		c.client.hooks.add(hooks.Client)
 		c.consuming.add(hooks.Client)
-	}
-	for _, retry := range c.retries {
-		retry.use(plugins)
 	}
 }
 
@@ -252,13 +228,10 @@ func (c *consumer) start(ctx context.Context) error {
 		c.log.LogAttrs(ctx, slog.LevelWarn, "middleware disabled by configuration: logging, metrics and tracing are inactive",
 			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
 	}
-	if c.cfg.PauseWhile != nil && !c.tier.isRetryTopic() {
+	if c.cfg.PauseWhile != nil {
 		c.askPauseWhile()
 	}
-	waitForRetries := c.startRetries(pollCtx)
-	err := c.unlessDeleted(c.run(ctx, pollCtx))
-	stop()
-	err = cmp.Or(err, waitForRetries())
+	err := c.run(ctx, pollCtx)
 	if err == nil {
 		c.log.LogAttrs(ctx, slog.LevelInfo, "consumer stopped", slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
 	}
@@ -286,9 +259,12 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	c.mu.Unlock()
 	clientCtx, abandonGroup := context.WithCancel(context.Background())
 	defer abandonGroup()
-	callbacks := groupCallbacks{assigned: c.assigned, revoked: c.revoked, lost: c.lost, fetched: c.offsetsFetched, commitEnds: c.directly.periodicEnds}
+	callbacks := groupCallbacks{
+		assigned: c.assigned, revoked: c.revoked, lost: c.lost, fetched: c.offsetsFetched, begin: c.startOfRetryTopics,
+		committed: c.periodicCommitted,
+	}
 	read := new(batchesRead)
-	opts, err := consumingOptions(c.cfg, callbacks, c.committed, c.client.logs, access, &c.consuming, read)
+	opts, err := consumingOptions(c.cfg, slices.Sorted(maps.Keys(c.routes)), callbacks, c.client.logs, access, &c.consuming, read)
 	if err != nil {
 		return err
 	}
@@ -317,6 +293,7 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	watchers.Go(func() { c.watchLanes(watching) })
 	watchers.Go(func() { c.watchPauseWhile(watching) })
 	watchers.Go(func() { c.watchStranded(watching) })
+	watchers.Go(func() { c.watchTopics(watching, client) })
 	defer watchers.Wait()
 	defer stopWatching()
 	c.poll(pollCtx, client, access)
@@ -437,87 +414,6 @@ func (c *consumer) close() error {
 		stop()
 		<-c.ended
 	}
-	for _, retry := range c.retries {
-		_ = retry.close() // which has ended
-	}
 	c.client.abort() // no flush: a dead letter still on its way belongs to a record that is redelivered
 	return nil
-}
-
-// checkTopics finds what would otherwise show only when the first record, or the first dead letter, comes.
-func (c *consumer) checkTopics(ctx context.Context) error {
-	uses := []topicUse{{topic: c.cfg.Topic, operation: kmsg.ACLOperationRead}}
-	if c.tier.isRetryTopic() {
-		uses[0].role = forRetries
-	}
-	if c.next.topic != "" {
-		uses = append(uses, topicUse{topic: c.next.topic, operation: kmsg.ACLOperationWrite, role: forRetries})
-	}
-	if c.cfg.DLQTopic != "" {
-		uses = append(uses, topicUse{topic: c.cfg.DLQTopic, operation: kmsg.ACLOperationWrite, role: forLetters})
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.ConnectTimeout)
-	defer cancel()
-	if err := c.client.reach(ctx); err != nil { // much may have changed since the constructor's
-		return err
-	}
-	if c.cfg.GroupProtocol == "consumer" {
-		if err := c.client.checkSpeaks(ctx, kmsg.ConsumerGroupHeartbeat, "GroupProtocol consumer (KIP-848, Kafka 4.0)"); err != nil {
-			return err
-		}
-	}
-	counts, err := c.client.partitionCounts(ctx, uses...)
-	if err != nil || len(uses) == 1 {
-		return err
-	}
-	if err := c.client.prepareToWrite(ctx); err != nil {
-		return err
-	}
-	if c.cfg.ParkKeys {
-		if _, err := c.client.partitionCounts(ctx, topicUse{topic: c.cfg.DLQTopic, operation: kmsg.ACLOperationRead, role: forLetters}); err != nil {
-			return err
-		}
-	}
-	written := make([]string, 0, 2)
-	for _, use := range uses[1:] {
-		written = append(written, use.topic)
-	}
-	limits := c.client.limitsOf(ctx, append(written, c.tier.source)...)
-	for _, name := range written {
-		c.compressor.learn(limits[name].maxBytes)
-		if err := c.roomForLetters(name, limits[name].maxBytes, limits[c.tier.source].maxBytes); err != nil {
-			return err
-		}
-	}
-	if !c.cfg.ParkKeys && limits[c.cfg.DLQTopic].compacted {
-		c.log.Warn("dead letter topic is compacted (cleanup.policy): of the letters of one key only the latest is kept; it needs delete",
-			slog.String("dlq_topic", c.cfg.DLQTopic))
-	}
-	if c.cfg.ParkKeys && limits[c.cfg.DLQTopic].compacted {
-		return fmt.Errorf("kafka: dead letter topic %s is compacted (cleanup.policy): it would lose letters that park their keys; ParkKeys needs delete",
-			c.cfg.DLQTopic)
-	}
-	if c.next.topic != "" {
-		if err := c.checkRetryTopic(limits[c.next.topic]); err != nil {
-			return err
-		}
-		c.retryTopic = newDeadLetterTopic(c.next.topic, counts[c.next.topic], c.client, letterMaxBytes(c.cfg), c.hooks)
-	}
-	if c.cfg.DLQTopic != "" {
-		c.deadLetters = newDeadLetterTopic(c.cfg.DLQTopic, counts[c.cfg.DLQTopic], c.client, letterMaxBytes(c.cfg), c.hooks)
-	}
-	return nil
-}
-
-// roomForLetters refuses a topic whose records must be smaller than those that are to go there. 0 is not known.
-func (c *consumer) roomForLetters(topic string, takes, source int32) error {
-	if source <= 0 || takes <= 0 || takes >= source {
-		return nil
-	}
-	kind := "dead letter"
-	if topic == c.next.topic {
-		kind = "retry"
-	}
-	return fmt.Errorf("kafka: %s topic %s takes records of %d bytes, fewer than the %d of %s: a large record could not be put there; raise its max.message.bytes to %d",
-		kind, topic, takes, source, c.tier.source, source)
 }

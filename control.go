@@ -30,12 +30,12 @@ func isBound(r *kgo.Record) bool {
 }
 
 // firstPlace returns what a record's headers say of its first place, if they were written for the topic that it was
-// read from, and name the topic that the consumer was made for: a publisher who forges them can claim another offset of
+// read from, and name the topic that the record was first in, as the consumer sees it: a publisher who forges them can claim another offset of
 // that topic, and no other topic. With a control key he can claim none; see leaveOutUnsealed.
-func (c *consumer) firstPlace(r *kgo.Record) (DeadLetter, bool) {
+func (p *partition) firstPlace(r *kgo.Record) (DeadLetter, bool) {
 	if !isBound(r) {
 		return DeadLetter{}, false
 	}
 	place, ok := parseDeadLetter(r.Headers)
-	return place, ok && place.Topic == c.tier.source
+	return place, ok && place.Topic == p.route.source
 }

@@ -357,9 +357,9 @@ func (p *partition) putAway(t *task, dlq *deadLetterTopic) Outcome {
 		switch {
 		case p.ctx.Err() != nil:
 			return OutcomeLeft
-		case isUnfit(err) && dlq == p.c.retryTopic && p.c.deadLetters != nil: // which may take it, or a stub of it
-			return p.putAway(t, p.c.deadLetters)
-		case isUnfit(err) && letter.ValueSHA256 == "" && dlq == p.c.deadLetters && p.c.cfg.Oversize == OversizeStub:
+		case isUnfit(err) && dlq == p.route.retries && p.route.deadLetters != nil: // which may take it, or a stub of it
+			return p.putAway(t, p.route.deadLetters)
+		case isUnfit(err) && letter.ValueSHA256 == "" && dlq == p.route.deadLetters && p.c.cfg.Oversize == OversizeStub:
 			p.logStub(t, dlq, err)
 			r, letter = stub(r, letter)
 			continue
@@ -377,7 +377,7 @@ func (p *partition) putAway(t *task, dlq *deadLetterTopic) Outcome {
 
 // putAwayAs returns what became of a record that is stored as a letter, and parks its key.
 func (p *partition) putAwayAs(t *task, dlq *deadLetterTopic, stored *Record, letter *kgo.Record) Outcome {
-	if dlq == p.c.retryTopic {
+	if dlq == p.route.retries {
 		p.logPutOff(t, stored)
 		return OutcomePutOff
 	}
@@ -393,11 +393,11 @@ func (p *partition) letterOf(t *task, dlq *deadLetterTopic) (*kgo.Record, DeadLe
 	r, v := t.record, t.verdict
 	letter := DeadLetter{
 		Topic: p.topic, Partition: p.id, Offset: r.Offset, Timestamp: timeOf(r), Group: p.c.cfg.Group,
-		Attempts: t.attempt + p.c.attemptsBefore(r), Class: v.class, Message: v.text, FailedAt: time.Now(),
-		parked: p.parkedAs(r), due: p.c.dueTime(dlq),
+		Attempts: t.attempt + p.attemptsBefore(r), Class: v.class, Message: v.text, FailedAt: time.Now(),
+		parked: p.parkedAs(r), due: p.dueTime(dlq),
 	}
-	letter.hops = p.c.hops(r, dlq)
-	first, returned := p.c.firstPlace(r)
+	letter.hops = p.hops(r, dlq)
+	first, returned := p.firstPlace(r)
 	r, letter.HeadersCut = p.c.cfg.headerLimits().cut(r)
 	if returned {
 		letter.from(first)
@@ -411,7 +411,7 @@ func (p *partition) letterOf(t *task, dlq *deadLetterTopic) (*kgo.Record, DeadLe
 func (p *partition) logDeadLetter(t *task, stored *Record) {
 	r, v := t.record, t.verdict
 	attrs := []slog.Attr{
-		slog.String("dlq_topic", p.c.deadLetters.name), slog.Int("dlq_partition", int(stored.Partition)),
+		slog.String("dlq_topic", p.route.deadLetters.name), slog.Int("dlq_partition", int(stored.Partition)),
 		slog.Int64("dlq_offset", stored.Offset), slog.String("class", string(v.class)), slog.Int("attempts", t.attempt),
 		slog.String("error", v.text),
 	}

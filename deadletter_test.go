@@ -114,7 +114,7 @@ func TestReentryKeepsTheFirstOriginAndTheLastError(t *testing.T) {
 	first := someLetter()
 	r = newDeadLetter("dlq-orders", r, first, allHeaders)
 	count := len(r.Headers)
-	c := &consumer{tier: tier{source: "orders"}}
+	p := &partition{route: &route{tier: tier{source: "orders"}}}
 
 	for round := 1; round <= 5; round++ {
 		r.Topic, r.Partition, r.Offset, r.Timestamp = fmt.Sprint("retry-", round), int32(round), int64(1000+round), handledAt.Add(time.Hour)
@@ -126,7 +126,7 @@ func TestReentryKeepsTheFirstOriginAndTheLastError(t *testing.T) {
 			Attempts: round, Class: ClassPermanent, Message: fmt.Sprint("error ", round), FailedAt: failedAt.Add(time.Duration(round) * time.Hour),
 		}
 		r.Headers = setHeader(r.Headers, dlqheader.WrittenTo, []byte(r.Topic))
-		place, ok := c.firstPlace(r)
+		place, ok := p.firstPlace(r)
 		if !ok {
 			t.Fatalf("round %d: the first place is not known", round)
 		}

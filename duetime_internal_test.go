@@ -40,7 +40,7 @@ func TestDueTimesBeyondRetryDelays(t *testing.T) {
 			if test.longest > 0 {
 				cfg.RetryDelays = []time.Duration{test.longest}
 			}
-			p := &partition{c: &consumer{cfg: cfg, tier: cfg.beyondRetryDelays()["retry-2-group-orders"]}}
+			p := &partition{route: &route{tier: cfg.beyondRetryDelays()["retry-2-group-orders"]}}
 			if got := p.untilDue(test.record); got != test.want {
 				t.Errorf("%s: it waits for %v, want %v", test.name, got, test.want)
 			}

@@ -125,7 +125,7 @@ func (c *consumer) EvictAll() { c.disown(c.assignedNow()) }
 func (c *consumer) Assigned(id int32) *partition {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.partitions[id]
+	return c.partitions[topicPartition{c.cfg.Topic, id}]
 }
 
 // Client is the one that consumes the partition.

@@ -20,6 +20,7 @@ const (
 	pausedFull    pauseReason = 1 << iota // it holds more than its share of the queues, and stands still
 	pausedUnread                          // what comes next can't be read; it is tried again
 	pausedStopped                         // nothing more of it is handled
+	pausedNotDue                          // its next record waits in its retry topic until it is due
 )
 
 // flow is what a partition holds of the queues' budget, and whether it is fetched. The partition's lock guards it, so
@@ -31,10 +32,11 @@ type flow struct {
 	budget *budget
 
 	paused pauseReason
-	ended  bool  // the partition is not assigned any more: a pause would outlive that
-	held   int64 // the cost of all that is fetched and not settled
-	full   int64 // held, when fetching was paused for it
-	lent   int64 // by how much the budget's limit is raised while it is: half of what is held
+	ended  bool        // the partition is not assigned any more: a pause would outlive that
+	held   int64       // the cost of all that is fetched and not settled
+	full   int64       // held, when fetching was paused for it
+	lent   int64       // by how much the budget's limit is raised while it is: half of what is held
+	due    *time.Timer // ends pausedNotDue; nil before the first
 }
 
 // take notes what was fetched.
@@ -106,8 +108,21 @@ func (f *flow) resume(why pauseReason) {
 	}
 }
 
+// pauseUntilDue pauses fetching while what was fetched is not due. It goes on a little before that: what is fetched then
+// comes in time, and what is due soon is not worth a pause, which throws away what franz-go has fetched.
+func (f *flow) pauseUntilDue(wait time.Duration, over func()) {
+	if wait < 2*fetchMaxWait || f.ended || f.paused&pausedNotDue != 0 {
+		return
+	}
+	f.pause(pausedNotDue)
+	f.due = time.AfterFunc(wait-fetchMaxWait, over)
+}
+
 // end is called when the partition is taken away.
 func (f *flow) end() {
+	if f.due != nil {
+		f.due.Stop()
+	}
 	f.resume(f.paused)
 	f.ended = true
 }
@@ -160,13 +175,13 @@ func (c *consumer) handOverPartialBatches() {
 // left, and relieve returns true: all that is held stands still, and one more record may be polled for the others.
 func (c *consumer) relieve() (starved bool) {
 	paused, starved := c.pauseLargest()
-	for _, id := range paused {
-		c.hooks.paused(id)
+	for _, p := range paused {
+		c.hooks.paused(p.topic, p.id)
 	}
 	return starved
 }
 
-func (c *consumer) pauseLargest() (paused []int32, starved bool) {
+func (c *consumer) pauseLargest() (paused []*partition, starved bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	running, held, idle := 0, int64(0), false
@@ -182,9 +197,9 @@ func (c *consumer) pauseLargest() (paused []int32, starved bool) {
 	if !idle {
 		return nil, false // everyone has work: nothing to relieve
 	}
-	for id, p := range c.partitions {
+	for _, p := range c.partitions {
 		if p.pauseFull(held / int64(running)) { // at least one holds the mean or more
-			paused = append(paused, id)
+			paused = append(paused, p)
 		}
 	}
 	return paused, held == 0
@@ -194,7 +209,18 @@ func (c *consumer) pauseLargest() (paused []int32, starved bool) {
 func (p *partition) load() (held int64, paused bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.flow.held, p.flow.paused != 0
+	return p.flow.held, p.flow.paused&^pausedNotDue != 0 // what is not due may have to make room as well
+}
+
+// pauseUntilDue has nothing more fetched while the next record is not due.
+func (p *partition) pauseUntilDue(wait time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flow.pauseUntilDue(wait, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.flow.resume(pausedNotDue)
+	})
 }
 
 // pauseFull pauses fetching if the partition holds at least share.

@@ -81,7 +81,7 @@ const pauseWhileEvery = time.Second
 
 // watchPauseWhile runs until Start is about to return.
 func (c *consumer) watchPauseWhile(ctx context.Context) {
-	if c.cfg.PauseWhile == nil || c.tier.isRetryTopic() {
+	if c.cfg.PauseWhile == nil {
 		return
 	}
 	for range ticks(ctx, pauseWhileEvery) {
@@ -89,7 +89,7 @@ func (c *consumer) watchPauseWhile(ctx context.Context) {
 	}
 }
 
-// gates are what a consumer shares with those of its retry topics.
+// gates hold all attempts of a consumer back, those of its retry topics too.
 type gates struct {
 	paused pause.Gate
 	rate   *rate.Limiter // nil: no limit

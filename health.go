@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -41,10 +42,7 @@ type Health struct {
 	CommitsHeldUpSince time.Time `json:"commits_held_up_since,omitzero"`
 	// Problems are what holds the work up, ready or not: a dead letter topic that refuses, brokers that do, stalled handlers.
 	Problems   []string          `json:"problems,omitempty"`
-	Partitions []PartitionHealth `json:"partitions"` // those assigned, by number
-	// RetryTopics is the same for each of ConsumerConfig.RetryDelays, and for each topic beyond it in which records still wait. What is
-	// wrong with one is in the fields above, too.
-	RetryTopics []Health `json:"retry_topics,omitempty"`
+	Partitions []PartitionHealth `json:"partitions"` // those assigned, of retry topics too, by topic and number
 }
 
 // Live tells whether the process may go on; see NotLive.
@@ -75,7 +73,8 @@ const (
 
 // PartitionHealth is the state of one assigned partition.
 type PartitionHealth struct {
-	Partition int32 `json:"partition"` // its number
+	Topic     string `json:"topic"`     // Health.Topic, or one of its retry topics
+	Partition int32  `json:"partition"` // its number
 	// Lag is how many offsets lie between the next record to settle and the partition's end, as far as known: from the latest
 	// fetch or, where nothing is fetched, from a question to the brokers, asked every few seconds as long as somebody looks.
 	// -1: not known yet. While brokers don't answer it stays what it was. Compacted
@@ -112,27 +111,7 @@ func (c *consumer) health() Health {
 			h.Problems = append(h.Problems, trouble.Error())
 		}
 	}
-	for _, retry := range c.retries {
-		of := retry.health()
-		if retry.tier.isStranded() && of.State == StateEnded && of.Live() {
-			continue // its topic was deleted
-		}
-		h.RetryTopics = append(h.RetryTopics, of)
-		h.Problems = append(h.Problems, of.Problems...)
-		h.NotLive, h.NotReady = joined(h.NotLive, of.NotLive, of.Topic), joined(h.NotReady, of.NotReady, of.Topic)
-	}
 	return h
-}
-
-// joined adds to what is wrong with a consumer what is with one of its retry topics.
-func joined(reason, more, topic string) string {
-	switch {
-	case more == "":
-		return reason
-	case reason == "":
-		return topic + ": " + more
-	}
-	return reason + "; " + topic + ": " + more
 }
 
 // snapshot returns what the consumer itself knows, and who knows of the brokers.
@@ -148,7 +127,9 @@ func (c *consumer) snapshot() (Health, *accessWatch) {
 	for _, name := range c.straggling() {
 		h.Problems = append(h.Problems, name+": a handler still runs that outlasted the handover of its partition; it ignores its context")
 	}
-	slices.SortFunc(h.Partitions, func(a, b PartitionHealth) int { return int(a.Partition - b.Partition) })
+	slices.SortFunc(h.Partitions, func(a, b PartitionHealth) int {
+		return cmp.Or(c.routes[a.Topic].index-c.routes[b.Topic].index, int(a.Partition-b.Partition))
+	})
 	flood, problem := c.guard.health()
 	if problem != "" {
 		h.Flood, h.Problems = flood, append(h.Problems, problem)
@@ -227,7 +208,7 @@ func (c *consumer) notLive(h Health) string {
 	for _, p := range h.Partitions {
 		if allowed := c.mayLast(p, limit); allowed > 0 && time.Since(p.Since) > allowed {
 			reasons = append(reasons, fmt.Sprintf("%s-%d: %s since %s, offset %d, %d records behind it",
-				h.Topic, p.Partition, p.Activity, p.Since.UTC().Format(time.RFC3339), p.Offset, p.QueuedRecords))
+				p.Topic, p.Partition, p.Activity, p.Since.UTC().Format(time.RFC3339), p.Offset, p.QueuedRecords))
 		}
 	}
 	return strings.Join(reasons, "; ")

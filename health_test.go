@@ -270,7 +270,7 @@ func TestAPollLoopThatStandsStillIsNotLive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		consumer.Use(kafka.ConsumerHooks{FetchingRewound: func(int32, int64, int64) { <-blocked }}) // as hooks must not
+		consumer.Use(kafka.ConsumerHooks{FetchingRewound: func(string, int32, int64, int64) { <-blocked }}) // as hooks must not
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- consumer.Start(ctx) }()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -34,9 +35,9 @@ type heldUpCommits struct {
 	periodic bool          // one of franz-go's is under way
 
 	said    bool
-	refusal error           // of the latest; nil: it was taken
-	waiting int64           // how many finished records that is about, as far as offsets say
-	offsets map[int32]int64 // that were committed, by partition
+	refusal error                    // of the latest; nil: it was taken
+	waiting int64                    // how many finished records that is about, as far as offsets say
+	offsets map[topicPartition]int64 // that were committed
 }
 
 // begin is called when franz-go is about to ask to join again.
@@ -106,14 +107,14 @@ func (h *heldUpCommits) settled() {
 }
 
 // forget is called for a partition that was just assigned, or whose records are fetched again.
-func (h *heldUpCommits) forget(partition int32) {
+func (h *heldUpCommits) forget(partition topicPartition) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.offsets, partition)
 }
 
 // has reports whether an offset is committed, or a later one.
-func (h *heldUpCommits) has(partition int32, offset int64) bool {
+func (h *heldUpCommits) has(partition topicPartition, offset int64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	at, ok := h.offsets[partition]
@@ -122,7 +123,7 @@ func (h *heldUpCommits) has(partition int32, offset int64) bool {
 
 // note keeps what became of a commit. committed is what franz-go knows to be committed. It reports whether that is to be logged: once for a rebalance that takes long, and when
 // it is the first refusal.
-func (h *heldUpCommits) note(request *kmsg.OffsetCommitRequest, committed map[int32]kgo.EpochOffset, refusal error, long bool) (news bool) {
+func (h *heldUpCommits) note(request *kmsg.OffsetCommitRequest, committed map[string]map[int32]kgo.EpochOffset, refusal error, long bool) (news bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	news = !h.said && long || refusal != nil && h.refusal == nil
@@ -132,21 +133,21 @@ func (h *heldUpCommits) note(request *kmsg.OffsetCommitRequest, committed map[in
 		return news
 	}
 	if h.offsets == nil {
-		h.offsets = map[int32]int64{}
+		h.offsets = map[topicPartition]int64{}
 	}
 	for _, topic := range request.Topics {
 		for _, p := range topic.Partitions {
-			h.offsets[p.Partition] = p.Offset
+			h.offsets[topicPartition{topic.Topic, p.Partition}] = p.Offset
 		}
 	}
 	return news
 }
 
 // beyond returns how many records a commit is about beyond what is committed. The caller holds h.mu.
-func (h *heldUpCommits) beyond(request *kmsg.OffsetCommitRequest, committed map[int32]kgo.EpochOffset) (n int64) {
+func (h *heldUpCommits) beyond(request *kmsg.OffsetCommitRequest, committed map[string]map[int32]kgo.EpochOffset) (n int64) {
 	for _, topic := range request.Topics {
 		for _, p := range topic.Partitions {
-			n += max(0, p.Offset-max(committed[p.Partition].Offset, h.offsets[p.Partition]))
+			n += max(0, p.Offset-max(committed[topic.Topic][p.Partition].Offset, h.offsets[topicPartition{topic.Topic, p.Partition}]))
 		}
 	}
 	return n
@@ -193,7 +194,7 @@ func (c *consumer) commitDirectly(ctx context.Context, client *kgo.Client) error
 	if since.IsZero() || !c.membership.isMember() {
 		return errNotHeldUp
 	}
-	coordinator, id, err := c.whereToCommit(ctx, client)
+	coordinator, ids, err := c.whereToCommit(ctx, client)
 	if err != nil {
 		return err
 	}
@@ -202,49 +203,55 @@ func (c *consumer) commitDirectly(ctx context.Context, client *kgo.Client) error
 		return errNotHeldUp
 	}
 	defer ended()
-	request := c.directCommit(client, id)
+	request := c.directCommit(client, ids)
 	if request == nil {
 		return nil
 	}
 	// Once, and with no time limit: what is cancelled, or sent again, may overtake or follow franz-go's next commit.
 	answer, err := coordinator.Request(ctx, request)
 	response, _ := answer.(*kmsg.OffsetCommitResponse)
-	if err = cmp.Or(err, refusedCommit(c.cfg.Topic, response)); err == nil {
+	if err = cmp.Or(err, c.refusedCommit(response)); err == nil {
 		c.hooks.committed(nil)
 	}
 	if err != nil && (errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.UnknownMemberID) || ctx.Err() != nil) {
 		return err // the rebalance is over, as franz-go is about to hear
 	}
-	if c.directly.note(request, client.CommittedOffsets()[c.cfg.Topic], err, time.Since(since) >= joinPatience) {
+	if c.directly.note(request, client.CommittedOffsets(), err, time.Since(since) >= joinPatience) {
 		c.logHeldUp()
 	}
 	return err
 }
 
-// whereToCommit returns the group's coordinator and the topic's id. Offsets of a topic that was made again since the start
-// are not the new one's.
-func (c *consumer) whereToCommit(ctx context.Context, client *kgo.Client) (coordinator *kgo.Broker, id [16]byte, err error) {
+// whereToCommit returns the group's coordinator and the ids of the topics that partitions are assigned of. Offsets of a topic
+// that was made again since the start are not the new one's.
+func (c *consumer) whereToCommit(ctx context.Context, client *kgo.Client) (coordinator *kgo.Broker, ids map[string][16]byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	request := kmsg.NewPtrFindCoordinatorRequest()
 	request.CoordinatorKey, request.CoordinatorKeys = c.cfg.Group, []string{c.cfg.Group} // for old brokers, and for others
 	response, err := request.RequestWith(ctx, client)
 	if err != nil {
-		return nil, id, err
+		return nil, nil, err
 	}
 	node, code := response.NodeID, response.ErrorCode
 	if len(response.Coordinators) > 0 {
 		node, code = response.Coordinators[0].NodeID, response.Coordinators[0].ErrorCode
 	}
 	if err := kerr.ErrorForCode(code); err != nil {
-		return nil, id, err
+		return nil, nil, err
 	}
-	known, _ := c.client.ids.Load(c.cfg.Topic)
-	id, _ = known.([16]byte)
-	if c.client.topicID(ctx, c.cfg.Topic) != id {
-		return nil, id, fmt.Errorf("topic %s was deleted, and perhaps made again: %w", c.cfg.Topic, kerr.UnknownTopicID)
+	ids = map[string][16]byte{}
+	for _, p := range c.assignedNow() {
+		known, _ := c.client.ids.Load(p.topic)
+		ids[p.topic], _ = known.([16]byte)
 	}
-	return client.Broker(int(node)), id, nil
+	now := c.client.topicIDs(ctx, slices.Collect(maps.Keys(ids))...)
+	for topic, id := range ids {
+		if now[topic] != id {
+			return nil, nil, fmt.Errorf("topic %s was deleted, and perhaps made again: %w", topic, kerr.UnknownTopicID)
+		}
+	}
+	return client.Broker(int(node)), ids, nil
 }
 
 var errNotHeldUp = errors.New("commits are not held up, or one is under way")
@@ -266,19 +273,9 @@ func (c *consumer) logHeldUp() {
 }
 
 // directCommit returns a request with what is done and not committed; nil if there is nothing.
-func (c *consumer) directCommit(client *kgo.Client, id [16]byte) *kmsg.OffsetCommitRequest {
-	topic := kmsg.NewOffsetCommitRequestTopic()
-	topic.Topic = c.cfg.Topic
+func (c *consumer) directCommit(client *kgo.Client, ids map[string][16]byte) *kmsg.OffsetCommitRequest {
 	for _, p := range c.assignedNow() {
 		p.offsets.Mark()
-	}
-	for id, at := range client.MarkedOffsets()[c.cfg.Topic] {
-		if c.directly.has(id, at.Offset) {
-			continue
-		}
-		partition := kmsg.NewOffsetCommitRequestTopicPartition()
-		partition.Partition, partition.Offset, partition.LeaderEpoch = id, at.Offset, at.Epoch
-		topic.Partitions = append(topic.Partitions, partition)
 	}
 	request := kmsg.NewPtrOffsetCommitRequest()
 	request.Group = c.cfg.Group
@@ -286,11 +283,19 @@ func (c *consumer) directCommit(client *kgo.Client, id [16]byte) *kmsg.OffsetCom
 	if c.cfg.InstanceID != "" {
 		request.InstanceID = &c.cfg.InstanceID
 	}
-	request.Topics = append(request.Topics, topic)
+	for name, marked := range client.MarkedOffsets() {
+		topic := kmsg.NewOffsetCommitRequestTopic()
+		topic.Topic, topic.TopicID = name, ids[name]
+		for id, at := range marked {
+			partition := kmsg.NewOffsetCommitRequestTopicPartition()
+			partition.Partition, partition.Offset, partition.LeaderEpoch = id, at.Offset, at.Epoch
+			topic.Partitions = append(topic.Partitions, partition)
+		}
+		request.Topics = append(request.Topics, topic)
+	}
 	if !c.dropUnassigned(request) {
 		return nil
 	}
-	request.Topics[0].TopicID = id
 	c.tellProgress(request, nil)
 	return request
 }

@@ -52,7 +52,7 @@ func TestDirectCommitsAndPeriodicOnesTakeTurns(t *testing.T) {
 // records are fetched again.
 func TestDirectCommitsAreRemembered(t *testing.T) {
 	commit := func(offset int64) *kmsg.OffsetCommitRequest {
-		return &kmsg.OffsetCommitRequest{Topics: []kmsg.OffsetCommitRequestTopic{{Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Partition: 3, Offset: offset}}}}}
+		return &kmsg.OffsetCommitRequest{Topics: []kmsg.OffsetCommitRequestTopic{{Topic: "orders", Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Partition: 3, Offset: offset}}}}}
 	}
 	var h heldUpCommits
 	if h.note(commit(5), nil, nil, false) || !h.note(commit(10), nil, nil, true) || h.note(commit(10), nil, nil, true) {
@@ -62,19 +62,19 @@ func TestDirectCommitsAreRemembered(t *testing.T) {
 		t.Error("a refusal is to be said once")
 	}
 	for offset, want := range map[int64]bool{5: true, 10: true, 11: false, 20: false} {
-		if got := h.has(3, offset); got != want {
+		if got := h.has(topicPartition{"orders", 3}, offset); got != want {
 			t.Errorf("offset %d is committed: %t, want %t", offset, got, want)
 		}
 	}
-	if h.has(4, 1) {
+	if h.has(topicPartition{"orders", 4}, 1) || h.has(topicPartition{"refunds", 3}, 1) {
 		t.Error("another partition is committed")
 	}
 	h.settled()
-	if !h.has(3, 10) {
+	if !h.has(topicPartition{"orders", 3}, 10) {
 		t.Error("the end of the rebalance has forgotten what is committed")
 	}
-	h.forget(3)
-	if h.has(3, 1) {
+	h.forget(topicPartition{"orders", 3})
+	if h.has(topicPartition{"orders", 3}, 1) {
 		t.Error("it is not forgotten")
 	}
 }

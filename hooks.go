@@ -19,6 +19,7 @@ type ConsumerPlugin interface {
 type ConsumerInfo struct {
 	ClientID string       // ClientConfig.ClientID, or its default
 	Topic    string       // what it consumes
+	Topics   []string     // all that it reads: Topic and its retry topics, by name
 	Group    string       // as a member of which group
 	DLQTopic string       // "" for none
 	Logger   *slog.Logger // ClientConfig.Logger, or its default
@@ -59,17 +60,17 @@ type ConsumerHooks struct {
 	// when the letter is sent back and fails again.
 	DeadLetters ProducerMiddleware
 
-	PartitionsAssigned func(partitions []int32) // may be none: other members have them all
-	PartitionsRevoked  func(partitions []int32) // called before they are drained
-	PartitionsLost     func(partitions []int32) // called when their workers are cancelled
+	// PartitionsAssigned, PartitionsRevoked and PartitionsLost are called for each topic that the rebalance is about. With none
+	// assigned, other members have them all. Those revoked are drained after that, the workers of those lost are cancelled.
+	PartitionsAssigned, PartitionsRevoked, PartitionsLost func(topic string, partitions []int32)
 	// OffsetsCommitted is called after each commit, periodic or of a handover, with its error.
 	OffsetsCommitted func(err error)
 	// FetchingPaused and FetchingResumed tell of partitions that hold so much that the others would wait. The two may overtake
 	// each other: what is so at a moment, Health says.
-	FetchingPaused, FetchingResumed func(partition int32)
+	FetchingPaused, FetchingResumed func(topic string, partition int32)
 	// FetchingRewound is called when records that were fetched before are fetched again within one assignment: the brokers
 	// lost what came after them, or the offset was out of range and has been reset.
-	FetchingRewound func(partition int32, from, to int64)
+	FetchingRewound func(topic string, partition int32, from, to int64)
 	// PartitionStuck is called when nothing more of a partition is handled or fetched for a reason that lasts, which
 	// PartitionHealth.Stuck says too, when the reason changes, and when the partition goes on.
 	PartitionStuck func(p StuckPartition)
@@ -213,10 +214,10 @@ func (hooks consumerHooks) skipped(r *kgo.Record, reason SkipReason) {
 	}
 }
 
-func (hooks consumerHooks) rewound(partition int32, from, to int64) {
+func (hooks consumerHooks) rewound(topic string, partition int32, from, to int64) {
 	for i := range hooks {
 		if hook := hooks[i].FetchingRewound; hook != nil {
-			hook(partition, from, to)
+			hook(topic, partition, from, to)
 		}
 	}
 }
@@ -230,28 +231,37 @@ func tellEach[A any](hooks consumerHooks, which func(*ConsumerHooks) func(A), ab
 	}
 }
 
-func (hooks consumerHooks) assigned(partitions []int32) {
-	tellEach(hooks, func(h *ConsumerHooks) func([]int32) { return h.PartitionsAssigned }, partitions)
+// tellOf is tellEach about a topic's partitions, or one of them.
+func tellOf[A any](hooks consumerHooks, which func(*ConsumerHooks) func(string, A), topic string, about A) {
+	for i := range hooks {
+		if hook := which(&hooks[i]); hook != nil {
+			hook(topic, about)
+		}
+	}
 }
 
-func (hooks consumerHooks) revoked(partitions []int32) {
-	tellEach(hooks, func(h *ConsumerHooks) func([]int32) { return h.PartitionsRevoked }, partitions)
+func (hooks consumerHooks) assigned(topic string, partitions []int32) {
+	tellOf(hooks, func(h *ConsumerHooks) func(string, []int32) { return h.PartitionsAssigned }, topic, partitions)
 }
 
-func (hooks consumerHooks) lost(partitions []int32) {
-	tellEach(hooks, func(h *ConsumerHooks) func([]int32) { return h.PartitionsLost }, partitions)
+func (hooks consumerHooks) revoked(topic string, partitions []int32) {
+	tellOf(hooks, func(h *ConsumerHooks) func(string, []int32) { return h.PartitionsRevoked }, topic, partitions)
+}
+
+func (hooks consumerHooks) lost(topic string, partitions []int32) {
+	tellOf(hooks, func(h *ConsumerHooks) func(string, []int32) { return h.PartitionsLost }, topic, partitions)
 }
 
 func (hooks consumerHooks) committed(err error) {
 	tellEach(hooks, func(h *ConsumerHooks) func(error) { return h.OffsetsCommitted }, err)
 }
 
-func (hooks consumerHooks) paused(partition int32) {
-	tellEach(hooks, func(h *ConsumerHooks) func(int32) { return h.FetchingPaused }, partition)
+func (hooks consumerHooks) paused(topic string, partition int32) {
+	tellOf(hooks, func(h *ConsumerHooks) func(string, int32) { return h.FetchingPaused }, topic, partition)
 }
 
-func (hooks consumerHooks) resumed(partition int32) {
-	tellEach(hooks, func(h *ConsumerHooks) func(int32) { return h.FetchingResumed }, partition)
+func (hooks consumerHooks) resumed(topic string, partition int32) {
+	tellOf(hooks, func(h *ConsumerHooks) func(string, int32) { return h.FetchingResumed }, topic, partition)
 }
 
 func (hooks consumerHooks) stuck(p StuckPartition) {

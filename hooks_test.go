@@ -46,8 +46,8 @@ func (n *told) hooks(health func() kafka.Health) kafka.ConsumerHooks {
 		health()
 		n.add(format, args...)
 	}
-	partitions := func(what string) func([]int32) {
-		return func(ids []int32) { say("%s %v", what, slices.Sorted(slices.Values(ids))) }
+	partitions := func(what string) func(string, []int32) {
+		return func(_ string, ids []int32) { say("%s %v", what, slices.Sorted(slices.Values(ids))) }
 	}
 	return kafka.ConsumerHooks{
 		RecordBegun: func(ctx context.Context, r *kgo.Record) context.Context {
@@ -70,9 +70,9 @@ func (n *told) hooks(health func() kafka.Health) kafka.ConsumerHooks {
 		},
 		PartitionsAssigned: partitions("assigned"), PartitionsRevoked: partitions("revoked"), PartitionsLost: partitions("lost"),
 		OffsetsCommitted: func(err error) { say("committed: %v", err) },
-		FetchingPaused:   func(id int32) { say("paused %d", id) },
-		FetchingResumed:  func(id int32) { say("resumed %d", id) },
-		FetchingRewound:  func(id int32, from, to int64) { say("rewound %d from %d to %d", id, from, to) },
+		FetchingPaused:   func(_ string, id int32) { say("paused %d", id) },
+		FetchingResumed:  func(_ string, id int32) { say("resumed %d", id) },
+		FetchingRewound:  func(_ string, id int32, from, to int64) { say("rewound %d from %d to %d", id, from, to) },
 		Stalled: func(s kafka.Stall) {
 			say("stalled %s-%d offset %d attempt %d for %v", s.Topic, s.Partition, s.Offset, s.Attempt, s.For)
 		},

@@ -27,17 +27,17 @@ const (
 
 // hops is in how many dead letter topics a record will have been with a letter to dlq; 0 if dlq is the first. A retry
 // topic passes on what its records say. Who may write to the topic can forge that, and gains that his own record waits.
-func (c *consumer) hops(r *kgo.Record, dlq *deadLetterTopic) int {
+func (p *partition) hops(r *kgo.Record, dlq *deadLetterTopic) int {
 	if !isBound(r) {
 		return 0
 	}
 	text, _ := lastHeader(r.Headers, dlqheader.Hops)
 	n, _ := strconv.Atoi(text)
 	// A letter without room has no more than its place; a record that was sent back says from which letter.
-	if _, sentBack := recordheader.Last(r.Headers, dlqheader.LetterOffset); !sentBack && !c.tier.isRetryTopic() {
+	if _, sentBack := recordheader.Last(r.Headers, dlqheader.LetterOffset); !sentBack && !p.route.isRetryTopic() {
 		n = max(n, 1)
 	}
-	if n = min(max(n, 0), maxRedriveCount); n > 0 && dlq == c.deadLetters {
+	if n = min(max(n, 0), maxRedriveCount); n > 0 && dlq == p.route.deadLetters {
 		n++
 	}
 	return n
@@ -45,7 +45,7 @@ func (c *consumer) hops(r *kgo.Record, dlq *deadLetterTopic) int {
 
 // paceHops has the letter of a letter wait. It returns false if the partition stops meanwhile.
 func (p *partition) paceHops(t *task, dlq *deadLetterTopic, hops int) bool {
-	if hops <= freeHops || dlq != p.c.deadLetters {
+	if hops <= freeHops || dlq != p.route.deadLetters {
 		return true
 	}
 	pause := min(firstHopPause<<min(hops-freeHops-1, 10), maxHopPause)

@@ -138,7 +138,7 @@ func (p *partition) admit(r *kgo.Record) (place int64, skip SkipReason) {
 	if finished {
 		return place, skippedFinished
 	}
-	return place, p.c.skips(r)
+	return place, p.skips(r)
 }
 
 // mayBegin tells whether the queue's first record may be taken.

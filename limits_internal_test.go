@@ -32,7 +32,7 @@ func TestHeadersAreLimitedBeforeTheyAreCopied(t *testing.T) {
 	const many = 1 << 20
 	cfg := ConsumerConfig{Topic: "orders", Group: "group"}.withDefaults()
 	for name, middleware := range map[string][]ConsumerMiddleware{"no middleware": nil, "middleware": {func(next HandlerFunc) HandlerFunc { return next }}} {
-		p := &partition{c: &consumer{cfg: cfg, middleware: middleware}}
+		p := &partition{c: &consumer{cfg: cfg, middleware: middleware}, route: new(route)}
 		for record, want := range map[*kgo.Record]error{
 			{Headers: make([]kgo.RecordHeader, many)}: ErrHeaderLimit, {Headers: make([]kgo.RecordHeader, cfg.MaxHeaders)}: nil,
 		} {

@@ -158,17 +158,28 @@ func (c *Client) listOffset(ctx context.Context, topic string, partition int32, 
 	return got.Offset, kerr.ErrorForCode(got.ErrorCode)
 }
 
-// topicID returns the topic's id as it is now, or zeros.
-func (c *Client) topicID(ctx context.Context, name string) (id [16]byte) {
+// topicIDs returns the topics' ids as they are now, as far as the brokers say; zeros for a topic that they don't have.
+func (c *Client) topicIDs(ctx context.Context, names ...string) map[string][16]byte {
 	request := kmsg.NewPtrMetadataRequest()
-	topic := kmsg.NewMetadataRequestTopic()
-	topic.Topic = new(name)
-	request.Topics = append(request.Topics, topic)
-	response, err := request.RequestWith(ctx, c.kgo)
-	if err != nil || response.Topics[0].ErrorCode != 0 {
-		return id
+	for _, name := range names {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = new(name)
+		request.Topics = append(request.Topics, topic)
 	}
-	return response.Topics[0].TopicID
+	ids := map[string][16]byte{}
+	if len(names) == 0 { // which would ask for none
+		return ids
+	}
+	response, err := request.RequestWith(ctx, c.kgo)
+	if err != nil {
+		return ids
+	}
+	for _, topic := range response.Topics {
+		if topic.Topic != nil && (topic.ErrorCode == 0 || topic.ErrorCode == kerr.UnknownTopicOrPartition.Code) {
+			ids[*topic.Topic] = topic.TopicID
+		}
+	}
+	return ids
 }
 
 // producerIDPatience is how long a broker that does not answer may hold up what is only a precaution.

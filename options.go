@@ -111,10 +111,11 @@ func refusedOptions(client *kgo.Client, cfg ClientConfig) error {
 type groupCallbacks struct {
 	assigned, revoked, lost func(context.Context, *kgo.Client, map[string][]int32)
 	fetched                 func(context.Context, *kgo.Client, *kmsg.OffsetFetchResponse) error
-	commitEnds              func() // of a periodic commit, sent or not
+	begin                   func(context.Context, map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error)
+	committed               func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) // periodically, sent or not
 }
 
-func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error), logs kgo.Logger, hooks ...kgo.Hook) ([]kgo.Opt, error) {
+func consumingOptions(cfg ConsumerConfig, topics []string, on groupCallbacks, logs kgo.Logger, hooks ...kgo.Hook) ([]kgo.Opt, error) {
 	opts, err := connectOptions(cfg.ClientConfig, logs, hooks...)
 	if err != nil {
 		return nil, err
@@ -136,14 +137,15 @@ func consumingOptions(cfg ConsumerConfig, on groupCallbacks, onCommit func(error
 	opts = append(opts,
 		kgo.RequiredAcks(kgo.AllISRAcks()), // it writes nothing, but franz-go holds options to each other
 		kgo.ConsumerGroup(cfg.Group),
-		kgo.ConsumeTopics(cfg.Topic),
+		kgo.ConsumeTopics(topics...),
 		// Only marked offsets are committed, and only finished records are marked.
 		kgo.AutoCommitMarks(),
-		kgo.AutoCommitCallback(commitCallback(cfg.Topic, on.commitEnds, onCommit)),
+		kgo.AutoCommitCallback(on.committed),
 		// A poll and a callback exclude each other, which is the lock of the consumer's partition map.
 		kgo.BlockRebalanceOnPoll(),
 		kgo.KeepControlRecords(), // so that what a transaction leaves at a partition's end is committed
 		kgo.OnOffsetsFetched(on.fetched),
+		kgo.AdjustFetchOffsetsFn(on.begin),
 		kgo.OnPartitionsAssigned(on.assigned),
 		kgo.OnPartitionsRevoked(on.revoked),
 		kgo.OnPartitionsLost(on.lost),
@@ -275,7 +277,15 @@ func asksForPartition(r *kgo.Record) bool { return r.Partition < -1 }
 // validateGroupOptions finds mistakes in the user's options before Start joins the group.
 func validateGroupOptions(cfg ConsumerConfig) error {
 	nop := func(context.Context, *kgo.Client, map[string][]int32) {}
-	opts, err := consumingOptions(cfg, groupCallbacks{assigned: nop, revoked: nop, lost: nop, fetched: func(context.Context, *kgo.Client, *kmsg.OffsetFetchResponse) error { return nil }}, func(error) {}, clientLogger(slog.New(slog.DiscardHandler), nil))
+	on := groupCallbacks{
+		assigned: nop, revoked: nop, lost: nop,
+		fetched: func(context.Context, *kgo.Client, *kmsg.OffsetFetchResponse) error { return nil },
+		begin: func(context.Context, map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+			return nil, nil
+		},
+		committed: func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) {},
+	}
+	opts, err := consumingOptions(cfg, []string{cfg.Topic}, on, clientLogger(slog.New(slog.DiscardHandler), nil))
 	if err != nil {
 		return err
 	}

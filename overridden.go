@@ -25,6 +25,7 @@ var overriddenOptions = map[string]string{
 	"AutoCommitCallback":      "use ConsumerHooks.OffsetsCommitted",
 	"BlockRebalanceOnPoll":    "a consumer always has it",
 	"OnOffsetsFetched":        "a consumer has its own",
+	"AdjustFetchOffsetsFn":    "set StartFrom (KAFKA_CONSUMER_START_FROM) or AutoOffsetReset (KAFKA_CONSUMER_AUTO_OFFSET_RESET)",
 	"OnPartitionsAssigned":    "use ConsumerHooks.PartitionsAssigned",
 	"OnPartitionsRevoked":     "use ConsumerHooks.PartitionsRevoked",
 	"OnPartitionsLost":        "use ConsumerHooks.PartitionsLost",

@@ -107,7 +107,7 @@ func (c *tight) run(t *testing.T, cfg kafka.ConsumerConfig, failure error, ready
 			}
 		}
 	}
-	await("its start", func(h kafka.Health) bool { return h.Ready() && len(h.Partitions) == 2 })
+	await("its start", func(h kafka.Health) bool { return h.Ready() && len(h.Partitions) == 2*(1+len(cfg.RetryDelays)) })
 	ready()
 	await("what is waited for", done)
 	cancel()

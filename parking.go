@@ -41,7 +41,7 @@ func (p *partition) keepBack(t *task) bool {
 			return false
 		}
 	}
-	dlq := p.c.deadLetters
+	dlq := p.route.deadLetters
 	t.verdict = judge(&parkedError{dlq.name, dlq.partitionOf(p.id), first.offset})
 	return true
 }
@@ -58,11 +58,11 @@ func (t *task) parkingLane() uint64 {
 // says so, or, where that is another topic's or there was no room for it, the letter that was sent back. Whoever may write to the topic
 // can claim one. He gains no more than that a record of a parked key is handled before its time, of a key that he may write to anyway.
 func (p *partition) originOf(r *kgo.Record) int64 {
-	first, ok := p.c.firstPlace(r)
+	first, ok := p.firstPlace(r)
 	if ok && first.Partition == p.id && first.Offset >= 0 && first.Offset < r.Offset {
 		return first.Offset
 	}
-	if letter, ok := sentFrom(r, p.c.deadLetters.partitionOf(p.id)); ok {
+	if letter, ok := sentFrom(r, p.route.deadLetters.partitionOf(p.id)); ok {
 		if origin, ok := p.parking.originAt(maphash.Bytes(laneSeed, r.Key), letter); ok && origin < r.Offset {
 			return origin
 		}
@@ -137,7 +137,7 @@ func (p *partition) unpark(t *task, outcome Outcome) bool {
 // writeMark puts a record into the dead letter topic that is no letter: behind those of its key, and without a value. It returns nil if the
 // partition stops before that is stored.
 func (p *partition) writeMark(t *task, headers ...kgo.RecordHeader) *kgo.Record {
-	dlq := p.c.deadLetters
+	dlq := p.route.deadLetters
 	p.keepApart(t)
 	key := t.record.Key // for compacted topics, which refuse records without; and for people
 	p.now(t, ActivityDeadLetter)
@@ -190,7 +190,7 @@ func (p *partition) forgetDeleted() {
 	defer cancel()
 	ctx, cancel := context.WithTimeout(running, p.c.cfg.ConnectTimeout)
 	defer cancel()
-	dlq := p.c.deadLetters
+	dlq := p.route.deadLetters
 	if start, err := p.c.client.startOffset(ctx, dlq.name, dlq.partitionOf(p.id)); err == nil {
 		p.parking.forgetBelow(start)
 	}
@@ -212,5 +212,5 @@ func (p *partition) untilHalt() (context.Context, context.CancelFunc) {
 func (p *partition) tooManyParked() error {
 	return fmt.Errorf("more than %d records wait in %s behind dead letters of their keys: that is MaxParkedRecords (KAFKA_CONSUMER_MAX_PARKED_RECORDS);"+
 		" raise it, start again, and send the letters back, which unparks their keys; or delete letters and start again; or turn ParkKeys off,"+
-		" which has later records of these keys handled before them", p.c.cfg.MaxParkedRecords, p.c.deadLetters.name)
+		" which has later records of these keys handled before them", p.c.cfg.MaxParkedRecords, p.route.deadLetters.name)
 }

@@ -19,6 +19,7 @@ import (
 type partition struct {
 	c        *consumer
 	client   *kgo.Client
+	route    *route
 	topic    string
 	id       int32
 	member   string          // to whom it was assigned
@@ -53,7 +54,7 @@ type partition struct {
 
 func newPartition(c *consumer, client *kgo.Client, topic string, id int32, member string, previous <-chan struct{}) *partition {
 	p := &partition{
-		c: c, client: client, topic: topic, id: id, member: member, previous: previous,
+		c: c, client: client, route: c.routes[topic], topic: topic, id: id, member: member, previous: previous,
 		stop: make(chan struct{}), done: make(chan struct{}), lanes: map[uint64][]waiting{},
 	}
 	p.ctx, p.cancel = context.WithCancelCause(c.handlerCtx)
@@ -76,9 +77,9 @@ func (p *partition) enqueue(records []*kgo.Record, end int64) (cost int64, back 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
-		return cost, rewind{p.id, -1, first} // fetched again by the next owner
+		return cost, rewind{p.place(), -1, first} // fetched again by the next owner
 	}
-	back = rewind{p.id, p.offsets.Fetched(first, last), first}
+	back = rewind{p.place(), p.offsets.Fetched(first, last), first}
 	p.status.fetched(end, len(p.queue), time.Now())
 	p.queue = append(p.queue, records...)
 	p.flow.take(cost)
@@ -96,13 +97,13 @@ func (p *partition) run() {
 		}
 		p.block("")
 	}
-	if p.c.cfg.ParkKeys {
+	if p.route.parksKeys {
 		p.recall()
 	}
 	p.mu.Lock()
 	p.workers = 1
 	p.mu.Unlock()
-	if p.c.batches {
+	if p.c.batches && !p.route.isRetryTopic() { // whose records are not due together
 		p.workBatches(nil)
 		return
 	}
@@ -159,6 +160,7 @@ func (p *partition) step(t *task) (over bool) {
 			p.finish(t, false)
 			return true
 		case wait > 0 && !t.slept:
+			p.pauseUntilDue(wait)
 			p.sleep(t, wait)
 			return false
 		}
@@ -179,7 +181,7 @@ func (p *partition) finish(t *task, settled bool) {
 	cost := p.c.queued.cost(t.record)
 	p.c.queued.give(cost)
 	if p.account(t, cost, settled) {
-		p.c.hooks.resumed(p.id) // not under the lock: a hook may ask for the partition's health
+		p.c.hooks.resumed(p.topic, p.id) // not under the lock: a hook may ask for the partition's health
 	}
 	if !settled {
 		p.halt()
@@ -225,7 +227,7 @@ func (p *partition) logSparsely(level slog.Level, text string, r *kgo.Record, at
 // halt closes stop and drops what is not begun. Records in hand go on, those that are asleep are let go.
 func (p *partition) halt() {
 	if p.stopQueue() {
-		p.c.hooks.resumed(p.id)
+		p.c.hooks.resumed(p.topic, p.id)
 	}
 }
 
@@ -245,6 +247,8 @@ func (p *partition) stopQueue() (resumed bool) {
 	p.ready.Signal()
 	return resumed
 }
+
+func (p *partition) place() topicPartition { return topicPartition{p.topic, p.id} }
 
 // leftRecord tells whether a record in hand was not settled.
 func (p *partition) leftRecord() bool {

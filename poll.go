@@ -54,7 +54,7 @@ func (c *consumer) dispatch(fetches kgo.Fetches) (cost, n int64) {
 	c.leaveOutUnsealed(fetches)
 	c.mu.Lock()
 	fetches.EachPartition(func(fetched kgo.FetchTopicPartition) {
-		if p := c.partitions[fetched.Partition]; p != nil && len(fetched.Records) > 0 {
+		if p := c.partitions[topicPartition{fetched.Topic, fetched.Partition}]; p != nil && len(fetched.Records) > 0 {
 			taken, back := p.enqueue(fetched.Records, fetched.HighWatermark)
 			cost += taken
 			n += int64(len(fetched.Records))
@@ -75,15 +75,15 @@ func (c *consumer) dispatch(fetches kgo.Fetches) (cost, n int64) {
 	}
 	for _, ahead := range gone { // franz-go resets the offset without a word
 		c.log.LogAttrs(context.Background(), slog.LevelError, "records were deleted before they were handled; consuming goes on behind them",
-			slog.String("topic", c.cfg.Topic), slog.Int("partition", int(ahead.partition)), slog.Int64("from", ahead.from),
+			slog.String("topic", ahead.of.topic), slog.Int("partition", int(ahead.of.id)), slog.Int64("from", ahead.from),
 			slog.Int64("to", ahead.to), slog.String("group", c.cfg.Group))
 	}
 	for _, back := range rewinds {
 		c.log.LogAttrs(context.Background(), slog.LevelError, "fetching went back; records are handled again",
-			slog.String("topic", c.cfg.Topic), slog.Int("partition", int(back.partition)), slog.Int64("from", back.from),
+			slog.String("topic", back.of.topic), slog.Int("partition", int(back.of.id)), slog.Int64("from", back.from),
 			slog.Int64("to", back.to), slog.String("group", c.cfg.Group))
-		c.directly.forget(back.partition)
-		c.hooks.rewound(back.partition, back.from, back.to)
+		c.directly.forget(back.of)
+		c.hooks.rewound(back.of.topic, back.of.id, back.from, back.to)
 	}
 	return cost, n
 }
@@ -106,7 +106,10 @@ func (c *consumer) pollError(ctx context.Context, topic string, partition int32,
 		access.refused(fmt.Errorf("kafka: consume %s: %w: %w", topic, ErrAuthorization, err))
 		return nil
 	case errors.Is(err, kerr.UnknownTopicID): // franz-go says so once it has given the topic up
-		return fmt.Errorf("kafka: consume %s: %w any more, say the brokers: it was deleted, and perhaps made again; start again once it is there: %w", topic, ErrTopicMissing, err)
+		if r := c.routes[topic]; r != nil && r.isStranded() {
+			return nil // watchTopics sees to that
+		}
+		return goneError(topic, err)
 	case isAuthentication(err):
 		return nil // the connection's hook has seen it
 	case isType[*kgo.ErrDataLoss](err):
@@ -116,7 +119,7 @@ func (c *consumer) pollError(ctx context.Context, topic string, partition int32,
 	case isProtocol && !protocol.Retriable && !errors.Is(err, kerr.UnknownServerError): // which may be anything
 		return fmt.Errorf("kafka: consume %s-%d: %w", topic, partition, err)
 	case !isProtocol:
-		if p := c.byPartition(partition); topic != "" && p != nil {
+		if p := c.assignedAs(topicPartition{topic, partition}); p != nil {
 			return p.fetchError(err)
 		}
 		err = c.readError(err)
@@ -134,7 +137,7 @@ func (p *partition) fetchError(err error) error {
 	switch {
 	case isType[*kgo.ErrDecompressTooLarge](err):
 		p.endFetching(p.c.decompressError(err))
-	case p.offsets.Next() < 0 && p.c.cfg.AutoOffsetReset == "none": // the group has no committed offset
+	case p.offsets.Next() < 0 && p.c.cfg.AutoOffsetReset == "none" && !p.route.isRetryTopic(): // the group has no committed offset
 		return fmt.Errorf("kafka: consume %s-%d: %w", p.topic, p.id, err)
 	default:
 		p.unreadable(err)

@@ -3,8 +3,8 @@ package kafka
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -28,7 +28,7 @@ func (c *consumer) assigned(ctx context.Context, client *kgo.Client, added map[s
 	c.membership.assigned()
 	c.directly.end(ctx)
 	c.directly.settled()
-	c.hooks.assigned(added[c.cfg.Topic])
+	c.tellOf(added, c.hooks.assigned)
 	if others := c.ofOthers(client, c.assignedNow()); len(others) > 0 {
 		c.disown(others)
 		c.leaveToJoinAgain(ctx, client)
@@ -42,9 +42,10 @@ func (c *consumer) take(client *kgo.Client, added map[string][]int32) (held int)
 	member, _ := client.GroupMetadata()
 	for topic, ids := range added {
 		for _, id := range ids {
-			c.directly.forget(id)
-			p := newPartition(c, client, topic, id, member, c.stragglers[id]) // not forgotten yet: it may be lost again meanwhile
-			c.partitions[id] = p
+			place := topicPartition{topic, id}
+			c.directly.forget(place)
+			p := newPartition(c, client, topic, id, member, c.stragglers[place]) // not forgotten yet: it may be lost again meanwhile
+			c.partitions[place] = p
 			go p.run()
 		}
 	}
@@ -66,7 +67,7 @@ func (c *consumer) revoked(ctx context.Context, client *kgo.Client, removed map[
 		return
 	}
 	c.logPartitions(slog.LevelInfo, "partitions revoked; what is in hand is finished first", removed)
-	c.hooks.revoked(removed[c.cfg.Topic])
+	c.tellOf(removed, c.hooks.revoked)
 	c.drain(leaving)
 	offsets := c.toCommit(client, leaving)
 	var err error
@@ -120,17 +121,18 @@ func (c *consumer) letGo(client *kgo.Client, leaving []*partition, removed map[s
 	}
 	c.disown(leaving)
 	c.abandon(awaitWorkers(leaving, drainGrace))
-	c.hooks.lost(removed[c.cfg.Topic])
+	c.tellOf(removed, c.hooks.lost)
 }
 
 // remove takes partitions out of the map. If it returns any, a handover is under way.
 func (c *consumer) remove(removed map[string][]int32) (leaving []*partition) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, ids := range removed {
+	for topic, ids := range removed {
 		for _, id := range ids {
-			if p := c.partitions[id]; p != nil {
-				delete(c.partitions, id)
+			place := topicPartition{topic, id}
+			if p := c.partitions[place]; p != nil {
+				delete(c.partitions, place)
 				p.endFlow()
 				c.settled += p.settled.Load()
 				leaving = append(leaving, p)
@@ -169,7 +171,7 @@ func (c *consumer) drain(leaving []*partition) {
 			slog.Duration("drain_timeout", c.cfg.DrainTimeout))
 		c.mu.Lock()
 		if c.ending() {
-			c.unfinished = append(c.unfinished, fmt.Sprintf("%s-%d", p.topic, p.id))
+			c.unfinished = append(c.unfinished, p.place().String())
 		}
 		c.mu.Unlock()
 	}
@@ -187,7 +189,7 @@ func (c *consumer) abandon(stuck []*partition) {
 	defer c.mu.Unlock()
 	for _, p := range stuck {
 		if !p.waitsForPrevious() { // or its handler has not begun, and the one before it is still to be waited for
-			c.stragglers[p.id] = p.done
+			c.stragglers[p.place()] = p.done
 		}
 	}
 }
@@ -195,11 +197,11 @@ func (c *consumer) abandon(stuck []*partition) {
 // straggling returns the partitions in which a handler runs that outlasted their handover, whoever has them by now. The
 // caller holds c.mu.
 func (c *consumer) straggling() (names []string) {
-	for id, done := range c.stragglers {
+	for place, done := range c.stragglers {
 		select {
 		case <-done:
 		default:
-			names = append(names, fmt.Sprintf("%s-%d", c.cfg.Topic, id))
+			names = append(names, place.String())
 		}
 	}
 	return names
@@ -228,7 +230,17 @@ func awaitWorkers(partitions []*partition, timeout time.Duration) (late []*parti
 	return late
 }
 
-// logPartitions is one line for each rebalance.
+// tellOf tells hooks of the partitions of each topic; of none, where other members have them all, for the first topic.
+func (c *consumer) tellOf(partitions map[string][]int32, hooks func(topic string, partitions []int32)) {
+	for _, topic := range slices.Sorted(maps.Keys(partitions)) {
+		hooks(topic, partitions[topic])
+	}
+	if len(partitions) == 0 {
+		hooks(c.cfg.Topic, nil)
+	}
+}
+
+// logPartitions is one line for each topic in a rebalance.
 func (c *consumer) logPartitions(level slog.Level, text string, partitions map[string][]int32) {
 	for topic, ids := range partitions {
 		if len(ids) > 0 {

@@ -45,7 +45,7 @@ func (p *partition) recall() {
 			p.stopAlone(p.tooManyParked())
 			return
 		}
-		p.getStuck(fmt.Errorf("it waits to know which keys are parked: dead letter topic %s can't be read: %w", p.c.deadLetters.name, err), false)
+		p.getStuck(fmt.Errorf("it waits to know which keys are parked: dead letter topic %s can't be read: %w", p.route.deadLetters.name, err), false)
 		if !wait(backoff(attempt, p.c.cfg.RetryBackoff, p.c.cfg.RetryBackoffMax), p.stop) {
 			return
 		}
@@ -61,7 +61,7 @@ func (p *partition) readParked(ctx context.Context) (*parkedKeys, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	client, dlq := p.c.client, p.c.deadLetters
+	client, dlq := p.c.client, p.route.deadLetters
 	partition := dlq.partitionOf(p.id)
 	start, end, err := p.extentOfLetters(ctx, partition)
 	if err != nil {
@@ -114,10 +114,10 @@ func (p *partition) readParked(ctx context.Context) (*parkedKeys, error) {
 func (p *partition) extentOfLetters(ctx context.Context, partition int32) (start, end int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, p.c.cfg.ConnectTimeout)
 	defer cancel()
-	if start, err = p.c.client.startOffset(ctx, p.c.deadLetters.name, partition); err != nil {
+	if start, err = p.c.client.startOffset(ctx, p.route.deadLetters.name, partition); err != nil {
 		return 0, 0, err
 	}
-	end, err = p.c.client.endOffset(ctx, p.c.deadLetters.name, partition)
+	end, err = p.c.client.endOffset(ctx, p.route.deadLetters.name, partition)
 	return start, end, err
 }
 

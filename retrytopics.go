@@ -1,12 +1,9 @@
 package kafka
 
 import (
-	"cmp"
-	"context"
 	"fmt"
 	"log/slog"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,8 +12,8 @@ import (
 )
 
 // This file is ConsumerConfig.RetryDelays. A record whose retries are used up waits in a topic for its next attempt, and its key goes
-// on. Each retry topic has a consumer of its own, of the same group and with the same handler, inside Start. What it reads is written
-// as a dead letter is, so that the record's first place and its attempts so far are in the headers.
+// on. Each retry topic is a route of the same consumer. What waits there is written as a dead letter is, so that the
+// record's first place and its attempts so far are in the headers.
 
 // tier is a retry topic, or the topic whose records may come there.
 type tier struct {
@@ -32,8 +29,6 @@ func (t tier) isRetryTopic() bool { return t.index > 0 }
 const (
 	maxRetryDelays     = 10
 	maxEarlierAttempts = 1000 // what a header may claim
-	// retryQueueShare is what part of MaxQueuedRecords and MaxQueuedBytes each retry topic has on top: its records wait in the topic.
-	retryQueueShare = 16
 )
 
 // RetryTopics returns the names of the topics that RetryDelays takes: retry-<n>-<group>-<topic>, with n from 1. They
@@ -67,43 +62,12 @@ func (c ConsumerConfig) longestDelay() (longest time.Duration) {
 	return longest
 }
 
-// atTier is the config of a retry topic's consumer. It begins at the topic's beginning, or it would pass over what was written before it
-// first came; and it tries each record once.
-func (c ConsumerConfig) atTier(t tier) ConsumerConfig {
-	c.Topic = t.topic
-	c.MaxRetries, c.ParkKeys = 0, false // the order of its records' keys is lost already
-	c.AutoOffsetReset, c.StartFrom = "earliest", time.Time{}
-	c.MaxQueuedRecords = max(1, c.MaxQueuedRecords/retryQueueShare)
-	c.MaxQueuedBytes = max(1, c.MaxQueuedBytes/retryQueueShare)
-	if c.InstanceID != "" {
-		c.InstanceID += fmt.Sprintf("-retry-%d", t.index)
-	}
-	return c
-}
-
-// startRetries starts the consumers of the retry topics. One that fails ends this one. wait returns why, once all have ended.
-func (c *consumer) startRetries(ctx context.Context) (wait func() error) {
-	var running sync.WaitGroup
-	errs := make([]error, len(c.retries))
-	for i, retry := range c.retries {
-		running.Go(func() {
-			if errs[i] = retry.start(ctx); errs[i] != nil {
-				c.fail(errs[i])
-			}
-		})
-	}
-	return func() error {
-		running.Wait()
-		return cmp.Or(errs...)
-	}
-}
-
 // dueTime is when a record that is written to the topic is due; zero if that is no retry topic.
-func (c *consumer) dueTime(to *deadLetterTopic) time.Time {
-	if to != c.retryTopic {
+func (p *partition) dueTime(to *deadLetterTopic) time.Time {
+	if to != p.route.retries {
 		return time.Time{}
 	}
-	return time.Now().Add(c.next.delay)
+	return time.Now().Add(p.route.next.delay)
 }
 
 // untilDue is how long the record has to wait for its first attempt here, once: until the time that its header names,
@@ -111,7 +75,7 @@ func (c *consumer) dueTime(to *deadLetterTopic) time.Time {
 // delay since the record was written. A clock that is ahead, or a forged record, can't make the wait longer than the
 // longest delay, nor end it later than that after the record was written.
 func (p *partition) untilDue(r *kgo.Record) time.Duration {
-	t := p.c.tier
+	t := p.route
 	if !t.isRetryTopic() {
 		return 0
 	}
@@ -126,28 +90,28 @@ func (p *partition) untilDue(r *kgo.Record) time.Duration {
 }
 
 // attemptsBefore is how often a record of a retry topic was tried before it came there. Headers of other topics claim what they like.
-func (c *consumer) attemptsBefore(r *kgo.Record) int {
-	if !c.tier.isRetryTopic() {
+func (p *partition) attemptsBefore(r *kgo.Record) int {
+	if !p.route.isRetryTopic() {
 		return 0
 	}
-	letter, _ := c.firstPlace(r)
+	letter, _ := p.firstPlace(r)
 	return min(letter.Attempts, maxEarlierAttempts)
 }
 
 func (p *partition) logPutOff(t *task, stored *Record) {
 	p.logSparsely(slog.LevelWarn, "record put off; it is tried again from its retry topic", t.record,
-		slog.String("retry_topic", stored.Topic), slog.Duration("delay", p.c.next.delay),
-		slog.Int("attempts", t.attempt+p.c.attemptsBefore(t.record)), slog.String("error", t.verdict.text))
+		slog.String("retry_topic", stored.Topic), slog.Duration("delay", p.route.next.delay),
+		slog.Int("attempts", t.attempt+p.attemptsBefore(t.record)), slog.String("error", t.verdict.text))
 }
 
 // checkRetryTopic refuses one that would lose records before they are due.
-func (c *consumer) checkRetryTopic(limits topicLimits) error {
+func (r *route) checkRetryTopic(limits topicLimits) error {
 	switch {
 	case limits.compacted:
-		return fmt.Errorf("kafka: retry topic %s is compacted (cleanup.policy): it would lose records; it needs delete", c.next.topic)
-	case limits.retention > 0 && limits.retention <= c.next.delay:
+		return fmt.Errorf("kafka: retry topic %s is compacted (cleanup.policy): it would lose records; it needs delete", r.next.topic)
+	case limits.retention > 0 && limits.retention <= r.next.delay:
 		return fmt.Errorf("kafka: retry topic %s keeps records for %v (retention.ms) and is to delay them for %v: they would be deleted before they are due; raise retention.ms to at least %d",
-			c.next.topic, limits.retention, c.next.delay, min(2*c.next.delay.Milliseconds(), math.MaxInt64/2))
+			r.next.topic, limits.retention, r.next.delay, min(2*r.next.delay.Milliseconds(), math.MaxInt64/2))
 	}
 	return nil
 }

@@ -109,7 +109,11 @@ func TestARecordThatIsPutOffBlocksNothing(t *testing.T) {
 					t.Errorf("%d committed while four records wait, want 20", at)
 				}
 				h := consumer.Health()
-				if len(h.RetryTopics) != 2 || !h.Live() || !h.Ready() {
+				topics := map[string]bool{}
+				for _, p := range h.Partitions {
+					topics[p.Topic] = true
+				}
+				if len(topics) != 3 || !h.Live() || !h.Ready() {
 					t.Errorf("health: %+v", h)
 				}
 				time.Sleep(12 * time.Minute)

@@ -48,7 +48,7 @@ func (p *partition) conclude(t *task) (s Settlement, over bool) {
 	if t.verdict.err != nil && p.ctx.Err() != nil {
 		return t.ends(OutcomeLeft), true // we took the context away: whatever the handler made of that is no verdict
 	}
-	action := p.c.policy().Decide(t.verdict.failure(), t.attempt)
+	action := p.policy().Decide(t.verdict.failure(), t.attempt)
 	if (action == engine.DeadLetter || action == engine.Stop) && p.withholds(t) {
 		action = engine.Retry
 	}
@@ -60,18 +60,18 @@ func (p *partition) conclude(t *task) (s Settlement, over bool) {
 	case engine.Retry:
 		return Settlement{}, false
 	case engine.RetryLater:
-		return t.ends(p.giveUp(t, p.c.retryTopic)), true
+		return t.ends(p.giveUp(t, p.route.retries)), true
 	case engine.DeadLetter:
-		return t.ends(p.giveUp(t, p.c.deadLetters)), true
+		return t.ends(p.giveUp(t, p.route.deadLetters)), true
 	case engine.Stop:
 		p.c.fail(&RecordError{Topic: p.topic, Partition: p.id, Offset: t.record.Offset, Attempts: t.attempt, Err: t.verdict.err})
 	}
 	return t.ends(OutcomeLeft), true
 }
 
-// policy is what the consumer does about failures.
-func (c *consumer) policy() engine.Policy {
-	return engine.Policy{MaxRetries: c.cfg.MaxRetries, RetryTopic: c.retryTopic != nil, DeadLetters: c.deadLetters != nil}
+// policy is what is done about failures of the partition's records.
+func (p *partition) policy() engine.Policy {
+	return engine.Policy{MaxRetries: p.route.maxRetries, RetryTopic: p.route.retries != nil, DeadLetters: p.route.deadLetters != nil}
 }
 
 // failure is how the attempt ended.
@@ -126,7 +126,7 @@ func (p *partition) copyOf(t *task) *Record {
 	}
 	own.Record = Record{
 		Record: fetched, Group: p.c.cfg.Group, Attempt: t.attempt,
-		LastAttempt: p.c.policy().Last(t.attempt), refused: refused,
+		LastAttempt: p.policy().Last(t.attempt), refused: refused,
 	}
 	if len(p.c.middleware) == 0 { // which may call the handler twice at once
 		own.room = &own.value

@@ -24,21 +24,21 @@ const (
 
 // skips returns why the group does not handle a record; "" if it does. Whoever may write to the topic can forge the
 // headers that say so, unless there is a control key.
-func (c *consumer) skips(r *kgo.Record) SkipReason {
+func (p *partition) skips(r *kgo.Record) SkipReason {
 	switch {
 	case r.Attrs.IsControl():
 		return skippedMarker
 	case len(r.Headers) == 0 || !isBound(r):
 		return ""
-	case c.tier.isRetryTopic(): // another group's retry topic may have the same name: what is a-b and c to one is a and b-c to the other
-		if group, ok := lastHeader(r.Headers, dlqheader.Group); ok && group != c.cfg.Group {
+	case p.route.isRetryTopic(): // another group's retry topic may have the same name: what is a-b and c to one is a and b-c to the other
+		if group, ok := lastHeader(r.Headers, dlqheader.Group); ok && group != p.c.cfg.Group {
 			return SkippedOtherGroup
 		}
 		if _, mark := lastHeader(r.Headers, dlqheader.Redriven); mark && len(r.Value) == 0 {
 			return SkippedMark
 		}
 		return ""
-	case c.cfg.SkipNothing:
+	case p.c.cfg.SkipNothing:
 		return ""
 	}
 	for _, h := range r.Headers {
@@ -49,7 +49,7 @@ func (c *consumer) skips(r *kgo.Record) SkipReason {
 			}
 			return ""
 		case dlqheader.RedriveGroup:
-			if string(h.Value) != c.cfg.Group {
+			if string(h.Value) != p.c.cfg.Group {
 				return SkippedOtherGroup
 			}
 			return ""

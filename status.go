@@ -32,8 +32,8 @@ type status struct {
 
 // rewind is a step in what is fetched: back, if from is above to.
 type rewind struct {
-	partition int32
-	from, to  int64
+	of       topicPartition
+	from, to int64
 }
 
 func newStatus(now time.Time) status {
@@ -114,7 +114,7 @@ func (p *partition) health() (state PartitionHealth, problems []string) {
 	defer p.mu.Unlock()
 	s := &p.status
 	state = PartitionHealth{
-		Partition: p.id, Lag: s.lag(p.offsets.Position()), QueuedRecords: len(p.queue) + p.behind, QueuedBytes: p.flow.held, Paused: p.flow.paused != 0,
+		Topic: p.topic, Partition: p.id, Lag: s.lag(p.offsets.Position()), QueuedRecords: len(p.queue) + p.behind, QueuedBytes: p.flow.held, Paused: p.flow.paused != 0,
 		RecordsInHand: len(p.inHand), Activity: ActivityIdle, Since: s.idleSince, Offset: -1, LastProgress: s.progress,
 	}
 	if s.blocked != "" {

@@ -131,16 +131,6 @@ func (c *consumer) logNotSeen(failed map[string]error) {
 	write(slog.LevelWarn, "could not look for records in retry topics that RetryDelays no longer has; such records are handled after the next start that can", others)
 }
 
-// unlessDeleted drops the error that a stranded topic was deleted: that is what becomes of one once it is empty.
-func (c *consumer) unlessDeleted(err error) error {
-	if !c.tier.isStranded() || !errors.Is(err, ErrTopicMissing) {
-		return err
-	}
-	c.log.LogAttrs(context.Background(), slog.LevelInfo, "retry topic that RetryDelays no longer has was deleted; its consumer ends",
-		slog.String("retry_topic", c.tier.topic), slog.String("topic", c.tier.source), slog.String("group", c.cfg.Group))
-	return nil
-}
-
 // strandedLook asks the brokers for records that a group has not consumed: one request for metadata and, where topics
 // exist, one for the ends of their partitions, one for committed offsets, and one for the beginnings.
 type strandedLook struct {
@@ -222,7 +212,7 @@ func (l *strandedLook) count(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	from := map[place]int64{} // where the group goes on, in partitions that it may not have read to the end
+	from := map[topicPartition]int64{} // where the group goes on, in partitions that it may not have read to the end
 	for at, end := range ends {
 		offset, ok := committed[at]
 		if !ok || offset > end { // the topic was made again
@@ -241,7 +231,7 @@ func (l *strandedLook) count(ctx context.Context) error {
 	}
 	for i, left := range l.found {
 		for _, partition := range left.partitions {
-			at := place{left.name, partition}
+			at := topicPartition{left.name, partition}
 			if offset, ok := from[at]; ok {
 				l.found[i].lag += max(0, ends[at]-max(offset, starts[at]))
 			}
@@ -250,14 +240,8 @@ func (l *strandedLook) count(ctx context.Context) error {
 	return nil
 }
 
-// place is a partition of a topic.
-type place struct {
-	topic     string
-	partition int32
-}
-
 // ends asks for the latest or the earliest offsets.
-func (l *strandedLook) ends(ctx context.Context, which int64) (map[place]int64, error) {
+func (l *strandedLook) ends(ctx context.Context, which int64) (map[topicPartition]int64, error) {
 	request := kmsg.NewPtrListOffsetsRequest()
 	for _, left := range l.found {
 		topic := kmsg.NewListOffsetsRequestTopic()
@@ -269,7 +253,7 @@ func (l *strandedLook) ends(ctx context.Context, which int64) (map[place]int64, 
 		}
 		request.Topics = append(request.Topics, topic)
 	}
-	offsets := map[place]int64{}
+	offsets := map[topicPartition]int64{}
 	if len(request.Topics) == 0 {
 		return offsets, nil
 	}
@@ -283,14 +267,14 @@ func (l *strandedLook) ends(ctx context.Context, which int64) (map[place]int64, 
 				l.failed[topic.Topic] = fmt.Errorf("offsets of %s-%d: %w", topic.Topic, partition.Partition, err)
 				continue
 			}
-			offsets[place{topic.Topic, partition.Partition}] = partition.Offset
+			offsets[topicPartition{topic.Topic, partition.Partition}] = partition.Offset
 		}
 	}
 	return offsets, nil
 }
 
 // committed asks for what the group has committed.
-func (l *strandedLook) committed(ctx context.Context) (map[place]int64, error) {
+func (l *strandedLook) committed(ctx context.Context) (map[topicPartition]int64, error) {
 	group := kmsg.NewOffsetFetchRequestGroup()
 	group.Group = l.group
 	for _, left := range l.found {
@@ -304,7 +288,7 @@ func (l *strandedLook) committed(ctx context.Context) (map[place]int64, error) {
 	if err != nil {
 		return nil, err
 	}
-	offsets := map[place]int64{}
+	offsets := map[topicPartition]int64{}
 	for _, group := range response.Groups {
 		if err := kerr.ErrorForCode(group.ErrorCode); err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 			return nil, fmt.Errorf("committed offsets of group %s: %w", l.group, err)
@@ -315,7 +299,7 @@ func (l *strandedLook) committed(ctx context.Context) (map[place]int64, error) {
 					return nil, fmt.Errorf("committed offset of %s-%d: %w", topic.Topic, partition.Partition, err)
 				}
 				if partition.Offset >= 0 {
-					offsets[place{topic.Topic, partition.Partition}] = partition.Offset
+					offsets[topicPartition{topic.Topic, partition.Partition}] = partition.Offset
 				}
 			}
 		}

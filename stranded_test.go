@@ -98,7 +98,7 @@ func TestRecordsBeyondRetryDelaysAreHandled(t *testing.T) {
 					t.Errorf("%d lines about the ten records, want 1:\n%s", n, b.log.String())
 				}
 				h := health()
-				if !h.Live() || !h.Ready() || !slices.ContainsFunc(h.RetryTopics, func(of kafka.Health) bool { return of.Topic == "retry-2-group-orders" }) {
+				if !h.Live() || !h.Ready() || !slices.ContainsFunc(h.Partitions, func(p kafka.PartitionHealth) bool { return p.Topic == "retry-2-group-orders" }) {
 					t.Errorf("health: %+v", h)
 				}
 				time.Sleep(9 * time.Minute)

@@ -143,21 +143,21 @@ func (p *partition) isStuck() bool {
 // batchesRead counts the batches that a client reads, by partition. It is a hook of the client.
 type batchesRead struct {
 	mu     sync.Mutex
-	counts map[int32]int
+	counts map[topicPartition]int
 }
 
 // OnFetchBatchRead implements [kgo.HookFetchBatchRead].
-func (b *batchesRead) OnFetchBatchRead(_ kgo.BrokerMetadata, _ string, partition int32, _ kgo.FetchBatchMetrics) {
+func (b *batchesRead) OnFetchBatchRead(_ kgo.BrokerMetadata, topic string, partition int32, _ kgo.FetchBatchMetrics) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.counts == nil {
-		b.counts = map[int32]int{}
+		b.counts = map[topicPartition]int{}
 	}
-	b.counts[partition]++
+	b.counts[topicPartition{topic, partition}]++
 }
 
 // take returns the counts since the last call.
-func (b *batchesRead) take() map[int32]int {
+func (b *batchesRead) take() map[topicPartition]int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	counts := b.counts
@@ -172,8 +172,8 @@ func (c *consumer) watchFetching(ctx context.Context, client *kgo.Client, read *
 		counts, uncommitted := read.take(), readsUncommitted(client)
 		for _, p := range c.assignedNow() {
 			switch waits := p.waits(time.Now()); {
-			case uncommitted && waits >= fetchCheck/2 && counts[p.id] >= emptyFetches:
-				p.unreadable(fmt.Errorf("its batch has come %d times in %v and does not hold the records that it should", counts[p.id], fetchCheck))
+			case uncommitted && waits >= fetchCheck/2 && counts[p.place()] >= emptyFetches:
+				p.unreadable(fmt.Errorf("its batch has come %d times in %v and does not hold the records that it should", counts[p.place()], fetchCheck))
 			case waits >= fetchPatience:
 				p.missesRecords()
 			}
@@ -220,11 +220,11 @@ func (p *partition) stuckProblem() string {
 	return fmt.Sprintf("since %s %v", p.stuck.since.UTC().Format(time.RFC3339), p.stuck.err)
 }
 
-// byPartition returns the partition, if it is assigned.
-func (c *consumer) byPartition(id int32) *partition {
+// assignedAs returns the partition, if it is assigned.
+func (c *consumer) assignedAs(place topicPartition) *partition {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.partitions[id]
+	return c.partitions[place]
 }
 
 // readsUncommitted tells whether every batch that is read brings records, or a marker of a transaction.

@@ -3,6 +3,8 @@ package kafka
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -82,25 +84,24 @@ func (c *consumer) watchLag(ctx context.Context, client *kgo.Client) {
 func (c *consumer) askForEnds(ctx context.Context, client *kgo.Client, stale []*partition) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.ConnectTimeout)
 	defer cancel()
-	const first, last = -2, -1 // as Kafka's ListOffsets has them
-	starts, ends := c.listOffsets(ctx, stale, first), c.listOffsets(ctx, stale, last)
+	starts, ends := c.listOffsets(ctx, stale, earliestOffset), c.listOffsets(ctx, stale, latestOffset)
 	from := c.startingOffsets(ctx, stale, ends)
-	committed := client.CommittedOffsets()[c.cfg.Topic]
+	committed := client.CommittedOffsets()
 	for _, p := range stale {
-		start, ok := starts[p.id]
-		end, isKnown := ends[p.id]
+		start, ok := starts[p.place()]
+		end, isKnown := ends[p.place()]
 		if !ok || !isKnown {
 			continue
 		}
 		position := start
-		at, ok := committed[p.id]
-		asked, fromTime := from[p.id]
+		at, ok := committed[p.topic][p.id]
+		asked, fromTime := from[p.place()]
 		switch {
 		case fromTime && (!ok || at.Offset == c.cfg.StartFrom.UnixMilli()): // which franz-go has for an offset until it fetches
 			position = asked
 		case ok && at.Offset >= start:
 			position = at.Offset
-		case c.cfg.AutoOffsetReset == "latest":
+		case c.cfg.AutoOffsetReset == "latest" && !p.route.isRetryTopic():
 			position = end
 		}
 		p.learnEnd(end, position)
@@ -108,31 +109,31 @@ func (c *consumer) askForEnds(ctx context.Context, client *kgo.Client, stale []*
 }
 
 // startingOffsets is where StartFrom has partitions begin; nil without it.
-func (c *consumer) startingOffsets(ctx context.Context, partitions []*partition, ends map[int32]int64) map[int32]int64 {
-	if c.cfg.StartFrom.IsZero() {
+func (c *consumer) startingOffsets(ctx context.Context, partitions []*partition, ends map[topicPartition]int64) map[topicPartition]int64 {
+	partitions = slices.DeleteFunc(slices.Clone(partitions), func(p *partition) bool { return p.route.isRetryTopic() })
+	if c.cfg.StartFrom.IsZero() || len(partitions) == 0 {
 		return nil
 	}
 	from := c.listOffsets(ctx, partitions, c.cfg.StartFrom.UnixMilli())
-	for id, at := range from {
+	for place, at := range from {
 		if at < 0 { // no record is that late
-			from[id] = ends[id]
+			from[place] = ends[place]
 		}
 	}
 	return from
 }
 
 // listOffsets returns what the leaders that answer say of these partitions.
-func (c *consumer) listOffsets(ctx context.Context, partitions []*partition, at int64) map[int32]int64 {
-	topic := kmsg.NewListOffsetsRequestTopic()
-	topic.Topic = c.cfg.Topic
+func (c *consumer) listOffsets(ctx context.Context, partitions []*partition, at int64) map[topicPartition]int64 {
+	topics := map[string]kmsg.ListOffsetsRequestTopic{}
 	for _, p := range partitions {
 		partition := kmsg.NewListOffsetsRequestTopicPartition()
 		partition.Partition, partition.Timestamp = p.id, at
-		topic.Partitions = append(topic.Partitions, partition)
+		topics[p.topic] = kmsg.ListOffsetsRequestTopic{Topic: p.topic, Partitions: append(topics[p.topic].Partitions, partition)} // no other field has a default
 	}
 	request := kmsg.NewPtrListOffsetsRequest()
-	request.ReplicaID, request.Topics = -1, append(request.Topics, topic)
-	offsets := map[int32]int64{}
+	request.ReplicaID, request.Topics = -1, slices.Collect(maps.Values(topics))
+	offsets := map[topicPartition]int64{}
 	for _, shard := range c.client.kgo.RequestSharded(ctx, request) {
 		response, ok := shard.Resp.(*kmsg.ListOffsetsResponse)
 		if shard.Err != nil || !ok {
@@ -141,7 +142,7 @@ func (c *consumer) listOffsets(ctx context.Context, partitions []*partition, at 
 		for _, topic := range response.Topics {
 			for _, partition := range topic.Partitions {
 				if partition.ErrorCode == 0 {
-					offsets[partition.Partition] = partition.Offset
+					offsets[topicPartition{topic.Topic, partition.Partition}] = partition.Offset
 				}
 			}
 		}

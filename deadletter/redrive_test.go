@@ -230,7 +230,7 @@ func TestMembersTellWhatAGroupReads(t *testing.T) {
 			t.Fatal(err)
 		}
 		joined := make(chan struct{})
-		consumer.Use(kafka.ConsumerHooks{PartitionsAssigned: func([]int32) { close(joined) }})
+		consumer.Use(kafka.ConsumerHooks{PartitionsAssigned: func(string, []int32) { close(joined) }})
 		kafkatest.Run(t, consumer)
 		<-joined
 		if _, err := deadletter.Redrive(p.context(), p.client, dlq, deadletter.RedriveOptions{Group: idle}); !errors.Is(err, deadletter.ErrGroup) {

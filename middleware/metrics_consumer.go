@@ -1,9 +1,11 @@
 package middleware
 
 import (
+	"cmp"
 	"context"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/skeji/kafka"
@@ -35,34 +37,68 @@ func (c consumerMetrics) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMid
 	}
 	m := metricsIn(c.options.registerer)
 	m.consumers.add(info)
-	hooks := m.hooks(info)
+	series := m.seriesOf(info)
+	hooks := m.hooks(info, series)
 	if c.options.clientMetrics {
 		hooks.Client = func(client *kgo.Client) kgo.Hook { return m.clients.hook(client, info.ClientID) }
 	}
-	return m.aroundAttempt(info.Topic, info.Group), hooks
+	return m.aroundAttempt(series), hooks
 }
 
-func (m *metrics) aroundAttempt(topic, group string) kafka.ConsumerMiddleware {
-	// What comes with every record is looked up once.
-	consumed, handled := m.consumed.WithLabelValues(topic, group), m.process.WithLabelValues(topic, group, "")
-	decodeErrors := m.decodeErrors.WithLabelValues(topic, group)
+// consumerSeries are a consumer's series of one topic: its own, or a retry topic.
+type consumerSeries struct {
+	topic, group                                                          string
+	consumed, decodeErrors, ok, retried, retries, pauses, rewinds, stalls prometheus.Counter
+	handled                                                               prometheus.Observer
+}
+
+func (m *metrics) newConsumerSeries(topic, group string) *consumerSeries {
+	for _, kind := range []string{string(kafka.ClassTransient), string(kafka.ClassPermanent), errortype.Decode, errortype.Panic} {
+		m.records.WithLabelValues(topic, group, outcomeDeadLettered, kind) // a rate sees the first only if there was a 0
+	}
+	for _, reason := range []kafka.SkipReason{kafka.SkippedMark, kafka.SkippedOtherGroup} {
+		m.skipped.WithLabelValues(topic, group, string(reason))
+	}
+	return &consumerSeries{
+		topic: topic, group: group,
+		consumed: m.consumed.WithLabelValues(topic, group), decodeErrors: m.decodeErrors.WithLabelValues(topic, group),
+		ok: m.records.WithLabelValues(topic, group, outcomeOK, ""), retried: m.records.WithLabelValues(topic, group, outcomeRetried, ""),
+		retries: m.retries.WithLabelValues(topic, group), pauses: m.pauses.WithLabelValues(topic, group),
+		rewinds: m.rewinds.WithLabelValues(topic, group), stalls: m.stalls.WithLabelValues(topic, group),
+		handled: m.process.WithLabelValues(topic, group, ""),
+	}
+}
+
+// seriesOf returns a consumer's series by topic. What comes with every record is looked up once.
+func (m *metrics) seriesOf(info kafka.ConsumerInfo) func(topic string) *consumerSeries {
+	own, others := m.newConsumerSeries(info.Topic, info.Group), map[string]*consumerSeries{}
+	for _, topic := range info.Topics {
+		if topic != info.Topic {
+			others[topic] = m.newConsumerSeries(topic, info.Group)
+		}
+	}
+	return func(topic string) *consumerSeries { return cmp.Or(others[topic], own) }
+}
+
+func (m *metrics) aroundAttempt(of func(topic string) *consumerSeries) kafka.ConsumerMiddleware {
 	return func(next kafka.HandlerFunc) kafka.HandlerFunc {
 		return func(ctx context.Context, r *kafka.Record) (err error) {
+			series := of(r.Topic)
 			if r.Attempt == 1 {
-				consumed.Inc()
+				series.consumed.Inc()
 			}
 			began, returned := time.Now(), false
 			defer func() { // whatever becomes of the goroutine
 				seconds := time.Since(began).Seconds()
 				switch kind := errortype.OfAttempt(err); {
 				case !returned:
-					m.process.WithLabelValues(topic, group, errortype.Panic).Observe(seconds)
+					m.process.WithLabelValues(series.topic, series.group, errortype.Panic).Observe(seconds)
 				case err == nil:
-					handled.Observe(seconds)
+					series.handled.Observe(seconds)
 				default:
-					m.process.WithLabelValues(topic, group, kind).Observe(seconds)
+					m.process.WithLabelValues(series.topic, series.group, kind).Observe(seconds)
 					if kind == errortype.Decode {
-						decodeErrors.Inc()
+						series.decodeErrors.Inc()
 					}
 				}
 			}()
@@ -74,44 +110,34 @@ func (m *metrics) aroundAttempt(topic, group string) kafka.ConsumerMiddleware {
 }
 
 // hooks counts what goes on beside the handler.
-func (m *metrics) hooks(info kafka.ConsumerInfo) kafka.ConsumerHooks {
+func (m *metrics) hooks(info kafka.ConsumerInfo, of func(topic string) *consumerSeries) kafka.ConsumerHooks {
 	topic, group := info.Topic, info.Group
-	ok := m.records.WithLabelValues(topic, group, outcomeOK, "")
-	retried := m.records.WithLabelValues(topic, group, outcomeRetried, "")
-	for _, kind := range []string{string(kafka.ClassTransient), string(kafka.ClassPermanent), errortype.Decode, errortype.Panic} {
-		m.records.WithLabelValues(topic, group, outcomeDeadLettered, kind) // a rate sees the first only if there was a 0
-	}
-	for _, reason := range []kafka.SkipReason{kafka.SkippedMark, kafka.SkippedOtherGroup} {
-		m.skipped.WithLabelValues(topic, group, string(reason))
-	}
-	retries, committed := m.retries.WithLabelValues(topic, group), m.commits.WithLabelValues(topic, group, "")
-	pauses, rewinds, stalls := m.pauses.WithLabelValues(topic, group), m.rewinds.WithLabelValues(topic, group), m.stalls.WithLabelValues(topic, group)
-	floods := m.floods.WithLabelValues(topic, group)
-	rebalance := func(event string) func([]int32) {
-		counter := m.rebalances.WithLabelValues(topic, group, event)
-		return func([]int32) { counter.Inc() }
+	committed, floods := m.commits.WithLabelValues(topic, group, ""), m.floods.WithLabelValues(topic, group)
+	rebalance := func(event string) func(string, []int32) {
+		m.rebalances.WithLabelValues(topic, group, event)
+		return func(topic string, _ []int32) { m.rebalances.WithLabelValues(topic, group, event).Inc() }
 	}
 	return kafka.ConsumerHooks{
-		RecordSkipped: func(_ *kgo.Record, reason kafka.SkipReason) {
-			m.skipped.WithLabelValues(topic, group, string(reason)).Inc()
+		RecordSkipped: func(r *kgo.Record, reason kafka.SkipReason) {
+			m.skipped.WithLabelValues(r.Topic, group, string(reason)).Inc()
 		},
-		RetryScheduled: func(context.Context, *kgo.Record, kafka.Retry) { retries.Inc() },
-		RecordSettled: func(_ context.Context, _ *kgo.Record, s kafka.Settlement) {
+		RetryScheduled: func(_ context.Context, r *kgo.Record, _ kafka.Retry) { of(r.Topic).retries.Inc() },
+		RecordSettled: func(_ context.Context, r *kgo.Record, s kafka.Settlement) {
 			switch s.Outcome {
 			case kafka.OutcomeHandled:
 				if s.Attempts > 1 {
-					retried.Inc()
+					of(r.Topic).retried.Inc()
 				} else {
-					ok.Inc()
+					of(r.Topic).ok.Inc()
 				}
 			case kafka.OutcomeRejected:
-				m.records.WithLabelValues(topic, group, outcomeBusiness, "").Inc()
+				m.records.WithLabelValues(r.Topic, group, outcomeBusiness, "").Inc()
 			case kafka.OutcomeDeadLettered:
-				m.records.WithLabelValues(topic, group, outcomeDeadLettered, errortype.OfAttempt(s.Err)).Inc()
+				m.records.WithLabelValues(r.Topic, group, outcomeDeadLettered, errortype.OfAttempt(s.Err)).Inc()
 			case kafka.OutcomePutOff:
-				m.records.WithLabelValues(topic, group, outcomePutOff, "").Inc()
+				m.records.WithLabelValues(r.Topic, group, outcomePutOff, "").Inc()
 			case kafka.OutcomeLeft:
-				m.records.WithLabelValues(topic, group, outcomeLeft, "").Inc()
+				m.records.WithLabelValues(r.Topic, group, outcomeLeft, "").Inc()
 			}
 		},
 		DeadLetters:        m.aroundLetter(info),
@@ -123,9 +149,9 @@ func (m *metrics) hooks(info kafka.ConsumerInfo) kafka.ConsumerHooks {
 				m.commits.WithLabelValues(topic, group, errortype.OfBrokers(err)).Inc()
 			}
 		},
-		FetchingPaused:  func(int32) { pauses.Inc() },
-		FetchingRewound: func(int32, int64, int64) { rewinds.Inc() },
-		Stalled:         func(kafka.Stall) { stalls.Inc() },
+		FetchingPaused:  func(topic string, _ int32) { of(topic).pauses.Inc() },
+		FetchingRewound: func(topic string, _ int32, _, _ int64) { of(topic).rewinds.Inc() },
+		Stalled:         func(s kafka.Stall) { of(s.Topic).stalls.Inc() },
 		FloodChanged: func(f kafka.Flood) {
 			if f.State == kafka.FloodWarned || f.State == kafka.FloodPaused {
 				floods.Inc()

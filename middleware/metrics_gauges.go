@@ -120,20 +120,35 @@ func (g *consumerGauges) sums() map[membership]*gauges {
 				return true
 			}
 		}
-		if sums[who] == nil {
-			sums[who] = &gauges{live: true, ready: true, partitions: map[int32]kafka.PartitionHealth{}}
+		for _, topic := range consumer.topics() {
+			who := membership{topic, consumer.Group}
+			if sums[who] == nil {
+				sums[who] = &gauges{live: true, ready: true, partitions: map[int32]kafka.PartitionHealth{}}
+			}
+			sums[who].add(h, topic)
 		}
-		sums[who].add(h)
 		return false
 	})
 	return sums
 }
 
-func (s *gauges) add(h kafka.Health) {
+// topics are those that the consumer reads: its own, and retry topics.
+func (o *observed) topics() []string {
+	if len(o.Topics) == 0 {
+		return []string{o.Topic}
+	}
+	return o.Topics
+}
+
+// add adds what a consumer says of itself, and of its partitions of the topic.
+func (s *gauges) add(h kafka.Health, topic string) {
 	s.live, s.ready, s.flooded = s.live && h.Live(), s.ready && h.Ready(), s.flooded || h.Flood != kafka.FloodNone
 	s.halted = s.halted || h.Paused != ""
-	s.assigned += len(h.Partitions)
 	for _, p := range h.Partitions {
+		if cmp.Or(p.Topic, h.Topic, topic) != topic {
+			continue
+		}
+		s.assigned++
 		s.inHand += p.RecordsInHand
 		if p.Paused {
 			s.paused++

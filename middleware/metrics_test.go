@@ -465,7 +465,7 @@ func TestAnErrorThatPanicsIsCountedAsAPanic(t *testing.T) {
 	_, hooks := middleware.MetricsConsumerMiddleware(middleware.WithRegisterer(registry)).ForConsumer(kafka.ConsumerInfo{
 		Topic: "orders", Health: func() kafka.Health { return kafka.Health{} },
 	})
-	hooks.RecordSettled(t.Context(), nil, kafka.Settlement{Outcome: kafka.OutcomeDeadLettered, Err: hostileError{}})
+	hooks.RecordSettled(t.Context(), &kgo.Record{Topic: "orders"}, kafka.Settlement{Outcome: kafka.OutcomeDeadLettered, Err: hostileError{}})
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

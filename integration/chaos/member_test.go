@@ -145,7 +145,7 @@ func consume(ctx context.Context, t task, logger *slog.Logger, notes *notes) err
 	}
 	defer consumer.Close()
 	consumer.Use(notes.middleware(), kafka.ConsumerHooks{
-		PartitionsLost: func([]int32) { notes.excuse("partitions lost") },
+		PartitionsLost: func(string, []int32) { notes.excuse("partitions lost") },
 		OffsetsCommitted: func(err error) {
 			if err != nil {
 				notes.excuse("a commit failed")

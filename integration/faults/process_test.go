@@ -74,7 +74,7 @@ func consumeAndTell(cfg kafka.ConsumerConfig) error {
 	defer consumer.Close()
 	excuse := func() { tell(line{At: now(), Excuse: true}) }
 	consumer.Use(kafka.ConsumerHooks{
-		PartitionsLost: func([]int32) { excuse() },
+		PartitionsLost: func(string, []int32) { excuse() },
 		OffsetsCommitted: func(err error) {
 			if err != nil {
 				excuse()

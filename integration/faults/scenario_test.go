@@ -246,7 +246,7 @@ func (s *scenario) join(cfg kafka.ConsumerConfig, handle kafka.Handler[event]) *
 	}
 	m.consumer = consumer
 	consumer.Use(kafka.ConsumerHooks{
-		PartitionsLost: func([]int32) { s.excuse(m.number); m.losses <- struct{}{} },
+		PartitionsLost: func(string, []int32) { s.excuse(m.number); m.losses <- struct{}{} },
 		OffsetsCommitted: func(err error) {
 			if err != nil {
 				s.excuse(m.number)

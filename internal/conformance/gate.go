@@ -57,8 +57,8 @@ func (p *pass) end() { p.gate.change(func() { p.ended = true }) }
 
 // ForConsumer opens the gate for the partitions that the member is giving up.
 func (p *pass) ForConsumer(kafka.ConsumerInfo) (kafka.ConsumerMiddleware, kafka.ConsumerHooks) {
-	leave := func(leaving bool) func([]int32) {
-		return func(partitions []int32) {
+	leave := func(leaving bool) func(string, []int32) {
+		return func(_ string, partitions []int32) {
 			p.gate.change(func() {
 				for _, partition := range partitions {
 					p.leaving[partition] = leaving

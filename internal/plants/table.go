@@ -74,7 +74,7 @@ var plants = []plant{
 	},
 	{
 		name: "does not write the dead letter", promise: "NothingVanishes",
-		function: "partition.conclude", find: `p.giveUp(t, p.c.deadLetters)`, replace: `OutcomeDeadLettered`,
+		function: "partition.conclude", find: `p.giveUp(t, p.route.deadLetters)`, replace: `OutcomeDeadLettered`,
 		findings: []string{"DEAD LETTER MISSING"},
 	},
 	{

@@ -89,7 +89,7 @@ func (m *member) consume(ctx context.Context) error {
 	consumer.Use(m.notes(), kafka.ConsumerHooks{
 		RetryScheduled: func(_ context.Context, r *kgo.Record, _ kafka.Retry) { m.heldBack(r) },
 		FloodChanged:   m.flood,
-		PartitionsLost: func([]int32) { m.excuse() },
+		PartitionsLost: func(string, []int32) { m.excuse() },
 		OffsetsCommitted: func(err error) {
 			if err != nil {
 				m.excuse()
