@@ -212,11 +212,9 @@ func (p *partition) load() (held int64, paused bool) {
 	return p.flow.held, p.flow.paused&^pausedNotDue != 0 // what is not due may have to make room as well
 }
 
-// pauseUntilDue has nothing more fetched while the next record is not due.
-func (p *partition) pauseUntilDue(wait time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.flow.pauseUntilDue(wait, func() {
+// pauseUntilDue has nothing more fetched while a record that was is not due. The caller holds p.mu.
+func (p *partition) pauseUntilDue(r *kgo.Record) {
+	p.flow.pauseUntilDue(p.untilDue(r), func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.flow.resume(pausedNotDue)

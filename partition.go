@@ -83,6 +83,7 @@ func (p *partition) enqueue(records []*kgo.Record, end int64) (cost int64, back 
 	p.status.fetched(end, len(p.queue), time.Now())
 	p.queue = append(p.queue, records...)
 	p.flow.take(cost)
+	p.pauseUntilDue(records[0])
 	p.callWorker()
 	return cost, back
 }
@@ -160,7 +161,6 @@ func (p *partition) step(t *task) (over bool) {
 			p.finish(t, false)
 			return true
 		case wait > 0 && !t.slept:
-			p.pauseUntilDue(wait)
 			p.sleep(t, wait)
 			return false
 		}

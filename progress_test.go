@@ -16,10 +16,15 @@ import (
 // commit commits an offset for the group, as a tool does while no member is there.
 func (b *bubble) commit(partition int32, offset int64, metadata *string) {
 	b.t.Helper()
+	b.commitOf("orders", partition, offset, metadata)
+}
+
+func (b *bubble) commitOf(name string, partition int32, offset int64, metadata *string) {
+	b.t.Helper()
 	request := kmsg.NewPtrOffsetCommitRequest()
 	request.Group, request.Generation = "group", -1
 	topic := kmsg.NewOffsetCommitRequestTopic()
-	topic.Topic = "orders"
+	topic.Topic = name
 	commit := kmsg.NewOffsetCommitRequestTopicPartition()
 	commit.Partition, commit.Offset, commit.LeaderEpoch, commit.Metadata = partition, offset, 0, metadata
 	topic.Partitions = append(topic.Partitions, commit)
