@@ -102,20 +102,20 @@ func TestDeadLettersThatMayNotBeReadHoldTheirPartition(t *testing.T) {
 }
 
 // groupMember is a consumer whose Start runs, and which can be asked for its health.
-type groupMember struct {
-	*kafka.Consumer[booking]
+type groupMember[T any] struct {
+	*kafka.Consumer[T]
 	cancel context.CancelFunc
 	result chan error
 }
 
-func startMember(t *testing.T, cfg kafka.ConsumerConfig, handle kafka.Handler[booking]) groupMember {
+func startMember[T any](t *testing.T, cfg kafka.ConsumerConfig, handle kafka.Handler[T]) groupMember[T] {
 	t.Helper()
 	consumer, err := kafka.NewConsumer(cfg, handle)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	m := groupMember{consumer, cancel, make(chan error, 1)}
+	m := groupMember[T]{consumer, cancel, make(chan error, 1)}
 	go func() { m.result <- consumer.Start(ctx) }() // ends with cancel
 	t.Cleanup(func() {
 		cancel()
@@ -124,9 +124,9 @@ func startMember(t *testing.T, cfg kafka.ConsumerConfig, handle kafka.Handler[bo
 	return m
 }
 
-func (m groupMember) hasPartition() bool { return len(m.Health().Partitions) > 0 }
+func (m groupMember[T]) hasPartition() bool { return len(m.Health().Partitions) > 0 }
 
-func (m groupMember) stop(t *testing.T) {
+func (m groupMember[T]) stop(t *testing.T) {
 	t.Helper()
 	m.cancel()
 	if err := await(t, "Start returns", m.result); err != nil {
