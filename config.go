@@ -54,6 +54,11 @@ type ClientConfig struct {
 	// ClientID names this service in the brokers' logs, metrics and quotas. Default: the program's file name.
 	// At most 256 bytes. Kafka: client.id.
 	ClientID string
+	// Rack is where this client is, as the brokers' broker.rack names places, an availability zone for example: consumers then
+	// fetch from a replica there, if the brokers have replica.selector.class set to Kafka's RackAwareReplicaSelector, and from the
+	// leader otherwise. It does not move partitions: kgo.BalanceRacks in Options, or GroupProtocol consumer, does. Default none.
+	// Kafka: client.rack.
+	Rack string
 	// TLS encrypts the connections. Default: off.
 	TLS TLSConfig
 	// SASL says who connects. Default: nobody in particular.

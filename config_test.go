@@ -423,6 +423,7 @@ func TestNamesArePrintable(t *testing.T) {
 		for what, set := range map[string]func(*kafka.ConsumerConfig){
 			"Group":      func(c *kafka.ConsumerConfig) { c.Group = name },
 			"ClientID":   func(c *kafka.ConsumerConfig) { c.ClientID = name },
+			"Rack":       func(c *kafka.ConsumerConfig) { c.Rack = name },
 			"InstanceID": func(c *kafka.ConsumerConfig) { c.InstanceID = name },
 		} {
 			cfg := validConsumer()

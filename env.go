@@ -19,6 +19,7 @@ import (
 type environment struct {
 	Brokers  string `env:"KAFKA_BROKERS"`
 	ClientID string `env:"KAFKA_CLIENT_ID"`
+	Rack     string `env:"KAFKA_CLIENT_RACK"`
 
 	TLSEnabled    bool   `env:"KAFKA_TLS_ENABLED"`
 	TLSRequired   bool   `env:"KAFKA_TLS_REQUIRED"`
@@ -207,6 +208,7 @@ func (e environment) client() ClientConfig {
 	return ClientConfig{
 		Brokers:  splitList(e.Brokers),
 		ClientID: e.ClientID,
+		Rack:     e.Rack,
 		TLS: TLSConfig{
 			Enabled: e.TLSEnabled, Required: e.TLSRequired, CAFile: e.TLSCAFile, CertFile: e.TLSCertFile, KeyFile: e.TLSKeyFile,
 			ServerName: e.TLSServerName,

@@ -55,6 +55,7 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 		}{
 			{"KAFKA_BROKERS", "a:1, b:2", nil, func(c kafka.ClientConfig) any { return strings.Join(c.Brokers, "+") }, "a:1+b:2"},
 			{"KAFKA_CLIENT_ID", "bookings-7", nil, func(c kafka.ClientConfig) any { return c.ClientID }, "bookings-7"},
+			{"KAFKA_CLIENT_RACK", "zone-a", nil, func(c kafka.ClientConfig) any { return c.Rack }, "zone-a"},
 			{"KAFKA_TLS_ENABLED", "true", nil, func(c kafka.ClientConfig) any { return c.TLS }, kafka.TLSConfig{Enabled: true}},
 			{"KAFKA_TLS_REQUIRED", "true", map[string]string{"KAFKA_TLS_ENABLED": "true"}, func(c kafka.ClientConfig) any { return c.TLS }, kafka.TLSConfig{Enabled: true, Required: true}},
 			{"KAFKA_TLS_CA_FILE", "ca.pem", nil, func(c kafka.ClientConfig) any { return c.TLS }, kafka.TLSConfig{CAFile: "ca.pem"}},

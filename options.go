@@ -43,6 +43,7 @@ func connectOptions(cfg ClientConfig, logs kgo.Logger, hooks ...kgo.Hook) ([]kgo
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.ClientID(cfg.ClientID),
+		kgo.Rack(cfg.Rack),
 		kgo.SoftwareNameAndVersion(softwareName, version),
 		kgo.MetadataMinAge(metadataMinAge),
 		kgo.WithLogger(logs),

@@ -41,6 +41,7 @@ func overridden() map[string]struct {
 		"OnPartitionsAssigned":    {kgo.OnPartitionsAssigned(moved), "ConsumerHooks"},
 		"OnPartitionsRevoked":     {kgo.OnPartitionsRevoked(moved), "ConsumerHooks"},
 		"OnPartitionsLost":        {kgo.OnPartitionsLost(moved), "ConsumerHooks"},
+		"Rack":                    {kgo.Rack("zone-b"), "KAFKA_CLIENT_RACK"},
 		"RequiredAcks":            {kgo.RequiredAcks(kgo.LeaderAck()), "all in-sync replicas"},
 		"MaxBufferedRecords":      {kgo.MaxBufferedRecords(7), "MaxBufferedRecords"},
 		"MaxBufferedBytes":        {kgo.MaxBufferedBytes(7), "MaxBufferedBytes"},

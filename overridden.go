@@ -29,6 +29,7 @@ var overriddenOptions = map[string]string{
 	"OnPartitionsAssigned":    "use ConsumerHooks.PartitionsAssigned",
 	"OnPartitionsRevoked":     "use ConsumerHooks.PartitionsRevoked",
 	"OnPartitionsLost":        "use ConsumerHooks.PartitionsLost",
+	"Rack":                    "set ClientConfig.Rack (KAFKA_CLIENT_RACK)",
 	"RequiredAcks":            "all in-sync replicas acknowledge each message",
 	"MaxBufferedRecords":      "set ClientConfig.MaxBufferedRecords",
 	"MaxBufferedBytes":        "set ClientConfig.MaxBufferedBytes",

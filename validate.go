@@ -183,6 +183,7 @@ func (f *faults) checkClient(c ClientConfig) {
 		f.addf("ClientID has %d bytes: want %d or fewer", len(c.ClientID), maxClientIDBytes)
 	}
 	f.checkPrintable("ClientID", c.ClientID)
+	f.checkPrintable("Rack", c.Rack)
 	f.checkNotNegative("MaxBufferedRecords", int64(c.MaxBufferedRecords))
 	f.checkNotNegative("MaxBufferedBytes", c.MaxBufferedBytes)
 	f.checkNotNegative("MaxMessageBytes", int64(c.MaxMessageBytes))
