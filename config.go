@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
 )
 
 // Defaults. In every config a zero field means its default, but for ConsumerConfig's DLQTopic and MaxRetries, whose zero
@@ -130,7 +131,7 @@ type TLSConfig struct {
 	ServerName string
 }
 
-// SASLConfig authenticates with a user and password, or with a token.
+// SASLConfig authenticates with a user and password, with a token, or with a mechanism of your own.
 type SASLConfig struct {
 	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, or "" for none. Kafka: sasl.mechanism.
 	Mechanism string
@@ -146,8 +147,14 @@ type SASLConfig struct {
 	// TokenFile is a file with that token, in place of Token. It is read again each time, so that a token that is renewed there,
 	// as Kubernetes' projected ones are, needs no restart. Kafka: sasl.oauthbearer.token.endpoint.url, as file:///.
 	TokenFile string
+	// Custom is another mechanism, such as franz-go's aws.ManagedStreamingIAM or kerberos.Auth, in place of all of the above; its Name
+	// says which. It is called for each connection, and again before the session ends that a broker grants, with a context that ends
+	// after 10s; it must be safe for concurrent use, and is never closed. Its errors and panics are ErrAuthentication, and their texts are logged. The library prints its name
+	// alone; fmt prints what it is, so keep secrets behind a pointer or a function. Default nil. Kafka: sasl.jaas.config.
+	Custom sasl.Mechanism `json:"-"`
 	// AllowPlaintext lets PLAIN send the password, and OAUTHBEARER the token, unencrypted to brokers beyond this machine. Default
-	// false: each address is checked before the secret is sent, those that brokers advertise too.
+	// false: each address is checked before the secret is sent, those that brokers advertise too. A Custom mechanism is checked if its
+	// name is one of these two; what others send without TLS is for them to decide, as it is for those that Options has by kgo.SASL.
 	AllowPlaintext bool
 }
 
@@ -421,7 +428,7 @@ func (c ClientConfig) attrs() []slog.Attr {
 		slog.String("brokers", strings.Join(c.Brokers, ",")),
 		slog.String("client_id", c.ClientID),
 		slog.Bool("tls", c.TLS.enabled()),
-		slog.String("sasl_mechanism", c.SASL.Mechanism),
+		slog.String("sasl_mechanism", c.SASL.mechanism()),
 		slog.String("sasl_username", c.SASL.Username),
 		slog.String("sasl_password", c.SASL.Password.String()),
 	}

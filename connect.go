@@ -142,11 +142,17 @@ func explainConnect(cfg ClientConfig, broker string, err error) *ConnectError {
 		hint = "the brokers advertise this address, which is beyond this machine: turn TLS on (KAFKA_TLS_ENABLED), use SCRAM, or set SASL.AllowPlaintext (KAFKA_SASL_ALLOW_PLAINTEXT)"
 	case isAuthentication(err) && cfg.SASL.Mechanism == "OAUTHBEARER":
 		kind = ErrAuthentication
-		if token, ok := errors.AsType[*tokenError](err); ok && !token.refused {
+		if lacksCredentials(err) {
 			hint = "there is no token to connect with: check SASL.Token or TokenFile (KAFKA_SASL_TOKEN_FILE)"
 			break
 		}
 		hint = "the broker refused the token: has it expired, are the clocks right, and are its issuer, audience and scope what the broker wants?"
+	case isAuthentication(err) && cfg.SASL.Custom != nil:
+		kind = ErrAuthentication
+		hint = fmt.Sprintf("the broker refused the credentials of SASL.Custom, which is %s: check them", cfg.SASL.mechanism())
+		if lacksCredentials(err) {
+			hint = fmt.Sprintf("SASL.Custom, which is %s, has no credentials to connect with", cfg.SASL.mechanism())
+		}
 	case isAuthentication(err) && cfg.SASL.Mechanism == "":
 		kind = ErrAuthentication
 		hint = fmt.Sprintf("the broker refused the credentials of SASL mechanism %s, which is in Options: check them", cfg.saslInOptions)
@@ -155,7 +161,7 @@ func explainConnect(cfg ClientConfig, broker string, err error) *ConnectError {
 		hint = fmt.Sprintf("the broker refused user %q with %s: check the user, the password and the mechanism", cfg.SASL.Username, cfg.SASL.Mechanism)
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
 		kind = ErrAuthentication
-		hint = fmt.Sprintf("this listener does not offer SASL mechanism %s", cmp.Or(cfg.SASL.Mechanism, cfg.saslInOptions))
+		hint = fmt.Sprintf("this listener does not offer SASL mechanism %s", cmp.Or(cfg.SASL.mechanism(), cfg.saslInOptions))
 	case errors.Is(err, kerr.IllegalSaslState):
 		kind = ErrAuthentication
 		hint = "this listener takes no SASL: unset the mechanism or use its SASL port"
@@ -186,12 +192,21 @@ func explainConnect(cfg ClientConfig, broker string, err error) *ConnectError {
 		if cfg.SASL.Token != nil {
 			hint += " Or does SASL.Token take so long?"
 		}
+		if cfg.SASL.Custom != nil {
+			hint += " Or does SASL.Custom take so long?"
+		}
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), isType[*kgo.ErrFirstReadEOF](err):
 		hint = "the broker closed the connection at once: " + mismatch(cfg)
 	default:
 		hint = "is it a Kafka port? " + mismatch(cfg)
 	}
 	return &ConnectError{Broker: broker, Hint: hint, Err: err, kind: kind}
+}
+
+// lacksCredentials tells credentials that a mechanism does not have from those that the broker refused.
+func lacksCredentials(err error) bool {
+	credentials, ok := errors.AsType[*credentialError](err)
+	return ok && !credentials.refused
 }
 
 // hasOnlyCommonName tells certificates that no name can be right for.
@@ -248,7 +263,7 @@ func mismatch(cfg ClientConfig) string {
 	if cfg.TLS.enabled() {
 		hint = "this port may not speak TLS"
 	}
-	if cfg.SASL.Mechanism == "" && cfg.saslInOptions == "" {
+	if cfg.SASL.mechanism() == "" && cfg.saslInOptions == "" {
 		hint += ", or may want SASL (KAFKA_SASL_MECHANISM)"
 	}
 	return hint

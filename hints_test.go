@@ -157,7 +157,7 @@ func TestMechanismsOfOptionsAreNamed(t *testing.T) {
 		}, kfake.EnableSASL(), kfake.Superuser("PLAIN", "app", "secret"))
 	}
 	cfg := kafka.ClientConfig{Brokers: []string{"127.0.0.1:1"}, SASL: kafka.SASLConfig{Mechanism: "AWS_MSK_IAM"}}
-	wantFault(t, cfg.Validate(), "KAFKA_SASL_MECHANISM", "kgo.SASL")
+	wantFault(t, cfg.Validate(), "KAFKA_SASL_MECHANISM", "SASL.Custom")
 }
 
 // Java consumers have the range assignor by default.

@@ -11,9 +11,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"github.com/twmb/franz-go/pkg/sasl"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
-	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/skeji/kafka/internal/decompress"
 )
@@ -214,27 +211,6 @@ func compression(name string) kgo.CompressionCodec {
 		return kgo.ZstdCompression()
 	}
 	return kgo.NoCompression()
-}
-
-// saslMechanism keeps the password out of any struct that could be printed.
-func saslMechanism(cfg SASLConfig) sasl.Mechanism {
-	user, password := cfg.Username, cfg.Password
-	scramAuth := func(context.Context) (scram.Auth, error) {
-		return scram.Auth{User: user, Pass: password.Reveal()}, nil
-	}
-	switch cfg.Mechanism {
-	case "PLAIN":
-		return plain.Plain(func(context.Context) (plain.Auth, error) {
-			return plain.Auth{User: user, Pass: password.Reveal()}, nil
-		})
-	case "SCRAM-SHA-256":
-		return scram.Sha256(scramAuth)
-	case "SCRAM-SHA-512":
-		return scram.Sha512(scramAuth)
-	case "OAUTHBEARER":
-		return newBearer(cfg)
-	}
-	return nil
 }
 
 // samePartition puts a record into the partition that its Partition field names, modulo the topic's partitions, so that

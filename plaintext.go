@@ -21,7 +21,7 @@ func (c ClientConfig) clearSecret() string {
 	if c.TLS.enabled() {
 		return ""
 	}
-	switch c.SASL.Mechanism {
+	switch c.SASL.mechanism() {
 	case "PLAIN":
 		return "password"
 	case "OAUTHBEARER":
@@ -76,7 +76,7 @@ func refuseAdvertised(cfg ClientConfig, brokers []kmsg.MetadataResponseBroker) e
 	}
 	for _, broker := range brokers {
 		if address := advertisedAddress(broker); !loopback.IsAddress(address) {
-			return explainConnect(cfg, address, &plaintextError{cfg.SASL.Mechanism, secret, address})
+			return explainConnect(cfg, address, &plaintextError{cfg.SASL.mechanism(), secret, address})
 		}
 	}
 	return nil

@@ -8,31 +8,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
 
 	"github.com/skeji/kafka/internal/variable"
 )
 
-// tokenTimeout bounds one call of SASLConfig.Token, which a connection waits for: as long as franz-go gives a dial.
+// tokenTimeout bounds one call of SASLConfig.Token, or an exchange of SASLConfig.Custom, which a connection waits for: as long as
+// franz-go gives a dial.
 const tokenTimeout = 10 * time.Second
 
 // maxBrokerAnswer is how much of a broker's answer an error repeats.
 const maxBrokerAnswer = 256
-
-// tokenError is a token that could not be had, or that the broker refused.
-type tokenError struct {
-	err     error
-	refused bool // by the broker
-}
-
-func (e *tokenError) Error() string   { return e.err.Error() }
-func (e *tokenError) Unwrap() []error { return []error{e.err, kerr.SaslAuthenticationFailed} }
-
-// Temporary lets franz-go try again what was to be sent, for as long as its own time allows. It would fail messages at once that
-// wait when it next looks for their leaders, for a token that may be renewed in a second.
-func (e *tokenError) Temporary() bool { return true }
 
 // bearer is OAUTHBEARER. franz-go authenticates each connection with it, and again before the session's lifetime ends.
 type bearer struct {
@@ -57,7 +44,7 @@ func (b bearer) Authenticate(ctx context.Context, host string) (sasl.Session, []
 		err = checkToken(token.Reveal())
 	}
 	if err != nil {
-		return nil, nil, &tokenError{err: err}
+		return nil, nil, &credentialError{err: err}
 	}
 	_, first, err := oauth.Auth{Token: token.Reveal()}.AsMechanism().Authenticate(ctx, host)
 	return bearerSession{}, first, err
@@ -94,5 +81,5 @@ func (bearerSession) Challenge(answer []byte) (done bool, next []byte, err error
 	if len(answer) == 0 {
 		return true, nil, nil
 	}
-	return false, nil, &tokenError{refused: true, err: fmt.Errorf("SASL: the broker answers %q", shorten(string(answer), maxBrokerAnswer))}
+	return false, nil, &credentialError{refused: true, err: fmt.Errorf("SASL: the broker answers %q", shorten(string(answer), maxBrokerAnswer))}
 }

@@ -208,7 +208,7 @@ func (f *faults) checkSASL(c ClientConfig) {
 	s := c.SASL
 	token := s.Token != nil || s.TokenFile != ""
 	if known := []string{"", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"}; !slices.Contains(known, s.Mechanism) {
-		f.addf("SASL: Mechanism is %q: want one of %s (KAFKA_SASL_MECHANISM); others, such as AWS's, go into Options as kgo.SASL",
+		f.addf("SASL: Mechanism is %q: want one of %s (KAFKA_SASL_MECHANISM); others, such as AWS's, are SASL.Custom",
 			s.Mechanism, strings.Join(known[1:], ", "))
 	}
 	f.checkPrintable("SASL: Username", s.Username)
@@ -219,15 +219,23 @@ func (f *faults) checkSASL(c ClientConfig) {
 		f.addf("SASL: Token and TokenFile are both set: keep one (KAFKA_SASL_TOKEN_FILE)")
 	}
 	user := s.Username != "" || s.Password.Reveal() != ""
-	switch s.Mechanism {
-	case "":
+	switch {
+	case s.Custom != nil:
+		if s.Mechanism != "" || user || token {
+			f.addf("SASL: Custom is set beside Mechanism, Username, Password, Token or TokenFile (KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD, KAFKA_SASL_TOKEN_FILE): keep one way to authenticate")
+		}
+		if s.Custom.Name() == "" {
+			f.addf("SASL: Custom has no name: brokers choose mechanisms by it")
+		}
+		f.checkPrintable("SASL: Custom's name", s.Custom.Name())
+	case s.Mechanism == "":
 		if user {
 			f.addf("SASL: a user or password is set but no Mechanism: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (KAFKA_SASL_MECHANISM)")
 		}
 		if token {
 			f.addf("SASL: a token is set but no Mechanism: want OAUTHBEARER (KAFKA_SASL_MECHANISM)")
 		}
-	case "OAUTHBEARER":
+	case s.Mechanism == "OAUTHBEARER":
 		if !token {
 			f.addf("SASL: OAUTHBEARER needs a Token or a TokenFile (KAFKA_SASL_TOKEN_FILE)")
 		}
@@ -245,7 +253,7 @@ func (f *faults) checkSASL(c ClientConfig) {
 	if secret := c.clearSecret(); secret != "" && !s.AllowPlaintext {
 		if i := slices.IndexFunc(c.Brokers, func(b string) bool { return !loopback.IsAddress(b) }); i >= 0 {
 			f.addf("SASL: %s would send the %s unencrypted to %s: turn TLS on, use SCRAM, or set AllowPlaintext (KAFKA_SASL_ALLOW_PLAINTEXT)",
-				s.Mechanism, secret, c.Brokers[i])
+				s.mechanism(), secret, c.Brokers[i])
 		}
 	}
 }

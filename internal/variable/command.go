@@ -21,7 +21,7 @@ var fields = strings.NewReplacer(
 	"ControlKey (KAFKA_CONTROL_KEY, KAFKA_CONTROL_KEY_FILE)", "KAFKA_CONTROL_KEY or KAFKA_CONTROL_KEY_FILE",
 	"AcceptUnsealed is set but there is no ControlKey (KAFKA_ACCEPT_UNSEALED, KAFKA_CONTROL_KEY)", "KAFKA_ACCEPT_UNSEALED is set but there is no KAFKA_CONTROL_KEY",
 	"SASL: Mechanism is", "KAFKA_SASL_MECHANISM is",
-	" (KAFKA_SASL_MECHANISM); others, such as AWS's, go into Options as kgo.SASL", "",
+	" (KAFKA_SASL_MECHANISM); others, such as AWS's, are SASL.Custom", "",
 	"no Mechanism: want", "no KAFKA_SASL_MECHANISM: want",
 	"SASL: Username is", "KAFKA_SASL_USERNAME is",
 	"SASL: Password begins", "KAFKA_SASL_PASSWORD begins",
