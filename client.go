@@ -47,8 +47,8 @@ type Client struct {
 	failed     *failedClient              // nil: NewClient returned no error
 }
 
-// NewClient checks the config and that a broker answers and takes the credentials, within ConnectTimeout. The error says
-// which broker and what is likely wrong; see [ConnectError]. The client is never nil: beside an error it is one whose methods, and
+// NewClient checks the config and that a broker answers and takes the credentials. It fails at once if all refuse, and after
+// ConnectTimeout if one says nothing. The error says which broker and what is likely wrong; see [ConnectError]. The client is never nil: beside an error it is one whose methods, and
 // the requests of its KGO, return that error.
 func NewClient(cfg ClientConfig) (*Client, error) {
 	client, err := connectClient(cfg)

@@ -14,10 +14,10 @@ import (
 // Defaults. In every config a zero field means its default, but for ConsumerConfig's DLQTopic and MaxRetries, whose zero
 // means none; [NewConsumerConfig] and [NewConsumerConfigFromEnv] fill those two in.
 const (
-	defaultConnectTimeout     = 1900 * time.Millisecond // a constructor answers within 2 s
-	defaultDeliveryTimeout    = 2 * time.Minute         // Kafka's own
-	defaultCompression        = "snappy"                // kgo's default: cheap in CPU
-	defaultMaxBufferedRecords = 50_000                  // kgo's default
+	defaultConnectTimeout     = 10 * time.Second // for brokers that say nothing; a refusal ends the wait at once
+	defaultDeliveryTimeout    = 2 * time.Minute  // Kafka's own
+	defaultCompression        = "snappy"         // kgo's default: cheap in CPU
+	defaultMaxBufferedRecords = 50_000           // kgo's default
 	defaultMaxBufferedBytes   = 64 << 20
 	defaultMaxMessageBytes    = 1_048_588 // a broker's default message.max.bytes
 
@@ -76,8 +76,10 @@ type ClientConfig struct {
 	// time in which a key is introduced: until all services have it, and until records of before are handled or
 	// deleted. A seal that does not hold counts for nothing. Default false.
 	AcceptUnsealed bool
-	// ConnectTimeout bounds the checks of a constructor, and of Start: that a broker answers and takes the credentials, and
-	// what it says of the topics. Default 1.9s.
+	// ConnectTimeout is the longest that the checks of a constructor, and of Start, wait for brokers that don't answer: that one
+	// takes the credentials, and what it says of the topics. They fail at once when every broker refuses (nothing listens there, a
+	// certificate is wrong), when a topic is missing, and within a second of a broker's refusing the credentials, which another one
+	// might take. While a broker is silent, those that refused the connection are asked again. Default 10s.
 	ConnectTimeout time.Duration
 
 	// DeliveryTimeout bounds the retries of one message. When it ends, the message fails. A message already on its way

@@ -143,7 +143,7 @@ func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 	consumer := kafka.ConsumerConfig{}.WithDefaults()
 	for name, pair := range map[string][2]any{
 		"ClientID":                      {client.ClientID, filepath.Base(os.Args[0])},
-		"ConnectTimeout":                {client.ConnectTimeout, 1900 * time.Millisecond},
+		"ConnectTimeout":                {client.ConnectTimeout, 10 * time.Second},
 		"DeliveryTimeout":               {client.DeliveryTimeout, 2 * time.Minute},
 		"Compression":                   {client.Compression, "snappy"},
 		"Linger":                        {client.Linger, time.Duration(0)},

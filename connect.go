@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -19,7 +18,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl"
 
 	"github.com/skeji/kafka/internal/flood"
@@ -39,51 +37,6 @@ func (e *ConnectError) Error() string {
 }
 
 func (e *ConnectError) Unwrap() []error { return []error{e.kind, e.Err} }
-
-// answer is what a seed broker said to a ping.
-type answer struct {
-	broker   *kgo.Broker
-	seed     int // its place in the list
-	address  string
-	response *kmsg.MetadataResponse
-	err      error
-}
-
-// ping asks every seed broker at once and is content with the first answer, so that one dead host among them does not
-// use up the time of the others. It returns the broker that answered: further questions go to it, since franz-go would
-// choose any, the dead one too.
-func ping(ctx context.Context, client *kgo.Client, cfg ClientConfig) (answer, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	seeds := client.SeedBrokers()
-	name := func(i int) string { return cfg.Brokers[min(i, len(cfg.Brokers)-1)] }
-	answers := make(chan answer, len(seeds)) // buffered: late answers have a place to go
-	waiting := map[int]string{}
-	for i, seed := range seeds {
-		waiting[i] = name(i)
-		go func() {
-			request := kmsg.NewPtrMetadataRequest()
-			request.Topics = []kmsg.MetadataRequestTopic{}
-			response, err := request.RequestWith(ctx, seed)
-			answers <- answer{seed, i, name(i), response, err}
-		}()
-	}
-	var failures []error
-	for range seeds {
-		select {
-		case got := <-answers:
-			if got.err == nil {
-				return got, nil
-			}
-			delete(waiting, got.seed)
-			failures = append(failures, explainConnect(cfg, got.address, got.err))
-		case <-ctx.Done():
-			silent := strings.Join(slices.Sorted(maps.Values(waiting)), ", ")
-			return answer{}, errors.Join(append(failures, explainConnect(cfg, silent, ctx.Err()))...)
-		}
-	}
-	return answer{}, errors.Join(failures...)
-}
 
 // reachAdvertised dials the addresses by which the brokers know themselves and is content with one that takes the
 // connection. Clients use these from now on, and where none can be reached, franz-go tries for ever without a word.

@@ -32,6 +32,7 @@ const (
 	LetterHeaderCount         = letterHeaderCount
 	MaxAhead                  = maxAhead
 	RefusalGap                = refusalGap
+	RefusalPatience           = refusalPatience
 	TokenTimeout              = tokenTimeout
 )
 

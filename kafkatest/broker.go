@@ -20,8 +20,7 @@ const (
 	topicPartitions = 3 // more than one, so that a test sees what depends on there being several
 	deadLetters     = "dlq-"
 
-	connectTimeout = 10 * time.Second // of a machine that runs all tests of a project at once
-	drainTimeout   = 5 * time.Second  // a handler that hangs shall not hold up the test's end for long
+	drainTimeout   = 5 * time.Second // a handler that hangs shall not hold up the test's end for long
 	retryBackoff   = time.Millisecond
 	commitInterval = 100 * time.Millisecond // the least that is allowed
 	// In a bubble, a commit that comes due while a member joins or leaves waits on a lock, which stops the bubble's clock.
@@ -74,7 +73,6 @@ func (b *Broker) connect(t testing.TB, topicNames []string) *Broker {
 	if b.cfg.Logger == nil {
 		b.cfg.Logger = logger(t)
 	}
-	b.cfg.ConnectTimeout = cmp.Or(b.cfg.ConnectTimeout, connectTimeout)
 	client, err := kafka.NewClient(b.cfg)
 	if err != nil {
 		t.Fatalf("kafkatest: %v", err)
