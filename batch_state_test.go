@@ -38,7 +38,7 @@ func TestOfABatchOnlyWhatFailedIsLeft(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 5)
 		cfg := b.consumer()
-		cfg.CommitInterval, cfg.DLQTopic = time.Hour, ""
+		cfg.CommitInterval, cfg.DisableDeadLetters = time.Hour, true
 		var ends []string
 		stop := b.startBatches(cfg, func(context.Context, []kafka.Message[numbered]) error {
 			return kafka.BatchError{1: kafka.NewPermanentError("never", nil), 2: kafka.NewBusinessError("declined", nil), 3: kafka.NewTransientError("later", nil)}

@@ -426,7 +426,7 @@ func TestWithoutADeadLetterTopicABatchEndsStart(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 4)
 		cfg := b.consumer()
-		cfg.CommitInterval, cfg.DLQTopic = time.Hour, ""
+		cfg.CommitInterval, cfg.DisableDeadLetters = time.Hour, true
 		stop := b.startBatches(cfg, func(_ context.Context, batch []kafka.Message[numbered]) error {
 			return kafka.FailedAt(batch, 2, kafka.NewPermanentError("never", nil))
 		})

@@ -19,7 +19,7 @@ func BenchmarkRequest(b *testing.B) {
 	}
 	defer replies.Close()
 	cfg := kafka.NewConsumerConfig(requests, "responders-of-"+requests, brokers...)
-	cfg.DLQTopic, cfg.Concurrency, cfg.Logger = "", 1000, quiet
+	cfg.DisableDeadLetters, cfg.Concurrency, cfg.Logger = true, 1000, quiet
 	consumer, err := kafka.NewConsumer(cfg, kafka.Respond(replies, func(_ context.Context, msg kafka.Message[order]) (order, error) {
 		return msg.Value, nil
 	}))

@@ -230,7 +230,7 @@ func drainPlain(b *testing.B, brokers []string, topic string, perPartition bool)
 
 func drain(b *testing.B, brokers []string, topic string, plugins ...kafka.ConsumerPlugin) {
 	cfg := kafka.NewConsumerConfig(topic, fmt.Sprintf("%s-%08x", topic, rand.Uint32()), brokers...)
-	cfg.DLQTopic = ""
+	cfg.DisableDeadLetters = true
 	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()

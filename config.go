@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -11,8 +12,10 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 )
 
-// Defaults. In every config a zero field means its default, but for ConsumerConfig's DLQTopic and MaxRetries, whose zero
-// means none; [NewConsumerConfig] and [NewConsumerConfigFromEnv] fill those two in.
+// NoRetries is ConsumerConfig.MaxRetries for none.
+const NoRetries = -1
+
+// Defaults. In every config a zero field means its default.
 const (
 	defaultConnectTimeout     = 10 * time.Second // for brokers that say nothing; a refusal ends the wait at once
 	defaultDeliveryTimeout    = 2 * time.Minute  // Kafka's own
@@ -21,6 +24,7 @@ const (
 	defaultMaxBufferedBytes   = 64 << 20
 	defaultMaxMessageBytes    = 1_048_588 // a broker's default message.max.bytes
 
+	dlqPrefix                 = "dlq-" // a topic's dead letter topic is named by it
 	defaultMaxRetries         = 3
 	defaultMaxBatchSize       = 500    // Kafka's own
 	maxMaxBatchSize           = 10_000 // see gathering: each takes a bit of stack
@@ -168,7 +172,7 @@ type ProducerConfig struct {
 	// Topic to publish to. Required.
 	Topic string
 	// DLQTopic, if set, takes messages that the brokers refuse for what they are: too large or invalid. Publish
-	// returns the error all the same.
+	// returns the error all the same. Default none, unlike a consumer's: here the caller has the message, and its error.
 	DLQTopic string
 	// DisableMiddleware turns off this module's plugins that only observe: logging and metrics of package middleware, and tracing.
 	// Other middleware and hooks that Use adds are never removed. Default false.
@@ -182,9 +186,10 @@ type ConsumerConfig struct {
 	Topic string
 	// Group shares the topic's partitions among its members. Required. Kafka: group.id.
 	Group string
-	// DLQTopic takes the records that can't be handled. With none (""), such a record ends Start with an error.
-	// NewConsumerConfig sets dlq-<topic>.
+	// DLQTopic takes the records that can't be handled. Default dlq-<topic>.
 	DLQTopic string
+	// DisableDeadLetters has a record that can't be handled end Start with an error; DLQTopic is not used then. Default false.
+	DisableDeadLetters bool
 	// SkipNothing has the handler called for every record, for consumers that audit or look for fraud. Otherwise a
 	// consumer skips records whose headers say that they were sent back from a dead letter topic for another group, and
 	// marks in dead letter topics; whoever may write to the topic can forge such headers unless there is a ControlKey.
@@ -200,7 +205,7 @@ type ConsumerConfig struct {
 	// MaxParkedRecords bounds how many records of one partition ParkKeys may have parked: each costs memory, 17 bytes and 80 for
 	// each key. With more that partition stops, and PartitionHealth.Stuck says what to do. Default 1,000,000.
 	MaxParkedRecords int
-	// MaxRetries is how many more attempts a record gets after a transient error. 0 is none; NewConsumerConfig sets 3.
+	// MaxRetries is how many more attempts a record gets after a transient error. Default 3; NoRetries for none.
 	MaxRetries int
 	// RetryDelays, if there are any, are for work that must not block its key, at the price of the key's order: a
 	// record that fails with a transient error when its retries are used up waits in a retry topic, for the first
@@ -378,7 +383,7 @@ func NewConsumerConfig(topic, group string, brokers ...string) ConsumerConfig {
 	return ConsumerConfig{
 		ClientConfig: ClientConfig{Brokers: brokers},
 		Topic:        topic, Group: group,
-		DLQTopic: "dlq-" + topic, MaxRetries: defaultMaxRetries,
+		DLQTopic: dlqPrefix + topic, MaxRetries: defaultMaxRetries,
 	}
 }
 
@@ -390,6 +395,14 @@ func NewProducerConfig(topic string, brokers ...string) ProducerConfig {
 // NewRequesterConfig returns a config with the defaults.
 func NewRequesterConfig(topic, replyTopic string, brokers ...string) RequesterConfig {
 	return RequesterConfig{ClientConfig: ClientConfig{Brokers: brokers}, Topic: topic, ReplyTopic: replyTopic}
+}
+
+// deadLetterTopic is where dead letters go; "" for nowhere.
+func (c ConsumerConfig) deadLetterTopic() string {
+	if c.DisableDeadLetters {
+		return ""
+	}
+	return cmp.Or(c.DLQTopic, dlqPrefix+c.Topic)
 }
 
 // The configs print without their secrets, and only what tells where and as whom they connect.
@@ -447,8 +460,8 @@ func (c ConsumerConfig) attrs() []slog.Attr {
 	return append([]slog.Attr{
 		slog.String("topic", c.Topic),
 		slog.String("group", c.Group),
-		slog.String("dlq_topic", c.DLQTopic),
-		slog.Int("max_retries", c.MaxRetries),
+		slog.String("dlq_topic", c.deadLetterTopic()),
+		slog.Int("max_retries", max(cmp.Or(c.MaxRetries, defaultMaxRetries), 0)),
 	}, c.ClientConfig.attrs()...)
 }
 

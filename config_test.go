@@ -77,14 +77,14 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 
 	t.Run("consumer", func(t *testing.T) {
 		cfg := kafka.ConsumerConfig{
-			ClientConfig: client, Topic: "bad topic", DLQTopic: "bad/dlq", MaxRetries: -1, Concurrency: -2,
+			ClientConfig: client, Topic: "bad topic", DLQTopic: "bad/dlq", MaxRetries: -2, Concurrency: -2,
 			RetryBackoff: -1, RetryBackoffMax: -2, AutoOffsetReset: "newest", DrainTimeout: time.Hour,
 			MaxQueuedRecords: -1, MaxQueuedBytes: -1, CommitInterval: -1, SessionTimeout: -1, RebalanceTimeout: -1,
 			GroupProtocol: "share", AuthFailureTimeout: -1,
 			FloodGuard: kafka.FloodGuardConfig{Mode: "stop", Share: math.NaN(), Letters: -1, Window: -1, Pause: -1},
 		}
 		want := append(clientFaults,
-			"kafka: consumer config: ", `Topic is "bad topic"`, `DLQTopic is "bad/dlq"`, "Group is empty", "MaxRetries is -1",
+			"kafka: consumer config: ", `Topic is "bad topic"`, `DLQTopic is "bad/dlq"`, "Group is empty", "MaxRetries is -2", "NoRetries",
 			"Concurrency is -2", "RetryBackoff is negative", "RetryBackoffMax is negative", `AutoOffsetReset is "newest"`,
 			"earliest, latest, none", "DrainTimeout is 1h0m0s", "MaxQueuedRecords is negative", "MaxQueuedBytes is negative",
 			"CommitInterval is negative", "SessionTimeout is negative", "RebalanceTimeout is negative",
@@ -140,7 +140,7 @@ func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 	}
 
 	client := kafka.ClientConfig{}.WithDefaults()
-	consumer := kafka.ConsumerConfig{}.WithDefaults()
+	consumer := kafka.ConsumerConfig{Topic: "orders"}.WithDefaults()
 	for name, pair := range map[string][2]any{
 		"ClientID":                      {client.ClientID, filepath.Base(os.Args[0])},
 		"ConnectTimeout":                {client.ConnectTimeout, 10 * time.Second},
@@ -151,8 +151,8 @@ func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 		"MaxBufferedBytes":              {client.MaxBufferedBytes, int64(64 << 20)},
 		"MaxMessageBytes":               {(&kafka.Client{}).BatchLimit("orders"), int32(1_048_588)},
 		"the dead letters' Compression": {consumer.Compression, "snappy"},
-		"DLQTopic":                      {consumer.DLQTopic, ""},
-		"MaxRetries":                    {consumer.MaxRetries, 0},
+		"DLQTopic":                      {consumer.DLQTopic, "dlq-orders"},
+		"MaxRetries":                    {consumer.MaxRetries, 3},
 		"RetryBackoff":                  {consumer.RetryBackoff, 500 * time.Millisecond},
 		"RetryBackoffMax":               {consumer.RetryBackoffMax, 30 * time.Second},
 		"AutoOffsetReset":               {consumer.AutoOffsetReset, "earliest"},
@@ -371,11 +371,11 @@ func TestTopicNamesAreWhatBrokersAccept(t *testing.T) {
 	} {
 		consumer, producer := validConsumer(), validProducer()
 		consumer.Topic, producer.Topic = topic, topic
-		consumer.DLQTopic = ""
+		consumer.DisableDeadLetters = true
 		dlq := validConsumer()
 		dlq.Topic, dlq.DLQTopic = "source", topic
 		for what, err := range map[string]error{"consumer": consumer.Validate(), "producer": producer.Validate(), "dead letters": dlq.Validate()} {
-			wantOK := ok || what == "dead letters" && topic == "" // none
+			wantOK := ok || what == "dead letters" && topic == "" // the default
 			if (err == nil) != wantOK {
 				t.Errorf("topic %q for a %s: %v, want accepted: %t", topic, what, err, wantOK)
 			}

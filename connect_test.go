@@ -398,7 +398,7 @@ func TestMissingTopicsAreNamedByTheirRole(t *testing.T) {
 		if !errors.Is(err, kafka.ErrTopicMissing) {
 			t.Errorf("Start: %v, want ErrTopicMissing", err)
 		}
-		wantFault(t, err, "dead letter topic letters", "WithDeadLetters", `DLQTopic to ""`, "KAFKA_CONSUMER_DLQ_TOPIC")
+		wantFault(t, err, "dead letter topic letters", "WithDeadLetters", "DisableDeadLetters", "KAFKA_CONSUMER_DLQ_TOPIC")
 	})
 }
 

@@ -230,7 +230,7 @@ func TestDrainTimeoutCancelsWithItsCause(t *testing.T) {
 			busy, release := make(chan struct{}), make(chan struct{})
 			var once sync.Once
 			cfg := b.consumer()
-			cfg.DLQTopic, cfg.MaxRetries = "", 0 // so that any verdict would end Start with another error
+			cfg.DisableDeadLetters, cfg.MaxRetries = true, kafka.NoRetries // so that any verdict would end Start with another error
 			consumer, stop := b.start(cfg, func(ctx context.Context, msg kafka.Message[numbered]) error {
 				once.Do(func() { close(busy) })
 				if !heeds {
@@ -455,8 +455,8 @@ func TestInterruptedAttemptIsNoFailure(t *testing.T) {
 		b.seed(0, 5)
 		b.seed(1, 5)
 		cfg := b.consumer()
-		cfg.DLQTopic, cfg.MaxRetries = "", 0 // so that a failure would end Start
-		cfg.CommitInterval = time.Hour       // see bubble
+		cfg.DisableDeadLetters, cfg.MaxRetries = true, kafka.NoRetries // so that a failure would end Start
+		cfg.CommitInterval = time.Hour                                 // see bubble
 		var interrupted, handled atomic.Int32
 		slow := func(ctx context.Context, msg kafka.Message[numbered]) error {
 			if msg.Value.N == 0 {

@@ -90,7 +90,8 @@ func NewProducerConfigFromEnv(topic string) (ProducerConfig, error) {
 }
 
 // NewConsumerConfigFromEnv reads the KAFKA_ variables for a consumer of topic in group. It reports every mistake at once.
-// A consumer of the very topic that KAFKA_CONSUMER_DLQ_TOPIC names has no dead letter topic.
+// A consumer of the very topic that KAFKA_CONSUMER_DLQ_TOPIC names has no dead letter topic (DisableDeadLetters).
+// KAFKA_CONSUMER_MAX_RETRIES 0 means none (NoRetries).
 func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 	e, err := readEnvironment()
 	cfg := NewConsumerConfig(topic, group)
@@ -99,10 +100,15 @@ func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 		cfg.DLQTopic = e.ConsumerDLQTopic
 	}
 	if cfg.DLQTopic == topic {
-		cfg.DLQTopic = "" // a consumer of the dead letters themselves
+		cfg.DLQTopic, cfg.DisableDeadLetters = "", true // a consumer of the dead letters themselves
 		e.ConsumerParkKeys = false
 	}
-	cfg.MaxRetries = e.ConsumerMaxRetries
+	switch cfg.MaxRetries = e.ConsumerMaxRetries; {
+	case cfg.MaxRetries == 0: // which somebody wrote
+		cfg.MaxRetries = NoRetries
+	case cfg.MaxRetries < 0: // for some programs that is no limit
+		err = errors.Join(err, fmt.Errorf("kafka: environment: KAFKA_CONSUMER_MAX_RETRIES is %d: want 0 or more", cfg.MaxRetries))
+	}
 	cfg.RetryDelays = e.ConsumerRetryDelays
 	cfg.Concurrency = e.ConsumerConcurrency
 	cfg.ParkKeys, cfg.MaxParkedRecords = e.ConsumerParkKeys, e.ConsumerMaxParkedRecords

@@ -109,7 +109,7 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 			want        any
 		}{
 			{"KAFKA_CONSUMER_DLQ_TOPIC", "dlq-domain-services", func(c kafka.ConsumerConfig) any { return c.DLQTopic }, "dlq-orders", "dlq-domain-services"},
-			{"KAFKA_CONSUMER_MAX_RETRIES", "0", func(c kafka.ConsumerConfig) any { return c.MaxRetries }, 3, 0},
+			{"KAFKA_CONSUMER_MAX_RETRIES", "0", func(c kafka.ConsumerConfig) any { return c.MaxRetries }, 3, kafka.NoRetries},
 			{"KAFKA_CONSUMER_RETRY_DELAYS", "1m,10m", func(c kafka.ConsumerConfig) any { return fmt.Sprint(c.RetryDelays) }, "[]", "[1m0s 10m0s]"},
 			{"KAFKA_CONSUMER_AUTO_OFFSET_RESET", "latest", func(c kafka.ConsumerConfig) any { return c.AutoOffsetReset }, "earliest", "latest"},
 			{"KAFKA_CONSUMER_START_FROM", "2026-01-31T08:00:00+01:00", func(c kafka.ConsumerConfig) any { return c.StartFrom.UTC() }, time.Time{}, time.Date(2026, 1, 31, 7, 0, 0, 0, time.UTC)},
@@ -234,6 +234,9 @@ func TestEmptyVariablesCountAsUnset(t *testing.T) {
 	if got, err := kafka.NewConsumerConfigFromEnv("orders", "bookings"); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %#v, want %#v (error: %v)", got, want, err)
 	}
+	if want.MaxRetries != 3 || want.DLQTopic != "dlq-orders" || want.DisableDeadLetters {
+		t.Errorf("unset variables give %+v", want)
+	}
 	if got, err := kafka.NewRequesterConfigFromEnv("orders", "replies"); err != nil || got.ReplyPartition != nil || got.RequestTimeout != 30*time.Second {
 		t.Errorf("a requester has %#v (error: %v)", got, err)
 	}
@@ -329,8 +332,8 @@ func TestSenselessValuesAreReportedByName(t *testing.T) {
 // One deployment's variables serve its consumers of dead letters, too.
 func TestConsumersOfTheDeadLetterTopicHaveNone(t *testing.T) {
 	setEnvironment(t, map[string]string{"KAFKA_BROKERS": "kafka-1:9092", "KAFKA_CONSUMER_DLQ_TOPIC": "dlq-domain-services"})
-	if cfg, err := kafka.NewConsumerConfigFromEnv("dlq-domain-services", "redrive"); err != nil || cfg.DLQTopic != "" {
-		t.Errorf("its dead letters go to %q (error: %v)", cfg.DLQTopic, err)
+	if cfg, err := kafka.NewConsumerConfigFromEnv("dlq-domain-services", "redrive"); err != nil || cfg.DLQTopic != "" || !cfg.DisableDeadLetters {
+		t.Errorf("its dead letters go to %q, DisableDeadLetters is %t (error: %v)", cfg.DLQTopic, cfg.DisableDeadLetters, err)
 	}
 }
 

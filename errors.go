@@ -152,7 +152,7 @@ func (e *RecordError) Error() string {
 	if e.Attempts != 1 {
 		times = fmt.Sprintf("%d attempts", e.Attempts)
 	}
-	return fmt.Sprintf("kafka: handle %s-%d offset %d: gave up after %s: %v (no dead letter topic takes it: DLQTopic is empty)",
+	return fmt.Sprintf("kafka: handle %s-%d offset %d: gave up after %s: %v (no dead letter topic takes it: DisableDeadLetters is set)",
 		e.Topic, e.Partition, e.Offset, times, e.Err)
 }
 

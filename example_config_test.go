@@ -109,7 +109,7 @@ func ExampleMessage_DeadLetter() {
 	defer orders.Close()
 	ctx, stop = context.WithCancel(context.Background())
 	cfg := kafka.NewConsumerConfig("dlq-orders", "redrive", broker)
-	cfg.DLQTopic, cfg.Logger = "", quiet // a letter that can't be sent back ends Start, and stays
+	cfg.DisableDeadLetters, cfg.Logger = true, quiet // a letter that can't be sent back ends Start, and stays
 	consumer, err := kafka.NewConsumerWithCodec(cfg, kafka.Bytes(), func(ctx context.Context, msg kafka.Message[[]byte]) error {
 		letter, ok := msg.DeadLetter()
 		if !ok {

@@ -449,7 +449,7 @@ func run[T any](ctx context.Context, cfg kafka.ConsumerConfig, handle kafka.Hand
 func printDeadLetters(broker string, n int) {
 	ctx, stop := context.WithCancel(context.Background())
 	cfg := kafka.NewConsumerConfig("dlq-orders", "dead-letter-readers", broker)
-	cfg.DLQTopic = "" // dead letters have none of their own
+	cfg.DisableDeadLetters = true // dead letters have none of their own
 	run(ctx, cfg, func(ctx context.Context, msg kafka.Message[json.RawMessage]) error {
 		if letter, ok := msg.DeadLetter(); ok {
 			fmt.Printf("dead letter: %s-%d offset %d, %s, %d attempt(s): %s\n", letter.Topic, letter.Partition, letter.Offset,

@@ -270,7 +270,7 @@ func TestStartLogsWhyItFails(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 1)
 		cfg := b.consumer()
-		cfg.CommitInterval, cfg.DLQTopic = time.Hour, ""
+		cfg.CommitInterval, cfg.DisableDeadLetters = time.Hour, true
 		cfg.RetryDelays = nil
 		_, stop := b.start(cfg, never)
 		time.Sleep(aLongTime)

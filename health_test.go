@@ -389,7 +389,7 @@ func TestAConsumerThatFailedIsNotLive(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 1)
 		cfg := b.consumer()
-		cfg.DLQTopic, cfg.MaxRetries, cfg.CommitInterval = "", 0, time.Hour
+		cfg.DisableDeadLetters, cfg.MaxRetries, cfg.CommitInterval = true, kafka.NoRetries, time.Hour
 		consumer, stop := b.start(cfg, func(context.Context, kafka.Message[numbered]) error { return kafka.NewPermanentError("MARK", nil) })
 		time.Sleep(time.Minute)
 		if h := wantHealth(t, consumer, kafka.StateEnded, false, false); !strings.Contains(h.NotLive, "orders-0 offset 0") || strings.Contains(h.NotLive, "MARK") {

@@ -360,7 +360,7 @@ func TestAWarningHoldsNothingBack(t *testing.T) {
 		const records = 100
 		b.seed(0, records)
 		cfg := b.consumer()
-		cfg.CommitInterval, cfg.MaxRetries = time.Hour, 0
+		cfg.CommitInterval, cfg.MaxRetries = time.Hour, kafka.NoRetries
 		var told floodStates
 		consumer, stop := b.start(cfg, func(context.Context, kafka.Message[numbered]) error { return errors.New("connection refused") }, told.hooks())
 		time.Sleep(time.Minute)
@@ -427,7 +427,7 @@ func TestAFewLettersAmongManyRecordsAreNoFlood(t *testing.T) {
 		b.seed(0, 200)
 		b.seed(1, 200)
 		cfg := b.guarded()
-		cfg.MaxRetries = 0
+		cfg.MaxRetries = kafka.NoRetries
 		var told floodStates
 		_, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 			if msg.Value.N%50 == 49 {

@@ -21,7 +21,7 @@ func TestLettersThatGoInCirclesWait(t *testing.T) {
 		handled := make(chan string, 100_000)
 		run := func(topic, dlq string) *kafka.Consumer[numbered] {
 			cfg := b.consumer()
-			cfg.Topic, cfg.DLQTopic, cfg.Group, cfg.MaxRetries = topic, dlq, "group-"+topic, 0
+			cfg.Topic, cfg.DLQTopic, cfg.Group, cfg.MaxRetries = topic, dlq, "group-"+topic, kafka.NoRetries
 			consumer, _ := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 				handled <- msg.Topic
 				return kafka.NewPermanentError("never", nil)
@@ -63,10 +63,10 @@ func TestLettersOfLettersDontWait(t *testing.T) {
 		forged := &kgo.Record{Topic: "orders", Value: []byte(`{"n":1}`), Headers: headers(dlqheader.Hops, "900", dlqheader.WrittenTo, "payments")}
 		b.put(forged)
 		cfg := b.consumer()
-		cfg.MaxRetries, cfg.RetryDelays = 0, []time.Duration{time.Second}
+		cfg.MaxRetries, cfg.RetryDelays = kafka.NoRetries, []time.Duration{time.Second}
 		b.start(cfg, func(context.Context, kafka.Message[numbered]) error { return kafka.NewTransientError("never", nil) })
 		cfg = b.consumer()
-		cfg.Topic, cfg.DLQTopic, cfg.Group, cfg.MaxRetries, cfg.RetryDelays = "dlq-orders", "dlq-dlq-orders", "letters", 0, []time.Duration{time.Second}
+		cfg.Topic, cfg.DLQTopic, cfg.Group, cfg.MaxRetries, cfg.RetryDelays = "dlq-orders", "dlq-dlq-orders", "letters", kafka.NoRetries, []time.Duration{time.Second}
 		b.start(cfg, func(context.Context, kafka.Message[numbered]) error { return kafka.NewTransientError("never", nil) })
 		time.Sleep(time.Minute)
 		first, second := b.read("dlq-orders", 1)[0], b.read("dlq-dlq-orders", 1)[0]

@@ -129,7 +129,7 @@ func TestNothingFollowsARecordThatFailsForGood(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seedKeys(200, 20)
 		cfg := b.consumer()
-		cfg.Concurrency, cfg.DLQTopic, cfg.MaxRetries = 8, "", 1
+		cfg.Concurrency, cfg.DisableDeadLetters, cfg.MaxRetries = 8, true, 1
 		done := newPerKey(t)
 		var begun, settled, left atomic.Int32
 		consumer, err := kafka.NewConsumer(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {

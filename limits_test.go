@@ -110,7 +110,7 @@ func TestRecordsAboveTheHeaderLimitsAreDeadLetters(t *testing.T) {
 				}
 
 				read := cfg
-				read.Topic, read.DLQTopic, read.Group = "dlq-orders", "", "readers"
+				read.Topic, read.DisableDeadLetters, read.Group = "dlq-orders", true, "readers"
 				seen.Store(0)
 				_, stop = b.start(read, func(context.Context, kafka.Message[numbered]) error {
 					seen.Add(1)
@@ -131,7 +131,7 @@ func TestTheHeaderLimitEndsStartWithoutADeadLetterTopic(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.publishRaw(&kgo.Record{Value: []byte(`{"n":1}`), Headers: headers("a", "b", "c", "d")})
 		cfg := b.consumer()
-		cfg.DLQTopic, cfg.MaxHeaders = "", 1
+		cfg.DisableDeadLetters, cfg.MaxHeaders = true, 1
 		consumer, err := kafka.NewConsumer(cfg, func(context.Context, kafka.Message[numbered]) error { return nil })
 		if err != nil {
 			t.Fatal(err)

@@ -34,9 +34,9 @@ type topicRole struct {
 
 var (
 	forLetters = topicRole{
-		"dead letter ", "with package topics for example (List.WithDeadLetters)", `set DLQTopic to "" to have none (KAFKA_CONSUMER_DLQ_TOPIC names it)`,
+		"dead letter ", "with package topics for example (List.WithDeadLetters)", "name another one (DLQTopic, KAFKA_CONSUMER_DLQ_TOPIC), or set DisableDeadLetters to have none",
 	}
-	forRefused = topicRole{"dead letter ", "with package topics for example", `set ProducerConfig.DLQTopic to "" to have none`}
+	forRefused = topicRole{"dead letter ", "with package topics for example", "leave ProducerConfig.DLQTopic empty to have none"}
 	forRetries = topicRole{
 		"retry ", "with package topics for example (List.WithDeadLetters)", "leave its delay out of RetryDelays (KAFKA_CONSUMER_RETRY_DELAYS)",
 	}

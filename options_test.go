@@ -129,7 +129,7 @@ func TestStartFromIsNotForRetryTopics(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cfg := b.consumer()
-		cfg.CommitInterval, cfg.MaxRetries, cfg.RetryDelays, cfg.StartFrom = time.Hour, 0, []time.Duration{time.Minute}, time.Now().Add(time.Hour)
+		cfg.CommitInterval, cfg.MaxRetries, cfg.RetryDelays, cfg.StartFrom = time.Hour, kafka.NoRetries, []time.Duration{time.Minute}, time.Now().Add(time.Hour)
 		client := b.raw()
 		defer client.Close()
 		retry := cfg.RetryTopics()[0]

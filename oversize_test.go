@@ -69,7 +69,7 @@ func (c *tight) publish(t *testing.T, records ...*kgo.Record) {
 
 func (c *tight) config() kafka.ConsumerConfig {
 	cfg := kafka.NewConsumerConfig("large", "group", c.cluster.ListenAddrs()...)
-	cfg.Compression, cfg.MaxRetries = "none", 0
+	cfg.Compression, cfg.MaxRetries = "none", kafka.NoRetries
 	cfg.Logger = c.log.logger(slog.LevelInfo)
 	return cfg
 }

@@ -260,8 +260,8 @@ func TestParkKeysIsRefusedWhereItCantBe(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "ParkKeys is set: a batch consumer") {
 			t.Errorf("a batch consumer: %v", err)
 		}
-		cfg.DLQTopic = ""
-		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "ParkKeys is set but DLQTopic is empty") {
+		cfg.DisableDeadLetters = true
+		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "ParkKeys is set, and so is DisableDeadLetters") {
 			t.Errorf("without a dead letter topic: %v", err)
 		}
 

@@ -410,7 +410,7 @@ func TestARequestIsAnsweredFromARetryTopic(t *testing.T) {
 	withReplies(t, func(t *testing.T, b *bubble) {
 		cfg := kafka.NewConsumerConfig("requests", "responders")
 		cfg.ClientConfig = b.client()
-		cfg.MaxRetries, cfg.RetryDelays = 0, []time.Duration{5 * time.Second}
+		cfg.MaxRetries, cfg.RetryDelays = kafka.NoRetries, []time.Duration{5 * time.Second}
 		replies := b.newProducer(kafka.ProducerConfig{ClientConfig: b.client(), Topic: "replies"})
 		b.start(cfg, kafka.Respond(replies, func(ctx context.Context, msg kafka.Message[numbered]) (numbered, error) {
 			if msg.Topic == "requests" {

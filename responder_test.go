@@ -371,7 +371,7 @@ func TestARefusedReplyHasALetterWhateverPartitionItIsFor(t *testing.T) {
 		}
 		cfg := kafka.NewConsumerConfig("requests", "responders")
 		cfg.ClientConfig = b.client()
-		cfg.MaxRetries = 0
+		cfg.MaxRetries = kafka.NoRetries
 		replies := b.newProducer(kafka.ProducerConfig{ClientConfig: b.client(), Topic: "compacted", DLQTopic: "dlq-orders"}) // of two partitions
 		var failures atomic.Int64
 		replies.Use(kafka.ProducerHooks{Published: func(_ *kafka.Record, _ time.Duration, err error) {

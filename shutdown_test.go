@@ -205,7 +205,7 @@ func TestARecordThatFailsDuringShutdownIsNamed(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.seed(0, 1)
 		cfg := b.consumer()
-		cfg.DLQTopic, cfg.CommitInterval = "", time.Hour
+		cfg.DisableDeadLetters, cfg.CommitInterval = true, time.Hour
 		busy := make(chan struct{})
 		_, stop := b.start(cfg, func(context.Context, kafka.Message[numbered]) error {
 			close(busy)

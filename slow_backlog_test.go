@@ -28,7 +28,7 @@ func TestASlowBacklogKeepsEveryPartitionBusy(t *testing.T) {
 			t.Fatal(err)
 		}
 		cfg := b.consumer()
-		cfg.Topic, cfg.DLQTopic = "many", ""
+		cfg.Topic, cfg.DisableDeadLetters = "many", true
 		var busy, n atomic.Int64
 		done := make(chan struct{})
 		began := time.Now()

@@ -45,17 +45,19 @@ func (c ConsumerConfig) Validate() error {
 	var faults faults
 	faults.checkClient(c.ClientConfig)
 	faults.checkTopic("Topic", c.Topic)
-	faults.checkDLQ(c.Topic, c.DLQTopic, " (KAFKA_CONSUMER_DLQ_TOPIC)")
+	if c.DLQTopic != "" || topicname.Check(c.Topic) == nil { // one mistake is enough
+		faults.checkDLQ(c.Topic, c.deadLetterTopic(), " (KAFKA_CONSUMER_DLQ_TOPIC)")
+	}
 	if c.Group == "" {
 		faults.addf("Group is empty")
 	}
 	faults.checkPrintable("Group", c.Group)
 	faults.checkPrintable("InstanceID", c.InstanceID)
-	if c.ParkKeys && c.DLQTopic == "" {
-		faults.addf("ParkKeys is set but DLQTopic is empty: parked records wait in a dead letter topic (KAFKA_CONSUMER_PARK_KEYS)")
+	if c.ParkKeys && c.DisableDeadLetters {
+		faults.addf("ParkKeys is set, and so is DisableDeadLetters: parked records wait in a dead letter topic (KAFKA_CONSUMER_PARK_KEYS)")
 	}
-	if c.MaxRetries < 0 {
-		faults.addf("MaxRetries is %d: want 0 or more (KAFKA_CONSUMER_MAX_RETRIES)", c.MaxRetries)
+	if c.MaxRetries < NoRetries {
+		faults.addf("MaxRetries is %d: want 1 or more, 0 for the default, or NoRetries (KAFKA_CONSUMER_MAX_RETRIES)", c.MaxRetries)
 	}
 	faults.checkRetryDelays(c)
 	if c.Concurrency < 0 {
@@ -354,6 +356,8 @@ func (c ClientConfig) withDefaults() ClientConfig {
 
 func (c ConsumerConfig) withDefaults() ConsumerConfig {
 	c.ClientConfig = c.ClientConfig.withDefaults()
+	c.DLQTopic = c.deadLetterTopic()
+	c.MaxRetries = cmp.Or(c.MaxRetries, defaultMaxRetries)
 	c.RetryBackoffMax = cmp.Or(c.RetryBackoffMax, defaultRetryBackoffMax)
 	c.RetryBackoff = cmp.Or(c.RetryBackoff, min(defaultRetryBackoff, c.RetryBackoffMax))
 	c.Concurrency = cmp.Or(c.Concurrency, 1)

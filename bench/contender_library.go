@@ -16,7 +16,7 @@ var library = contender{
 	name: "library", module: "github.com/skeji/kafka",
 	workloads: []string{"drain", "growth", "slow", "produce-async", "produce-sync", "latency"},
 	lanes:     partitions,
-	consuming: "defaults: Concurrency 1, which is a goroutine for each partition; CommitInterval 1s; no DLQTopic",
+	consuming: "defaults: Concurrency 1, which is a goroutine for each partition; CommitInterval 1s; no dead letters",
 	producing: "defaults: acks from all, idempotent, snappy, 50,000 messages buffered; Linger 10ms for produce-async, as franz-go's default is, and none elsewhere; PublishAsync or Publish",
 	consume: func(ctx context.Context, c consuming) error {
 		return consumeWithLibrary(ctx, c, 1, kafka.JSON[order]())
@@ -53,7 +53,7 @@ var warnings = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Leve
 
 func consumeWithLibrary(ctx context.Context, c consuming, concurrency int, codec kafka.Codec[order]) error {
 	cfg := kafka.NewConsumerConfig(c.topic, c.group, c.brokers...)
-	cfg.DLQTopic = ""
+	cfg.DisableDeadLetters = true
 	if cfg.Concurrency = concurrency; concurrency > 1 { // so that the next record of each of 1,000 keys is there
 		cfg.MaxQueuedBytes, cfg.MaxQueuedRecords = 256<<20, 1_000_000
 	}

@@ -110,7 +110,7 @@ func (a *attacked) consume(t *testing.T, cfg kafka.ConsumerConfig, n int64, firs
 
 func (a *attacked) config(t *testing.T) kafka.ConsumerConfig {
 	cfg := kafka.NewConsumerConfig(a.topic, "group-"+a.topic, brokers(t)...)
-	cfg.Compression, cfg.MaxRetries = "none", 0
+	cfg.Compression, cfg.MaxRetries = "none", kafka.NoRetries
 	return cfg
 }
 

@@ -40,7 +40,7 @@ func TestParkingMember(t *testing.T) {
 		t.Skip("runs as a child of TestParkedKeysSurviveKills")
 	}
 	cfg := kafka.NewConsumerConfig(topic, topic, brokers(t)...)
-	cfg.ParkKeys, cfg.MaxRetries, cfg.Concurrency = true, 0, 4
+	cfg.ParkKeys, cfg.MaxRetries, cfg.Concurrency = true, kafka.NoRetries, 4
 	cfg.InstanceID = "member" // its partitions wait for it, and for no timeout
 	cfg.CommitInterval = 100 * time.Millisecond
 	cfg.Logger = discard()

@@ -25,7 +25,7 @@ const retryingTopic = "KAFKA_TEST_RETRYING_TOPIC"
 
 func retryingConfig(t *testing.T, topic string) kafka.ConsumerConfig {
 	cfg := kafka.NewConsumerConfig(topic, topic, brokers(t)...)
-	cfg.MaxRetries, cfg.RetryDelays = 0, []time.Duration{time.Second}
+	cfg.MaxRetries, cfg.RetryDelays = kafka.NoRetries, []time.Duration{time.Second}
 	cfg.InstanceID = "member" // its partitions wait for it, and for no timeout
 	cfg.CommitInterval = 100 * time.Millisecond
 	cfg.Logger = discard()

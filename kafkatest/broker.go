@@ -150,7 +150,7 @@ func (b *Broker) ConsumerConfig(topic, group string) kafka.ConsumerConfig {
 	cfg := kafka.NewConsumerConfig(topic, group)
 	cfg.ClientConfig = b.ClientConfig()
 	if isDeadLetters(topic) {
-		cfg.DLQTopic = ""
+		cfg.DLQTopic, cfg.DisableDeadLetters = "", true
 	}
 	cfg.RetryBackoff, cfg.RetryBackoffMax = retryBackoff, 10*retryBackoff
 	cfg.DrainTimeout = drainTimeout

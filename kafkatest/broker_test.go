@@ -44,8 +44,8 @@ func TestTopicsComeWithTheirDeadLetters(t *testing.T) {
 	if _, err := (topics.List{topics.New("dlq-dlq-shared", 3)}).Apply(t.Context(), client, topics.Check); err == nil {
 		t.Error("a dead letter topic has a dead letter topic")
 	}
-	if got := b.ConsumerConfig("dlq-orders", "group").DLQTopic; got != "" {
-		t.Errorf("a consumer of dead letters writes its own to %q", got)
+	if cfg := b.ConsumerConfig("dlq-orders", "group"); cfg.DLQTopic != "" || !cfg.DisableDeadLetters {
+		t.Errorf("a consumer of dead letters writes its own to %q, DisableDeadLetters is %t", cfg.DLQTopic, cfg.DisableDeadLetters)
 	}
 }
 

@@ -39,7 +39,7 @@ func Handle[T, V any](t testing.TB, handle kafka.Handler[T], msg kafka.Message[V
 	return attempt(t, kafka.NewConsumerConfig(r.Topic, r.Group), codecOf[T](), handle, r)
 }
 
-// HandleWith is [Handle] with a config and a codec. Of the config it heeds MaxRetries, DLQTopic, HandleTombstones, MaxHeaders and
+// HandleWith is [Handle] with a config and a codec. Of the config it heeds MaxRetries, RetryDelays, DisableDeadLetters, HandleTombstones, MaxHeaders and
 // MaxHeaderBytes.
 func HandleWith[T any](t testing.TB, cfg kafka.ConsumerConfig, codec kafka.Codec[T], handle kafka.Handler[T], msg kafka.Message[T]) Result {
 	t.Helper()
@@ -87,7 +87,8 @@ func judge(cfg kafka.ConsumerConfig, attempt int, err error) Result {
 
 // policyOf is what a consumer of that config does about failures.
 func policyOf(cfg kafka.ConsumerConfig) engine.Policy {
-	return engine.Policy{MaxRetries: cfg.MaxRetries, RetryTopic: len(cfg.RetryDelays) > 0, DeadLetters: cfg.DLQTopic != ""}
+	retries := cmp.Or(cfg.MaxRetries, kafka.NewConsumerConfig("", "").MaxRetries) // 0 is the default
+	return engine.Policy{MaxRetries: retries, RetryTopic: len(cfg.RetryDelays) > 0, DeadLetters: !cfg.DisableDeadLetters}
 }
 
 // encode makes of a message the record that a consumer would get of it.

@@ -15,7 +15,7 @@ import (
 func TestHandleSaysWhatWouldBecomeOfAMessage(t *testing.T) {
 	t.Parallel()
 	none := kafka.NewConsumerConfig("bookings", "group")
-	none.DLQTopic, none.MaxRetries = "", 0
+	none.DisableDeadLetters, none.MaxRetries = true, kafka.NoRetries
 	away := errors.New("away")
 	putOff := kafka.NewConsumerConfig("bookings", "group")
 	putOff.RetryDelays = []time.Duration{time.Minute}

@@ -389,7 +389,7 @@ func TestAFailedConsumerIsNotLive(t *testing.T) {
 	s := newService(t)
 	s.publish(t, 1)
 	fail := func(context.Context, kafka.Message[int]) error { return errors.New("no") }
-	stop := s.consume(t, fail, func(cfg *kafka.ConsumerConfig) { cfg.DLQTopic, cfg.MaxRetries = "", 0 })
+	stop := s.consume(t, fail, func(cfg *kafka.ConsumerConfig) { cfg.DisableDeadLetters, cfg.MaxRetries = true, kafka.NoRetries })
 	live := func() float64 {
 		family := s.gather(t)["messaging_kafka_consumer_live"]
 		if len(family.GetMetric()) != 1 {

@@ -40,8 +40,8 @@ const (
 func (l List) WithDeadLetters(consumers ...kafka.ConsumerConfig) List {
 	l = slices.Clone(l)
 	for _, cfg := range consumers {
-		if cfg.DLQTopic != "" { // merged keeps what is declared
-			l = append(l, Topic{Name: cfg.DLQTopic, lettersOf: []string{cfg.Topic}})
+		if !cfg.DisableDeadLetters { // merged keeps what is declared
+			l = append(l, Topic{Name: cmp.Or(cfg.DLQTopic, "dlq-"+cfg.Topic), lettersOf: []string{cfg.Topic}})
 		}
 		for _, name := range cfg.RetryTopics() { // what is written there are letters, too
 			l = append(l, Topic{Name: name, lettersOf: []string{cfg.Topic}})

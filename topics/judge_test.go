@@ -141,7 +141,7 @@ func TestWarnings(t *testing.T) {
 func TestDeadLetterTopicsFollowTheirSources(t *testing.T) {
 	consumer := func(topic, dlq string) kafka.ConsumerConfig {
 		cfg := kafka.NewConsumerConfig(topic, "group")
-		cfg.DLQTopic = dlq
+		cfg.DLQTopic, cfg.DisableDeadLetters = dlq, dlq == "none"
 		return cfg
 	}
 	const day = "86400000"
@@ -196,9 +196,14 @@ func TestDeadLetterTopicsFollowTheirSources(t *testing.T) {
 
 	// One topic for the letters of many.
 	shared, err := List{New("a", 3), New("b", 7).WithReplicationFactor(2)}.
-		WithDeadLetters(consumer("a", "dlq"), consumer("b", "dlq"), consumer("a", "dlq"), consumer("c", "")).Resolve()
+		WithDeadLetters(consumer("a", "dlq"), consumer("b", "dlq"), consumer("a", "dlq"), consumer("c", "none")).Resolve()
 	if err != nil || len(shared) != 3 || shared[2].Name != "dlq" || shared[2].Partitions != 7 || shared[2].ReplicationFactor != 2 {
 		t.Errorf("shared: %+v, %v", shared, err)
+	}
+
+	// A config without a name has the default.
+	if list, err := (List{New("a", 3)}).WithDeadLetters(kafka.ConsumerConfig{Topic: "a"}).Resolve(); err != nil || len(list) != 2 || list[1].Name != "dlq-a" {
+		t.Errorf("a zero config: %+v, %v", list, err)
 	}
 
 	// What the user declares wins, wherever it stands.

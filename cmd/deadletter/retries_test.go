@@ -17,7 +17,7 @@ func TestRecordsThatWaitForARenamedGroup(t *testing.T) {
 	broker.Env(t)
 	consume := func(group string, handle kafka.Handler[order]) (stop func()) {
 		cfg := broker.ConsumerConfig("orders", group)
-		cfg.MaxRetries, cfg.RetryDelays = 0, []time.Duration{time.Hour}
+		cfg.MaxRetries, cfg.RetryDelays = kafka.NoRetries, []time.Duration{time.Hour}
 		consumer, err := kafka.NewConsumer(cfg, handle)
 		if err != nil {
 			t.Fatal(err)

@@ -107,7 +107,7 @@ func listen(ctx context.Context, broker string) (<-chan said, error) {
 	heard := make(chan said)
 	for _, topic := range places {
 		cfg := kafka.NewConsumerConfig(topic, "listener", broker)
-		cfg.DLQTopic = "" // it only listens
+		cfg.DisableDeadLetters = true // it only listens
 		cfg.Logger = slog.New(slog.DiscardHandler)
 		// As bytes: it does not care what a message is about.
 		consumer, err := kafka.NewConsumerWithCodec(cfg, kafka.Bytes(), func(ctx context.Context, msg kafka.Message[[]byte]) error {

@@ -140,7 +140,7 @@ func readDeadLetters(ctx context.Context, topic string) error {
 	if err != nil {
 		return err
 	}
-	cfg.DLQTopic = "" // dead letters have none of their own
+	cfg.DisableDeadLetters = true // dead letters have none of their own
 
 	ctx, done := context.WithCancel(ctx)
 	defer done()

@@ -40,7 +40,7 @@ func TestAnOrderBecomesAnInvoice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.DLQTopic = ""
+	cfg.DisableDeadLetters = true
 	consumer, err := kafka.NewConsumer(cfg, func(_ context.Context, msg kafka.Message[Invoice]) error {
 		if msg.Value != (Invoice{OrderID: "o-1", Cents: 250}) || msg.GetCorrelationID() != "c-1" {
 			t.Errorf("invoice %+v of conversation %q", msg.Value, msg.GetCorrelationID())

@@ -168,7 +168,7 @@ func (s Suite) noDeadLetters(t *testing.T) {
 	topic := s.topic(t, 1, nil)
 	s.seed(t, topic, records, 1)
 	cfg := s.config(topic, topic)
-	cfg.DLQTopic, cfg.MaxRetries = "", 1
+	cfg.DisableDeadLetters, cfg.MaxRetries = true, 1
 	cause := errors.New("card declined")
 	m := start(s, t, cfg, func(_ context.Context, msg kafka.Message[event]) error {
 		if msg.Offset == bad {
@@ -177,7 +177,7 @@ func (s Suite) noDeadLetters(t *testing.T) {
 		return nil
 	})
 	err := m.wait()
-	want := fmt.Sprintf("kafka: handle %s-0 offset %d: gave up after 2 attempts: card declined (no dead letter topic takes it: DLQTopic is empty)", topic, bad)
+	want := fmt.Sprintf("kafka: handle %s-0 offset %d: gave up after 2 attempts: card declined (no dead letter topic takes it: DisableDeadLetters is set)", topic, bad)
 	if err == nil || err.Error() != want || !errors.Is(err, cause) {
 		t.Errorf("Start returned %v, want %s", err, want)
 	}

@@ -52,6 +52,7 @@ func (b *broker) producer(topic string, options ...tracing.Option) *kafka.Produc
 func (b *broker) config(topic, dlq string) kafka.ConsumerConfig {
 	cfg := kafka.NewConsumerConfig(topic, "service", b.client.Brokers...)
 	cfg.ClientConfig, cfg.DLQTopic, cfg.MaxRetries, cfg.DisableMiddleware = b.client, dlq, 1, b.bypass
+	cfg.DisableDeadLetters = dlq == ""
 	return cfg
 }
 
