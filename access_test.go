@@ -352,7 +352,7 @@ func TestGroupsThatMayNotBeJoinedEndStartAtOnce(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
 				b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{first.key}, Group: "group", Err: kerr.GroupAuthorizationFailed, Count: -1})
 				cfg := b.consumer()
-				cfg.GroupProtocol = first.protocol
+				cfg.GroupProtocol = kafka.GroupProtocol(first.protocol)
 				consumer, err := kafka.NewConsumer(cfg, func(context.Context, kafka.Message[numbered]) error { return nil })
 				if err != nil {
 					t.Fatal(err)

@@ -259,7 +259,7 @@ func (m *supervised) begin(before func()) {
 func (m *supervised) live(ctx context.Context, before func()) error {
 	cfg := m.scene.consumer()
 	cfg.CommitInterval = cmp.Or(m.commits, time.Hour)
-	cfg.GroupProtocol = m.protocol
+	cfg.GroupProtocol = kafka.GroupProtocol(m.protocol)
 	cfg.Options = []kgo.Opt{kgo.Dialer(m.dial), kgo.FetchMaxWait(5 * time.Second)}
 	began := time.Now()
 	consumer, err := kafka.NewConsumer(cfg, m.handle)

@@ -278,7 +278,7 @@ func (c *consumer) topicOf(name string, id [16]byte) string {
 // startOfRetryTopics has retry topics begin at their first record where nothing is committed, or what is committed is
 // deleted: what was put off is not to be passed over, whatever AutoOffsetReset and StartFrom say.
 func (c *consumer) startOfRetryTopics(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	if c.cfg.AutoOffsetReset == "earliest" && c.cfg.StartFrom.IsZero() {
+	if c.cfg.AutoOffsetReset == ResetEarliest && c.cfg.StartFrom.IsZero() {
 		return offsets, nil
 	}
 	var retries []*partition

@@ -236,8 +236,8 @@ type ConsumerConfig struct {
 	// MaxBatchSize and MaxQueuedRecords and MaxQueuedBytes let more come. Default 0: it takes those that are there.
 	MaxBatchWait time.Duration
 	// AutoOffsetReset is where a group without a committed offset starts, and where it goes on when its offset is no
-	// longer in the log: earliest, latest, or none (an error). Default earliest. Kafka: auto.offset.reset.
-	AutoOffsetReset string
+	// longer in the log. Default ResetEarliest. Kafka: auto.offset.reset.
+	AutoOffsetReset OffsetReset
 	// HandleTombstones passes records with a nil value to the handler, with Message.Tombstone set. Without it they are
 	// permanent errors (ErrTombstone), since a handler that does not expect them would see a zero value.
 	HandleTombstones bool
@@ -289,9 +289,8 @@ type ConsumerConfig struct {
 	// RebalanceTimeout is how long the group waits for members to hand partitions over. Default 60s. Java clients use
 	// max.poll.interval.ms for it.
 	RebalanceTimeout time.Duration
-	// GroupProtocol is classic (cooperative rebalancing, the default) or consumer (KIP-848: the brokers assign; Kafka
-	// 4.3 or later recommended). Kafka: group.protocol.
-	GroupProtocol string
+	// GroupProtocol is how the group shares its partitions out. Default ProtocolClassic. Kafka: group.protocol.
+	GroupProtocol GroupProtocol
 	// InstanceID makes a static member: the group keeps its partitions for it over a restart shorter than
 	// SessionTimeout. It must be unique in the group. Default none. Kafka: group.instance.id.
 	InstanceID string
@@ -324,11 +323,33 @@ type ConsumerConfig struct {
 	DisableMiddleware bool
 }
 
-// Values of FloodGuardConfig.Mode.
+// OffsetReset is a value of ConsumerConfig.AutoOffsetReset.
+type OffsetReset string
+
+// Where a group begins that has no offset to go on from.
 const (
-	FloodGuardOff   = "off"   // nothing is counted
-	FloodGuardWarn  = "warn"  // it is logged, and told to Health and hooks
-	FloodGuardPause = "pause" // and the consumer pauses
+	ResetEarliest OffsetReset = "earliest" // at the first record that is there
+	ResetLatest   OffsetReset = "latest"   // at the end: with what comes from then on
+	ResetNone     OffsetReset = "none"     // nowhere: Start returns an error
+)
+
+// GroupProtocol is a value of ConsumerConfig.GroupProtocol.
+type GroupProtocol string
+
+// How a group shares its partitions out.
+const (
+	ProtocolClassic  GroupProtocol = "classic"  // its members do, by cooperative rebalancing
+	ProtocolConsumer GroupProtocol = "consumer" // the brokers do (KIP-848); Kafka 4.3 or later recommended
+)
+
+// FloodGuardMode is a value of FloodGuardConfig.Mode.
+type FloodGuardMode string
+
+// What the flood guard does.
+const (
+	FloodGuardOff   FloodGuardMode = "off"   // nothing is counted
+	FloodGuardWarn  FloodGuardMode = "warn"  // it is logged, and told to Health and hooks
+	FloodGuardPause FloodGuardMode = "pause" // and the consumer pauses
 )
 
 // FloodGuardConfig says when dead letters are a flood, and what then. Each consumer counts its own. Letters of every class count: a
@@ -342,7 +363,7 @@ const (
 // otherwise a record that always fails might be the only one ever to be tried.
 type FloodGuardConfig struct {
 	// Mode is FloodGuardOff, FloodGuardWarn or FloodGuardPause. Default warn.
-	Mode string
+	Mode FloodGuardMode
 	// Share is what part of the records that were settled lately must have been given up. Default 0.5. At most 1.
 	Share float64
 	// Letters is how many were given up at least: the latest so many letters are compared with what was settled since the first of

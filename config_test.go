@@ -155,7 +155,7 @@ func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 		"MaxRetries":                    {consumer.MaxRetries, 3},
 		"RetryBackoff":                  {consumer.RetryBackoff, 500 * time.Millisecond},
 		"RetryBackoffMax":               {consumer.RetryBackoffMax, 30 * time.Second},
-		"AutoOffsetReset":               {consumer.AutoOffsetReset, "earliest"},
+		"AutoOffsetReset":               {consumer.AutoOffsetReset, kafka.ResetEarliest},
 		"DrainTimeout":                  {consumer.DrainTimeout, 30 * time.Second},
 		"MaxQueuedRecords":              {consumer.MaxQueuedRecords, 250_000},
 		"MaxQueuedBytes":                {consumer.MaxQueuedBytes, int64(64 << 20)},
@@ -168,7 +168,7 @@ func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 		"CommitInterval":                {consumer.CommitInterval, time.Second},
 		"SessionTimeout":                {consumer.SessionTimeout, 45 * time.Second},
 		"RebalanceTimeout":              {consumer.RebalanceTimeout, 60 * time.Second},
-		"GroupProtocol":                 {consumer.GroupProtocol, "classic"},
+		"GroupProtocol":                 {consumer.GroupProtocol, kafka.ProtocolClassic},
 		"RequestTimeout":                {kafka.RequesterConfig{}.WithDefaults().RequestTimeout, 30 * time.Second},
 		"AuthFailureTimeout":            {consumer.AuthFailureTimeout, 30 * time.Second},
 	} {
@@ -193,6 +193,24 @@ func TestWhatIsSetOutlastsTheDefaults(t *testing.T) {
 		d.MaxQueuedRecords != 9 || d.MaxQueuedBytes != 10 || d.CommitInterval != 11 || d.SessionTimeout != 12 ||
 		d.RebalanceTimeout != 13 || d.GroupProtocol != "consumer" || d.AuthFailureTimeout != 14 {
 		t.Errorf("defaults replaced what was set: %#v", d)
+	}
+}
+
+// Each constant is a value that the config takes, and the words of Kafka's own settings are those of the constants.
+func TestConstantsOfSettingsAreTheirValues(t *testing.T) {
+	for what, set := range map[string]func(*kafka.ConsumerConfig){
+		"earliest": func(c *kafka.ConsumerConfig) { c.AutoOffsetReset = kafka.ResetEarliest }, "latest": func(c *kafka.ConsumerConfig) { c.AutoOffsetReset = kafka.ResetLatest },
+		"none":    func(c *kafka.ConsumerConfig) { c.AutoOffsetReset = kafka.ResetNone },
+		"classic": func(c *kafka.ConsumerConfig) { c.GroupProtocol = kafka.ProtocolClassic }, "consumer": func(c *kafka.ConsumerConfig) { c.GroupProtocol = kafka.ProtocolConsumer },
+		"off": func(c *kafka.ConsumerConfig) { c.FloodGuard.Mode = kafka.FloodGuardOff }, "warn": func(c *kafka.ConsumerConfig) { c.FloodGuard.Mode = kafka.FloodGuardWarn },
+		"pause": func(c *kafka.ConsumerConfig) { c.FloodGuard.Mode = kafka.FloodGuardPause },
+	} {
+		cfg := validConsumer()
+		set(&cfg)
+		wantFault(t, cfg.Validate())
+		if got := string(cfg.AutoOffsetReset) + string(cfg.GroupProtocol) + string(cfg.FloodGuard.Mode); got != what {
+			t.Errorf("%q is set as %q", what, got)
+		}
 	}
 }
 

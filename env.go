@@ -115,11 +115,11 @@ func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 	cfg.FailLivenessAfter, cfg.RateLimit = e.ConsumerFailLivenessAfter, e.ConsumerRateLimit
 	cfg.MaxBatchSize, cfg.MaxBatchWait = e.ConsumerMaxBatchSize, e.ConsumerMaxBatchWait
 	cfg.Oversize = Oversize(e.ConsumerOversize)
-	cfg.AutoOffsetReset, cfg.StartFrom = e.ConsumerAutoOffsetReset, e.ConsumerStartFrom
+	cfg.AutoOffsetReset, cfg.StartFrom = OffsetReset(e.ConsumerAutoOffsetReset), e.ConsumerStartFrom
 	cfg.MaxHeaders, cfg.MaxHeaderBytes = e.ConsumerMaxHeaders, e.ConsumerMaxHeaderBytes
 	cfg.MaxDecompressedBatchBytes = e.ConsumerMaxDecompressedBatchBytes
 	cfg.FloodGuard = FloodGuardConfig{
-		Mode: e.ConsumerFloodGuard, Share: e.ConsumerFloodShare, Letters: e.ConsumerFloodLetters, Window: e.ConsumerFloodWindow,
+		Mode: FloodGuardMode(e.ConsumerFloodGuard), Share: e.ConsumerFloodShare, Letters: e.ConsumerFloodLetters, Window: e.ConsumerFloodWindow,
 		Pause: e.ConsumerFloodPause,
 	}
 	cfg.DisableMiddleware = !e.EnableMiddleware

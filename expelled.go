@@ -16,7 +16,7 @@ import (
 
 // removedFromGroup tells whether a commit's answer says so. With KIP-848 the next heartbeat says it, too, and franz-go acts on that.
 func (c *consumer) removedFromGroup(err error) bool {
-	return c.cfg.GroupProtocol != "consumer" && (errors.Is(err, kerr.UnknownMemberID) || errors.Is(err, kerr.IllegalGeneration))
+	return c.cfg.GroupProtocol != ProtocolConsumer && (errors.Is(err, kerr.UnknownMemberID) || errors.Is(err, kerr.IllegalGeneration))
 }
 
 // disown stops work on all partitions, and nothing more of them is committed. The callbacks take them away later.
@@ -35,7 +35,7 @@ func (p *partition) isOf(member string) bool {
 
 // ofOthers returns those of the partitions that the member had before it was removed from the group.
 func (c *consumer) ofOthers(client *kgo.Client, partitions []*partition) (others []*partition) {
-	if c.cfg.GroupProtocol == "consumer" {
+	if c.cfg.GroupProtocol == ProtocolConsumer {
 		return nil
 	}
 	member, _ := client.GroupMetadata()

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func guardOf(mode string) *floodGuard {
+func guardOf(mode FloodGuardMode) *floodGuard {
 	return newFloodGuard(FloodGuardConfig{Mode: mode}.withDefaults(), "dlq-orders")
 }
 

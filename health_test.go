@@ -416,7 +416,7 @@ func TestLagIsKnownWithoutFetches(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
 				b.seed(0, 100)
 				cfg := b.consumer()
-				cfg.CommitInterval, cfg.AutoOffsetReset, cfg.MaxQueuedRecords = time.Hour, reset, 20
+				cfg.CommitInterval, cfg.AutoOffsetReset, cfg.MaxQueuedRecords = time.Hour, kafka.OffsetReset(reset), 20
 				release := make(chan struct{})
 				consumer, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
 					if msg.Offset >= 90 {
@@ -494,7 +494,7 @@ func TestLagOfAnIdleMemberBeginsAtStartFrom(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
 				b.seed(0, 100)
 				cfg := b.consumer()
-				cfg.CommitInterval, cfg.AutoOffsetReset, cfg.StartFrom = time.Hour, reset, time.Now().Add(hours)
+				cfg.CommitInterval, cfg.AutoOffsetReset, cfg.StartFrom = time.Hour, kafka.OffsetReset(reset), time.Now().Add(hours)
 				network := &damaged{dial: b.network.DialContext, text: []byte("none"), takes: 50 * time.Millisecond}
 				cfg.Options = []kgo.Opt{kgo.Dialer(network.DialContext)}
 				b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.UnknownServerError, Count: -1})

@@ -163,7 +163,7 @@ func (c *consumer) joinsAgain() {
 // many records.
 func (c *consumer) heldUp() (since time.Time, waiting int64, refusal error) {
 	since = c.membership.joiningSince()
-	if since.IsZero() || c.cfg.GroupProtocol == "consumer" || time.Since(since) < heldUpAfter {
+	if since.IsZero() || c.cfg.GroupProtocol == ProtocolConsumer || time.Since(since) < heldUpAfter {
 		return time.Time{}, 0, nil
 	}
 	c.directly.mu.Lock()

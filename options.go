@@ -152,7 +152,7 @@ func consumingOptions(cfg ConsumerConfig, topics []string, on groupCallbacks, lo
 	if !cfg.StartFrom.IsZero() {
 		opts = append(opts, kgo.ConsumeStartOffset(kgo.NewOffset().AfterMilli(cfg.StartFrom.UnixMilli())))
 	}
-	if cfg.GroupProtocol == "consumer" {
+	if cfg.GroupProtocol == ProtocolConsumer {
 		opts = append(opts, kgo.Balancers(kgo.StickyBalancer()), kgo.ServerSideBalancer())
 	}
 	return opts, nil
@@ -187,12 +187,12 @@ func readingOptions(cfg ClientConfig, topic string, partition int32, from, large
 }
 
 // offsetReset sets both of kgo's settings: its own default rewinds by a minute where Kafka resets.
-func offsetReset(policy string) []kgo.Opt {
+func offsetReset(policy OffsetReset) []kgo.Opt {
 	switch policy {
-	case "latest":
+	case ResetLatest:
 		end := kgo.NewOffset().AtEnd()
 		return []kgo.Opt{kgo.ConsumeStartOffset(end), kgo.ConsumeResetOffset(end)}
-	case "none":
+	case ResetNone:
 		return []kgo.Opt{kgo.ConsumeStartOffset(kgo.NewOffset().AtCommitted()), kgo.ConsumeResetOffset(kgo.NoResetOffset())}
 	}
 	start := kgo.NewOffset().AtStart()

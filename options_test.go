@@ -86,7 +86,7 @@ func TestOptionsThatConsumersOverrideAreRefusedByName(t *testing.T) {
 		"ServerSideBalancer": {kgo.ServerSideBalancer(), "classic"},
 	} {
 		cfg := kafka.NewConsumerConfig("orders", "group", "127.0.0.1:9092")
-		cfg.Options, cfg.GroupProtocol = []kgo.Opt{test.option}, test.protocol
+		cfg.Options, cfg.GroupProtocol = []kgo.Opt{test.option}, kafka.GroupProtocol(test.protocol)
 		wantFault(t, cfg.Validate(), "Options: kgo."+name)
 		if name != "ServerSideBalancer" && name != "Balancers" {
 			wantFault(t, cfg.ClientConfig.Validate())
@@ -109,7 +109,7 @@ func TestStartFromIsForGroupsWithoutOffsets(t *testing.T) {
 				time.Sleep(time.Hour)
 				b.seed(0, 5) // at 3 to 7
 				cfg := b.consumer()
-				cfg.CommitInterval, cfg.AutoOffsetReset, cfg.StartFrom = time.Hour, reset, from
+				cfg.CommitInterval, cfg.AutoOffsetReset, cfg.StartFrom = time.Hour, kafka.OffsetReset(reset), from
 				offsets := b.consume(cfg)
 				if !slices.Equal(offsets, []int64{3, 4, 5, 6, 7}) {
 					t.Errorf("handled %v, want 3 to 7", offsets)

@@ -48,7 +48,7 @@ func (f *faults) checkOptions(options []kgo.Opt) { f.refuseOptions(options, over
 
 func (f *faults) checkConsumerOptions(c ConsumerConfig) {
 	f.refuseOptions(c.Options, overriddenByConsumers)
-	if c.GroupProtocol == "consumer" {
+	if c.GroupProtocol == ProtocolConsumer {
 		f.refuseOptions(c.Options, map[string]string{"Balancers": `with GroupProtocol "consumer" the brokers assign partitions`})
 	}
 }

@@ -243,7 +243,7 @@ func TestACommittedOffsetThatIsRefusedForGoodEndsStart(t *testing.T) {
 			b.seed(0, 10)
 			refused := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Topic: "orders", Partitions: []int32{0}, Err: kerr.UnknownServerError, Count: -1})
 			cfg := b.consumer()
-			cfg.GroupProtocol, cfg.CommitInterval = protocol, time.Hour
+			cfg.GroupProtocol, cfg.CommitInterval = kafka.GroupProtocol(protocol), time.Hour
 			consumer, err := kafka.NewConsumer(cfg, func(context.Context, kafka.Message[numbered]) error { return nil })
 			if err != nil {
 				t.Fatal(err)

@@ -137,7 +137,7 @@ func (p *partition) fetchError(err error) error {
 	switch {
 	case isType[*kgo.ErrDecompressTooLarge](err):
 		p.endFetching(p.c.decompressError(err))
-	case p.offsets.Next() < 0 && p.c.cfg.AutoOffsetReset == "none" && !p.route.isRetryTopic(): // the group has no committed offset
+	case p.offsets.Next() < 0 && p.c.cfg.AutoOffsetReset == ResetNone && !p.route.isRetryTopic(): // the group has no committed offset
 		return fmt.Errorf("kafka: consume %s-%d: %w", p.topic, p.id, err)
 	default:
 		p.unreadable(err)

@@ -170,7 +170,7 @@ func TestARecordThatIsPutOffOutlivesRestarts(t *testing.T) {
 				b.seed(0, 50)
 				b.seed(1, 50)
 				cfg := b.putOff()
-				cfg.GroupProtocol, cfg.CommitInterval = protocol, time.Hour
+				cfg.GroupProtocol, cfg.CommitInterval = kafka.GroupProtocol(protocol), time.Hour
 				cfg.InstanceID = "pod-1"
 				a := &attempts{began: time.Now(), fails: func(_, attempt int) error {
 					if attempt < 3 {
@@ -343,7 +343,7 @@ func TestRetryTopicsAreReadFromTheirBeginning(t *testing.T) {
 		t.Run(reset, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
 				cfg := b.putOff()
-				cfg.AutoOffsetReset = reset
+				cfg.AutoOffsetReset = kafka.OffsetReset(reset)
 				b.commit(0, 0, nil)
 				b.commit(1, 0, nil)
 				client := b.raw()

@@ -53,7 +53,7 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 	if err := c.client.reach(ctx); err != nil { // much may have changed since the constructor's
 		return err
 	}
-	if c.cfg.GroupProtocol == "consumer" {
+	if c.cfg.GroupProtocol == ProtocolConsumer {
 		if err := c.client.checkSpeaks(ctx, kmsg.ConsumerGroupHeartbeat, "GroupProtocol consumer (KIP-848, Kafka 4.0)"); err != nil {
 			return err
 		}

@@ -126,7 +126,7 @@ func TestRetryTopicsAreReadFromTheirFirstRecord(t *testing.T) {
 					for _, name := range cfg.RetryTopics() {
 						b.commitOf(name, 1, 0, nil)
 					}
-					cfg.AutoOffsetReset = reset
+					cfg.AutoOffsetReset = kafka.OffsetReset(reset)
 					if handled := b.consume(cfg); !slices.Equal(handled, []int64{3, 4, 5}) {
 						t.Errorf("handled %v, want 3 to 5:\n%s", handled, b.log.String())
 					}

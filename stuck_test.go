@@ -166,7 +166,7 @@ func TestADamagedBatchIsNamedAndFetchedAgainWithPauses(t *testing.T) {
 				}
 				damage := &damaged{dial: b.network.DialContext, text: []byte("poisoned")}
 				damage.on.Store(true)
-				cfg.AutoOffsetReset = reset
+				cfg.AutoOffsetReset = kafka.OffsetReset(reset)
 				cfg.Options = []kgo.Opt{kgo.Dialer(damage.DialContext)}
 				consumer, stop := b.start(cfg, got.handle, got.hooks())
 				time.Sleep(10 * time.Minute)

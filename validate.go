@@ -63,14 +63,14 @@ func (c ConsumerConfig) Validate() error {
 	if c.Concurrency < 0 {
 		faults.addf("Concurrency is %d: want 1 or more (KAFKA_CONSUMER_CONCURRENCY)", c.Concurrency)
 	}
-	faults.checkOneOf("Oversize", "KAFKA_CONSUMER_OVERSIZE", string(c.Oversize), string(OversizeStop), string(OversizeStub))
-	faults.checkOneOf("AutoOffsetReset", "KAFKA_CONSUMER_AUTO_OFFSET_RESET", c.AutoOffsetReset, "earliest", "latest", "none")
+	checkOneOf(&faults, "Oversize", "KAFKA_CONSUMER_OVERSIZE", c.Oversize, OversizeStop, OversizeStub)
+	checkOneOf(&faults, "AutoOffsetReset", "KAFKA_CONSUMER_AUTO_OFFSET_RESET", c.AutoOffsetReset, ResetEarliest, ResetLatest, ResetNone)
 	if limit := c.RateLimit; !(limit >= 0) || math.IsInf(limit, 0) {
 		faults.addf("RateLimit is %v: want attempts a second, or 0 for no limit (KAFKA_CONSUMER_RATE_LIMIT)", limit)
 	}
 	faults.checkStartFrom(c.StartFrom)
 	faults.checkConsumerOptions(c)
-	faults.checkOneOf("GroupProtocol", "", c.GroupProtocol, "classic", "consumer")
+	checkOneOf(&faults, "GroupProtocol", "", c.GroupProtocol, ProtocolClassic, ProtocolConsumer)
 	for _, d := range []struct {
 		name  string
 		value time.Duration
@@ -168,7 +168,7 @@ func (f *faults) checkClient(c ClientConfig) {
 			f.addf("broker %q: want host:port", broker)
 		}
 	}
-	f.checkOneOf("Compression", "", c.Compression, "none", "gzip", "snappy", "lz4", "zstd")
+	checkOneOf(f, "Compression", "", c.Compression, "none", "gzip", "snappy", "lz4", "zstd")
 	for _, d := range []struct {
 		name  string
 		value time.Duration
@@ -271,7 +271,7 @@ func (f *faults) checkStartFrom(t time.Time) {
 }
 
 func (f *faults) checkFloodGuard(c FloodGuardConfig) {
-	f.checkOneOf("FloodGuard: Mode", "KAFKA_CONSUMER_FLOOD_GUARD", c.Mode, FloodGuardOff, FloodGuardWarn, FloodGuardPause)
+	checkOneOf(f, "FloodGuard: Mode", "KAFKA_CONSUMER_FLOOD_GUARD", c.Mode, FloodGuardOff, FloodGuardWarn, FloodGuardPause)
 	if !(c.Share >= 0 && c.Share <= 1) { // nor NaN
 		f.addf("FloodGuard: Share is %v: want more than 0 and at most 1, or 0 for the default (KAFKA_CONSUMER_FLOOD_SHARE)", c.Share)
 	}
@@ -288,12 +288,16 @@ func (f *faults) checkFloodGuard(c FloodGuardConfig) {
 	}
 }
 
-func (f *faults) checkOneOf(name, variable, value string, allowed ...string) {
+func checkOneOf[S ~string](f *faults, name, variable string, value S, allowed ...S) {
 	if value != "" && !slices.Contains(allowed, value) {
+		names := make([]string, len(allowed))
+		for i, one := range allowed {
+			names[i] = string(one)
+		}
 		if variable != "" {
 			variable = " (" + variable + ")"
 		}
-		f.addf("%s is %q: want one of %s%s", name, value, strings.Join(allowed, ", "), variable)
+		f.addf("%s is %q: want one of %s%s", name, value, strings.Join(names, ", "), variable)
 	}
 }
 
@@ -362,9 +366,9 @@ func (c ConsumerConfig) withDefaults() ConsumerConfig {
 	c.RetryBackoff = cmp.Or(c.RetryBackoff, min(defaultRetryBackoff, c.RetryBackoffMax))
 	c.Concurrency = cmp.Or(c.Concurrency, 1)
 	c.MaxBatchSize = cmp.Or(c.MaxBatchSize, defaultMaxBatchSize)
-	c.AutoOffsetReset = cmp.Or(c.AutoOffsetReset, "earliest")
+	c.AutoOffsetReset = cmp.Or(c.AutoOffsetReset, ResetEarliest)
 	c.Oversize = cmp.Or(c.Oversize, OversizeStop)
-	c.GroupProtocol = cmp.Or(c.GroupProtocol, "classic")
+	c.GroupProtocol = cmp.Or(c.GroupProtocol, ProtocolClassic)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, defaultDrainTimeout)
 	c.MaxQueuedRecords = cmp.Or(c.MaxQueuedRecords, defaultMaxQueuedRecords)
 	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, defaultMaxQueuedBytes)

@@ -101,7 +101,7 @@ func (c *consumer) askForEnds(ctx context.Context, client *kgo.Client, stale []*
 			position = asked
 		case ok && at.Offset >= start:
 			position = at.Offset
-		case c.cfg.AutoOffsetReset == "latest" && !p.route.isRetryTopic():
+		case c.cfg.AutoOffsetReset == ResetLatest && !p.route.isRetryTopic():
 			position = end
 		}
 		p.learnEnd(end, position)

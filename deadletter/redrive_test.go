@@ -224,7 +224,7 @@ func TestMembersTellWhatAGroupReads(t *testing.T) {
 	for _, protocol := range []string{"classic", "consumer"} {
 		idle := "repairs-" + protocol // and has nothing to commit: the topic is empty
 		cfg := p.broker.ConsumerConfig("repairs", idle)
-		cfg.GroupProtocol = protocol
+		cfg.GroupProtocol = kafka.GroupProtocol(protocol)
 		consumer, err := kafka.NewConsumer(cfg, (&seen{}).handle)
 		if err != nil {
 			t.Fatal(err)

@@ -432,7 +432,7 @@ func TestAConsumerThatMayNotConsumeSaysSo(t *testing.T) {
 				w.publish(t, "b-1")
 				w.grant(t, missing.granted(w)...)
 				cfg := w.consumerConfig()
-				cfg.GroupProtocol = protocol
+				cfg.GroupProtocol = kafka.GroupProtocol(protocol)
 				handle, handled := received()
 				began := time.Now()
 				unauthorized(t, "Start", startConsumer(t, cfg, handle).wait(t), missing.resource(w))

@@ -219,7 +219,7 @@ func TestRedrivesKnowWhichGroupsRead(t *testing.T) {
 			t.Errorf("no group: %v", err)
 		}
 		cfg := kafka.NewConsumerConfig(topic+"-empty", group)
-		cfg.Brokers, cfg.GroupProtocol, cfg.DisableDeadLetters = seeds, protocol, true
+		cfg.Brokers, cfg.GroupProtocol, cfg.DisableDeadLetters = seeds, kafka.GroupProtocol(protocol), true
 		startConsumer(t, cfg, func(context.Context, kafka.Message[booking]) error { return nil })
 		eventually(t, protocol+" members read the empty topic", func() bool { return dry(group, topic+"-empty") == nil })
 		// While they join, brokers don't say what they read.

@@ -62,7 +62,7 @@ func TestRollingDeploysAddAndRemoveRetryTopics(t *testing.T) {
 			topic := "rolling-" + uuid.NewString()
 			config := func(delays ...time.Duration) kafka.ConsumerConfig {
 				cfg := kafka.NewConsumerConfig(topic, topic, brokers(t)...)
-				cfg.Logger, cfg.GroupProtocol, cfg.RetryDelays, cfg.MaxRetries = discard(), protocol, delays, kafka.NoRetries
+				cfg.Logger, cfg.GroupProtocol, cfg.RetryDelays, cfg.MaxRetries = discard(), kafka.GroupProtocol(protocol), delays, kafka.NoRetries
 				return cfg
 			}
 			list := topics.List{topics.New(topic, partitions)}.WithDeadLetters(config(time.Second, 2*time.Second))

@@ -138,7 +138,7 @@ func consume(ctx context.Context, t task, logger *slog.Logger, notes *notes) err
 	cfg.MaxRetries, cfg.RetryBackoff, cfg.RetryBackoffMax = maxRetries, 20*time.Millisecond, 100*time.Millisecond
 	cfg.DrainTimeout, cfg.SessionTimeout, cfg.RebalanceTimeout = t.Drain, sessionTimeout, 2*sessionTimeout
 	cfg.CommitInterval = 500 * time.Millisecond
-	cfg.GroupProtocol, cfg.Concurrency = t.Protocol, t.Concurrency
+	cfg.GroupProtocol, cfg.Concurrency = kafka.GroupProtocol(t.Protocol), t.Concurrency
 	consumer, err := kafka.NewConsumer(cfg, t.handle)
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ func TestAHandlerThatSleepsPastEveryTimeout(t *testing.T) {
 			s := newScenario(t, 3, nil)
 			s.seed(90, 9, func(int) fate { return good })
 			cfg := s.config()
-			cfg.GroupProtocol = protocol
+			cfg.GroupProtocol = kafka.GroupProtocol(protocol)
 			cfg.SessionTimeout, cfg.RebalanceTimeout, cfg.DrainTimeout = 10*time.Second, 10*time.Second, 2*time.Second
 			m := s.join(cfg, func(_ context.Context, msg kafka.Message[event]) error {
 				if msg.Offset == 3 {

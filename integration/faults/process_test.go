@@ -30,7 +30,7 @@ func child(role string) (code int) {
 	cfg := shortSessions(configOf(os.Getenv(childTopic), kafka.ClientConfig{
 		Brokers: cluster.Brokers(), ConnectTimeout: patience,
 	}))
-	cfg.GroupProtocol = os.Getenv(childProtocol)
+	cfg.GroupProtocol = kafka.GroupProtocol(os.Getenv(childProtocol))
 	var err error
 	switch role {
 	case "consume":
@@ -213,7 +213,7 @@ func TestAZombieCommitsNothing(t *testing.T) {
 			t.Parallel()
 			s := newScenario(t, 6, nil)
 			cfg := shortSessions(s.config())
-			cfg.GroupProtocol = protocol
+			cfg.GroupProtocol = kafka.GroupProtocol(protocol)
 			p := s.spawn(protocol)
 			m := s.join(cfg, slowly(5*time.Millisecond))
 			s.untilBothWork(p.number, m.number)

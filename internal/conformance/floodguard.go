@@ -50,7 +50,7 @@ func (s Suite) pausedMember(t *testing.T, protocol string) {
 	topic := s.topic(t, 4, nil)
 	s.seed(t, topic, records, keys)
 	cfg := s.config(topic, topic)
-	cfg.GroupProtocol = protocol
+	cfg.GroupProtocol = kafka.GroupProtocol(protocol)
 	cfg.FloodGuard = kafka.FloodGuardConfig{Mode: kafka.FloodGuardPause, Letters: letters, Pause: time.Hour}
 	consumer := newConsumer(s, t, cfg, func(context.Context, kafka.Message[event]) error { return errors.New("connection refused") })
 	told := &floodLog{}

@@ -28,7 +28,7 @@ func (s Suite) parking(t *testing.T, protocol string) {
 	s.makeTopics(t, topics.Topic{Name: topic, Partitions: 4}, topics.Topic{Name: dlq, Partitions: 3}) // one of which takes letters of two partitions
 	s.seed(t, topic, records, keys)
 	cfg := s.config(topic, topic)
-	cfg.ParkKeys, cfg.MaxRetries, cfg.GroupProtocol = true, 1, protocol
+	cfg.ParkKeys, cfg.MaxRetries, cfg.GroupProtocol = true, 1, kafka.GroupProtocol(protocol)
 	cfg.MaxQueuedRecords = 200
 	cfg.Options = []kgo.Opt{kgo.HeartbeatInterval(200 * time.Millisecond)} // how soon a member hears of a rebalance
 	handled := newLedger()

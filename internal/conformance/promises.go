@@ -338,7 +338,7 @@ func (s Suite) rebalance(t *testing.T, protocol string) {
 	ends := s.ends(t, topic)
 	done := newGate(1) // how much of each partition may be handled: so many of changes+1 parts
 	cfg := s.config(topic, topic)
-	cfg.GroupProtocol = protocol
+	cfg.GroupProtocol = kafka.GroupProtocol(protocol)
 	cfg.MaxQueuedRecords = 2000
 	cfg.Options = []kgo.Opt{kgo.HeartbeatInterval(200 * time.Millisecond)} // how soon a member hears of a rebalance
 	join := func() *member {

@@ -19,7 +19,7 @@ func (s Suite) retryTopics(t *testing.T, protocol string) {
 	const records, keys = 600, 20
 	topic := fmt.Sprintf("conformance-%08x", rand.Uint32())
 	cfg := s.config(topic, topic)
-	cfg.GroupProtocol, cfg.MaxRetries = protocol, kafka.NoRetries
+	cfg.GroupProtocol, cfg.MaxRetries = kafka.GroupProtocol(protocol), kafka.NoRetries
 	cfg.RetryDelays = []time.Duration{time.Second, 2 * time.Second}
 	list := topics.List{topics.New(topic, 4)}.WithDeadLetters(cfg)
 	resolved, err := list.Resolve()

@@ -76,7 +76,7 @@ func (m *member) consume(ctx context.Context) error {
 	cfg.ClientConfig = m.w.connection(m.dial)
 	cfg.Logger = m.w.log.With("member", m.number)
 	cfg.ClientID, cfg.AutoOffsetReset, cfg.MaxRetries = m.end(), "none", maxRetries
-	cfg.GroupProtocol, cfg.Concurrency, cfg.MaxQueuedRecords = m.w.plan.protocol, m.w.plan.concurrency, m.w.plan.queued
+	cfg.GroupProtocol, cfg.Concurrency, cfg.MaxQueuedRecords = kafka.GroupProtocol(m.w.plan.protocol), m.w.plan.concurrency, m.w.plan.queued
 	cfg.DrainTimeout, cfg.SessionTimeout, cfg.CommitInterval = m.w.plan.drain, m.w.plan.session, m.w.plan.commit
 	if m.w.plan.guarded {
 		cfg.FloodGuard = kafka.FloodGuardConfig{Mode: kafka.FloodGuardPause, Letters: 1, Window: time.Second, Pause: 2 * time.Second}
