@@ -71,6 +71,7 @@ func connectClient(cfg ClientConfig) (*Client, error) {
 // newClient connects until ctx ends. The config is valid and complete.
 func newClient(ctx context.Context, cfg ClientConfig, extra ...kgo.Opt) (*Client, error) {
 	log := cfg.logger()
+	logUnknown(log, cfg.unknown)
 	quiet := flood.Quiet()
 	c := &Client{
 		cfg: cfg, log: log, logs: clientLogger(log, quiet), access: &accessWatch{cfg: cfg, log: log, quiet: quiet}, delivery: deadlines{timeout: cfg.DeliveryTimeout},

@@ -115,7 +115,8 @@ type ClientConfig struct {
 
 	saslInOptions string // names of the mechanisms that a client has by SASL or by Options; accessWatch.config sets it
 
-	misread error // variables that could not be read; Validate reports them
+	misread error        // variables that could not be read; Validate reports them
+	unknown []misspelled // variables that nothing reads; a client logs them
 }
 
 // TLSConfig turns TLS on. TLS 1.2 is the least that is accepted. Files are read when a client is made.
@@ -153,10 +154,11 @@ type SASLConfig struct {
 	// TokenFile is a file with that token, in place of Token. It is read again each time, so that a token that is renewed there,
 	// as Kubernetes' projected ones are, needs no restart. Kafka: sasl.oauthbearer.token.endpoint.url, as file:///.
 	TokenFile string
-	// Custom is another mechanism, such as franz-go's aws.ManagedStreamingIAM or kerberos.Auth, in place of all of the above; its Name
-	// says which. It is called for each connection, and again before the session ends that a broker grants, with a context that ends
-	// after 10s; it must be safe for concurrent use, and is never closed. Its errors and panics are ErrAuthentication, and their texts are logged. The library prints its name
-	// alone; fmt prints what it is, so keep secrets behind a pointer or a function. Default nil. Kafka: sasl.jaas.config.
+	// Custom is another mechanism, such as franz-go's aws.ManagedStreamingIAM or kerberos.Auth, in place of all of the above; its
+	// Name says which. It is called for each connection, and again before the session ends that a broker grants, with a context
+	// that ends after 10s; it must be safe for concurrent use, and is never closed. Its errors and panics are ErrAuthentication,
+	// and their texts are logged. The library prints its name alone; fmt prints what it is, so keep secrets behind a pointer or
+	// a function. Default nil. Kafka: sasl.jaas.config.
 	Custom sasl.Mechanism `json:"-"`
 	// AllowPlaintext lets PLAIN send the password, and OAUTHBEARER the token, unencrypted to brokers beyond this machine. Default
 	// false: each address is checked before the secret is sent, those that brokers advertise too. A Custom mechanism is checked if its

@@ -41,8 +41,19 @@ type environment struct {
 
 	EnableMiddleware bool `env:"KAFKA_ENABLE_MIDDLEWARE" envDefault:"true"`
 
+	ConnectTimeout time.Duration `env:"KAFKA_CLIENT_CONNECT_TIMEOUT" envDefault:"10s"`
+
+	ProducerDeliveryTimeout    time.Duration `env:"KAFKA_PRODUCER_DELIVERY_TIMEOUT" envDefault:"2m"`
+	ProducerCompression        string        `env:"KAFKA_PRODUCER_COMPRESSION" envDefault:"snappy"`
+	ProducerLinger             time.Duration `env:"KAFKA_PRODUCER_LINGER" envDefault:"0s"`
+	ProducerMaxBufferedRecords int           `env:"KAFKA_PRODUCER_MAX_BUFFERED_RECORDS" envDefault:"50000"`
+	ProducerMaxBufferedBytes   int64         `env:"KAFKA_PRODUCER_MAX_BUFFERED_BYTES" envDefault:"67108864"`
+	ProducerMaxMessageBytes    int32         `env:"KAFKA_PRODUCER_MAX_MESSAGE_BYTES"`
+
 	ConsumerDLQTopic        string          `env:"KAFKA_CONSUMER_DLQ_TOPIC"`
 	ConsumerMaxRetries      int             `env:"KAFKA_CONSUMER_MAX_RETRIES" envDefault:"3"`
+	ConsumerRetryBackoff    time.Duration   `env:"KAFKA_CONSUMER_RETRY_BACKOFF"` // whose default may not be above the next one
+	ConsumerRetryBackoffMax time.Duration   `env:"KAFKA_CONSUMER_RETRY_BACKOFF_MAX" envDefault:"30s"`
 	ConsumerRetryDelays     []time.Duration `env:"KAFKA_CONSUMER_RETRY_DELAYS"`
 	ConsumerConcurrency     int             `env:"KAFKA_CONSUMER_CONCURRENCY" envDefault:"1"`
 	ConsumerAutoOffsetReset string          `env:"KAFKA_CONSUMER_AUTO_OFFSET_RESET" envDefault:"earliest"`
@@ -55,6 +66,15 @@ type environment struct {
 	ConsumerFailLivenessAfter time.Duration `env:"KAFKA_CONSUMER_FAIL_LIVENESS_AFTER" envDefault:"0s"`
 	ConsumerRateLimit         float64       `env:"KAFKA_CONSUMER_RATE_LIMIT" envDefault:"0"`
 	ConsumerMaxBatchWait      time.Duration `env:"KAFKA_CONSUMER_MAX_BATCH_WAIT" envDefault:"0s"`
+
+	ConsumerDrainTimeout       time.Duration `env:"KAFKA_CONSUMER_DRAIN_TIMEOUT" envDefault:"30s"`
+	ConsumerCommitInterval     time.Duration `env:"KAFKA_CONSUMER_COMMIT_INTERVAL" envDefault:"1s"`
+	ConsumerSessionTimeout     time.Duration `env:"KAFKA_CONSUMER_SESSION_TIMEOUT" envDefault:"45s"`
+	ConsumerRebalanceTimeout   time.Duration `env:"KAFKA_CONSUMER_REBALANCE_TIMEOUT" envDefault:"1m"`
+	ConsumerAuthFailureTimeout time.Duration `env:"KAFKA_CONSUMER_AUTH_FAILURE_TIMEOUT" envDefault:"30s"`
+	ConsumerStallTimeout       time.Duration `env:"KAFKA_CONSUMER_STALL_TIMEOUT" envDefault:"1m"`
+	ConsumerMaxQueuedRecords   int           `env:"KAFKA_CONSUMER_MAX_QUEUED_RECORDS" envDefault:"250000"`
+	ConsumerMaxQueuedBytes     int64         `env:"KAFKA_CONSUMER_MAX_QUEUED_BYTES" envDefault:"67108864"`
 
 	ConsumerOversize                  string `env:"KAFKA_CONSUMER_OVERSIZE" envDefault:"stop"`
 	ConsumerMaxHeaders                int    `env:"KAFKA_CONSUMER_MAX_HEADERS" envDefault:"1000"`
@@ -110,6 +130,11 @@ func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 		err = errors.Join(err, fmt.Errorf("kafka: environment: KAFKA_CONSUMER_MAX_RETRIES is %d: want 0 or more", cfg.MaxRetries))
 	}
 	cfg.RetryDelays = e.ConsumerRetryDelays
+	cfg.RetryBackoff, cfg.RetryBackoffMax = e.ConsumerRetryBackoff, e.ConsumerRetryBackoffMax
+	cfg.DrainTimeout, cfg.CommitInterval = e.ConsumerDrainTimeout, e.ConsumerCommitInterval
+	cfg.SessionTimeout, cfg.RebalanceTimeout = e.ConsumerSessionTimeout, e.ConsumerRebalanceTimeout
+	cfg.AuthFailureTimeout, cfg.StallTimeout = e.ConsumerAuthFailureTimeout, e.ConsumerStallTimeout
+	cfg.MaxQueuedRecords, cfg.MaxQueuedBytes = e.ConsumerMaxQueuedRecords, e.ConsumerMaxQueuedBytes
 	cfg.Concurrency = e.ConsumerConcurrency
 	cfg.ParkKeys, cfg.MaxParkedRecords = e.ConsumerParkKeys, e.ConsumerMaxParkedRecords
 	cfg.FailLivenessAfter, cfg.RateLimit = e.ConsumerFailLivenessAfter, e.ConsumerRateLimit
@@ -224,6 +249,11 @@ func (e environment) client() ClientConfig {
 			TokenFile: e.SASLTokenFile, AllowPlaintext: e.SASLAllowPlaintext,
 		},
 		ControlKey: NewSecret(e.ControlKey), AcceptUnsealed: e.AcceptUnsealed,
+		ConnectTimeout: e.ConnectTimeout, DeliveryTimeout: e.ProducerDeliveryTimeout,
+		Compression: e.ProducerCompression, Linger: e.ProducerLinger,
+		MaxBufferedRecords: e.ProducerMaxBufferedRecords, MaxBufferedBytes: e.ProducerMaxBufferedBytes,
+		MaxMessageBytes: e.ProducerMaxMessageBytes,
+		unknown:         unknownVariables(variables()),
 	}
 }
 

@@ -72,25 +72,28 @@ func (c ConsumerConfig) Validate() error {
 	faults.checkConsumerOptions(c)
 	checkOneOf(&faults, "GroupProtocol", "", c.GroupProtocol, ProtocolClassic, ProtocolConsumer)
 	for _, d := range []struct {
-		name  string
-		value time.Duration
+		name, variable string
+		value          time.Duration
+		least          time.Duration // unless it is 0
 	}{
-		{"RetryBackoff", c.RetryBackoff}, {"RetryBackoffMax", c.RetryBackoffMax}, {"DrainTimeout", c.DrainTimeout},
-		{"CommitInterval", c.CommitInterval}, {"SessionTimeout", c.SessionTimeout},
-		{"RebalanceTimeout", c.RebalanceTimeout}, {"MaxBatchWait", c.MaxBatchWait}, {"AuthFailureTimeout", c.AuthFailureTimeout}, {"StallTimeout", c.StallTimeout}, {"FailLivenessAfter", c.FailLivenessAfter},
+		{"RetryBackoff", "KAFKA_CONSUMER_RETRY_BACKOFF", c.RetryBackoff, 0},
+		{"RetryBackoffMax", "KAFKA_CONSUMER_RETRY_BACKOFF_MAX", c.RetryBackoffMax, 0},
+		{"DrainTimeout", "KAFKA_CONSUMER_DRAIN_TIMEOUT", c.DrainTimeout, 0},
+		{"CommitInterval", "KAFKA_CONSUMER_COMMIT_INTERVAL", c.CommitInterval, minGroupInterval},
+		{"SessionTimeout", "KAFKA_CONSUMER_SESSION_TIMEOUT", c.SessionTimeout, minGroupInterval},
+		{"RebalanceTimeout", "KAFKA_CONSUMER_REBALANCE_TIMEOUT", c.RebalanceTimeout, 0},
+		{"MaxBatchWait", "KAFKA_CONSUMER_MAX_BATCH_WAIT", c.MaxBatchWait, 0},
+		{"AuthFailureTimeout", "KAFKA_CONSUMER_AUTH_FAILURE_TIMEOUT", c.AuthFailureTimeout, 0},
+		{"StallTimeout", "KAFKA_CONSUMER_STALL_TIMEOUT", c.StallTimeout, 0},
+		{"FailLivenessAfter", "KAFKA_CONSUMER_FAIL_LIVENESS_AFTER", c.FailLivenessAfter, 0},
 	} {
-		faults.checkNotNegative(d.name, int64(d.value))
-	}
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-	}{{"CommitInterval", c.CommitInterval}, {"SessionTimeout", c.SessionTimeout}} {
-		if d.value > 0 && d.value < minGroupInterval {
-			faults.addf("%s is %v: want %v or more", d.name, d.value, minGroupInterval)
+		faults.checkNotNegative(d.name, d.variable, int64(d.value))
+		if d.value > 0 && d.value < d.least {
+			faults.addf("%s is %v: want %v or more (%s)", d.name, d.value, d.least, d.variable)
 		}
 	}
-	faults.checkNotNegative("MaxQueuedRecords", int64(c.MaxQueuedRecords))
-	faults.checkNotNegative("MaxQueuedBytes", c.MaxQueuedBytes)
+	faults.checkNotNegative("MaxQueuedRecords", "KAFKA_CONSUMER_MAX_QUEUED_RECORDS", int64(c.MaxQueuedRecords))
+	faults.checkNotNegative("MaxQueuedBytes", "KAFKA_CONSUMER_MAX_QUEUED_BYTES", c.MaxQueuedBytes)
 	for _, limit := range []struct {
 		name, variable string
 		value, most    int64
@@ -108,10 +111,10 @@ func (c ConsumerConfig) Validate() error {
 	faults.checkFloodGuard(c.FloodGuard)
 	d := c.withDefaults()
 	if limit := min(d.SessionTimeout, d.RebalanceTimeout); d.DrainTimeout >= limit {
-		faults.addf("DrainTimeout is %v: it must be below SessionTimeout and RebalanceTimeout (%v)", d.DrainTimeout, limit)
+		faults.addf("DrainTimeout is %v: it must be below SessionTimeout and RebalanceTimeout (%v) (KAFKA_CONSUMER_DRAIN_TIMEOUT)", d.DrainTimeout, limit)
 	}
 	if d.RetryBackoff > d.RetryBackoffMax {
-		faults.addf("RetryBackoff is %v: it must not be above RetryBackoffMax (%v)", d.RetryBackoff, d.RetryBackoffMax)
+		faults.addf("RetryBackoff is %v: it must not be above RetryBackoffMax (%v) (KAFKA_CONSUMER_RETRY_BACKOFF)", d.RetryBackoff, d.RetryBackoffMax)
 	}
 	return errors.Join(c.misread, faults.join("consumer config"))
 }
@@ -168,27 +171,24 @@ func (f *faults) checkClient(c ClientConfig) {
 			f.addf("broker %q: want host:port", broker)
 		}
 	}
-	checkOneOf(f, "Compression", "", c.Compression, "none", "gzip", "snappy", "lz4", "zstd")
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-	}{{"ConnectTimeout", c.ConnectTimeout}, {"DeliveryTimeout", c.DeliveryTimeout}, {"Linger", c.Linger}} {
-		f.checkNotNegative(d.name, int64(d.value))
-	}
+	checkOneOf(f, "Compression", "KAFKA_PRODUCER_COMPRESSION", c.Compression, "none", "gzip", "snappy", "lz4", "zstd")
+	f.checkNotNegative("ConnectTimeout", "KAFKA_CLIENT_CONNECT_TIMEOUT", int64(c.ConnectTimeout))
+	f.checkNotNegative("DeliveryTimeout", "KAFKA_PRODUCER_DELIVERY_TIMEOUT", int64(c.DeliveryTimeout))
+	f.checkNotNegative("Linger", "KAFKA_PRODUCER_LINGER", int64(c.Linger))
 	if c.Linger > maxLinger {
-		f.addf("Linger is %v: want %v or less", c.Linger, maxLinger)
+		f.addf("Linger is %v: want %v or less (KAFKA_PRODUCER_LINGER)", c.Linger, maxLinger)
 	}
 	if c.MaxMessageBytes > 0 && c.MaxMessageBytes < minMaxMessageBytes {
-		f.addf("MaxMessageBytes is %d: want %d or more", c.MaxMessageBytes, minMaxMessageBytes)
+		f.addf("MaxMessageBytes is %d: want %d or more (KAFKA_PRODUCER_MAX_MESSAGE_BYTES)", c.MaxMessageBytes, minMaxMessageBytes)
 	}
 	if len(c.ClientID) > maxClientIDBytes {
 		f.addf("ClientID has %d bytes: want %d or fewer", len(c.ClientID), maxClientIDBytes)
 	}
 	f.checkPrintable("ClientID", c.ClientID)
 	f.checkPrintable("Rack", c.Rack)
-	f.checkNotNegative("MaxBufferedRecords", int64(c.MaxBufferedRecords))
-	f.checkNotNegative("MaxBufferedBytes", c.MaxBufferedBytes)
-	f.checkNotNegative("MaxMessageBytes", int64(c.MaxMessageBytes))
+	f.checkNotNegative("MaxBufferedRecords", "KAFKA_PRODUCER_MAX_BUFFERED_RECORDS", int64(c.MaxBufferedRecords))
+	f.checkNotNegative("MaxBufferedBytes", "KAFKA_PRODUCER_MAX_BUFFERED_BYTES", c.MaxBufferedBytes)
+	f.checkNotNegative("MaxMessageBytes", "KAFKA_PRODUCER_MAX_MESSAGE_BYTES", int64(c.MaxMessageBytes))
 
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		f.addf("TLS: CertFile and KeyFile go together; one is empty (KAFKA_TLS_CERT_FILE, KAFKA_TLS_KEY_FILE)")
@@ -308,9 +308,9 @@ func (f *faults) checkPrintable(name, value string) {
 	}
 }
 
-func (f *faults) checkNotNegative(name string, value int64) {
+func (f *faults) checkNotNegative(name, variable string, value int64) {
 	if value < 0 {
-		f.addf("%s is negative", name)
+		f.addf("%s is negative (%s)", name, variable)
 	}
 }
 
