@@ -32,7 +32,7 @@ func (b *bubble) deleteTopic(name string) {
 	// with no pause virtual time stands still.
 	b.cluster.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
 		b.cluster.KeepControl()
-		b.cluster.SleepControl(func() { time.Sleep(100 * time.Millisecond) })
+		time.Sleep(100 * time.Millisecond)
 		return nil, nil, false
 	})
 }
