@@ -43,13 +43,13 @@ func newFailedBatchConsumer[T any](cfg ConsumerConfig, err error) *BatchConsumer
 func checkBatches[T any](cfg ConsumerConfig, handle BatchHandler[T]) error {
 	switch {
 	case handle == nil:
-		return fmt.Errorf("kafka: consumer of %s: the handler is nil", cfg.Topic)
+		return fmt.Errorf("kafka: consumer of %s: the handler is nil", cfg.topicNames())
 	case cfg.ParkKeys:
-		return fmt.Errorf("kafka: consumer of %s: ParkKeys is set: a batch consumer can't keep single records back from a batch that others of their key are in (KAFKA_CONSUMER_PARK_KEYS)", cfg.Topic)
+		return fmt.Errorf("kafka: consumer of %s: ParkKeys is set: a batch consumer can't keep single records back from a batch that others of their key are in (KAFKA_CONSUMER_PARK_KEYS)", cfg.topicNames())
 	case len(cfg.RetryDelays) > 0:
-		return fmt.Errorf("kafka: consumer of %s: RetryDelays is set: a batch consumer has no retry topics (KAFKA_CONSUMER_RETRY_DELAYS)", cfg.Topic)
+		return fmt.Errorf("kafka: consumer of %s: RetryDelays is set: a batch consumer has no retry topics (KAFKA_CONSUMER_RETRY_DELAYS)", cfg.topicNames())
 	case cfg.Concurrency > 1:
-		return fmt.Errorf("kafka: consumer of %s: Concurrency is %d: a batch consumer handles a partition's batches one by one, want 1 (KAFKA_CONSUMER_CONCURRENCY)", cfg.Topic, cfg.Concurrency)
+		return fmt.Errorf("kafka: consumer of %s: Concurrency is %d: a batch consumer handles a partition's batches one by one, want 1 (KAFKA_CONSUMER_CONCURRENCY)", cfg.topicNames(), cfg.Concurrency)
 	}
 	return nil
 }

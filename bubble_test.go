@@ -59,6 +59,7 @@ func (b *bubble) client() kafka.ClientConfig {
 
 func (b *bubble) consumer() kafka.ConsumerConfig {
 	cfg := kafka.NewConsumerConfig("orders", "group")
+	cfg.DLQTopic = "dlq-orders" // of tests with other topics, too
 	cfg.ClientConfig = b.client()
 	return cfg
 }

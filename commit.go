@@ -166,7 +166,7 @@ func mayCommitLater(err error) bool {
 // they have told the new one to begin at an earlier offset.
 func (c *consumer) awaitPeriodicCommits(ctx context.Context, client *kgo.Client) {
 	refused := kgo.PreCommitFnContext(ctx, func(*kmsg.OffsetCommitRequest) error { return context.Canceled })
-	client.CommitOffsetsSync(refused, map[string]map[int32]kgo.EpochOffset{c.cfg.Topic: {0: {}}}, nil) // waits for its turn
+	client.CommitOffsetsSync(refused, map[string]map[int32]kgo.EpochOffset{c.cfg.sources()[0]: {0: {}}}, nil) // waits for its turn
 }
 
 // committed tells of a commit.
@@ -187,7 +187,7 @@ func (c *consumer) committed(err error) {
 	}
 	if c.quiet.Allow("commit: " + text) {
 		c.log.LogAttrs(context.Background(), slog.LevelWarn, "offset commit failed; finished records may be redelivered",
-			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Any("error", err))
+			slog.String("topic", c.cfg.topicNames()), slog.String("group", c.cfg.Group), slog.Any("error", err))
 	}
 }
 

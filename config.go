@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -184,11 +185,14 @@ type ProducerConfig struct {
 // ConsumerConfig configures a [Consumer]. Make one with [NewConsumerConfig] or [NewConsumerConfigFromEnv].
 type ConsumerConfig struct {
 	ClientConfig
-	// Topic to consume. Required.
+	// Topic to consume. Required, unless there are Topics.
 	Topic string
-	// Group shares the topic's partitions among its members. Required. Kafka: group.id.
+	// Topics are consumed as well, by the same handler: Message.Topic says where a message is from. All settings hold for each
+	// of them; limits such as MaxQueuedRecords and RateLimit, a pause, and FloodGuard hold for all together. Default none.
+	Topics []string
+	// Group shares the topics' partitions among its members. Required. Kafka: group.id.
 	Group string
-	// DLQTopic takes the records that can't be handled. Default dlq-<topic>.
+	// DLQTopic takes the records that can't be handled, of all topics. Default: each topic has its own, dlq-<topic>.
 	DLQTopic string
 	// DisableDeadLetters has a record that can't be handled end Start with an error; DLQTopic is not used then. Default false.
 	DisableDeadLetters bool
@@ -401,12 +405,12 @@ type RequesterConfig struct {
 	DisableMiddleware bool
 }
 
-// NewConsumerConfig returns a config with the defaults: dead letters to dlq-<topic>, 3 retries.
+// NewConsumerConfig returns a config with the defaults.
 func NewConsumerConfig(topic, group string, brokers ...string) ConsumerConfig {
 	return ConsumerConfig{
 		ClientConfig: ClientConfig{Brokers: brokers},
 		Topic:        topic, Group: group,
-		DLQTopic: dlqPrefix + topic, MaxRetries: defaultMaxRetries,
+		MaxRetries: defaultMaxRetries,
 	}
 }
 
@@ -420,12 +424,37 @@ func NewRequesterConfig(topic, replyTopic string, brokers ...string) RequesterCo
 	return RequesterConfig{ClientConfig: ClientConfig{Brokers: brokers}, Topic: topic, ReplyTopic: replyTopic}
 }
 
-// deadLetterTopic is where dead letters go; "" for nowhere.
-func (c ConsumerConfig) deadLetterTopic() string {
+// sources are the topics to consume.
+func (c ConsumerConfig) sources() []string {
+	var all []string
+	for _, topic := range append([]string{c.Topic}, c.Topics...) {
+		if !slices.Contains(all, topic) && (topic != "" || len(c.Topics) == 0) {
+			all = append(all, topic)
+		}
+	}
+	return all
+}
+
+// topicNames are the sources, for people.
+func (c ConsumerConfig) topicNames() string { return strings.Join(c.sources(), ",") }
+
+// deadLetterTopicOf is where a topic's dead letters go; "" for nowhere.
+func (c ConsumerConfig) deadLetterTopicOf(source string) string {
 	if c.DisableDeadLetters {
 		return ""
 	}
-	return cmp.Or(c.DLQTopic, dlqPrefix+c.Topic)
+	return cmp.Or(c.DLQTopic, dlqPrefix+source)
+}
+
+// deadLetterTopics are where dead letters go, without repeats.
+func (c ConsumerConfig) deadLetterTopics() []string {
+	var all []string
+	for _, source := range c.sources() {
+		if dlq := c.deadLetterTopicOf(source); dlq != "" && !slices.Contains(all, dlq) {
+			all = append(all, dlq)
+		}
+	}
+	return all
 }
 
 // The configs print without their secrets, and only what tells where and as whom they connect.
@@ -481,9 +510,9 @@ func (c ProducerConfig) attrs() []slog.Attr {
 
 func (c ConsumerConfig) attrs() []slog.Attr {
 	return append([]slog.Attr{
-		slog.String("topic", c.Topic),
+		slog.String("topic", c.topicNames()),
 		slog.String("group", c.Group),
-		slog.String("dlq_topic", c.deadLetterTopic()),
+		slog.String("dlq_topic", strings.Join(c.deadLetterTopics(), ",")),
 		slog.Int("max_retries", max(cmp.Or(c.MaxRetries, defaultMaxRetries), 0)),
 	}, c.ClientConfig.attrs()...)
 }

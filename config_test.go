@@ -128,7 +128,7 @@ func TestMinimalConfigsAreValid(t *testing.T) {
 
 func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 	made := kafka.NewConsumerConfig("orders", "bookings", "a:1", "b:2")
-	if made.Topic != "orders" || made.Group != "bookings" || made.DLQTopic != "dlq-orders" || made.MaxRetries != 3 || len(made.Brokers) != 2 {
+	if made.Topic != "orders" || made.Group != "bookings" || made.DLQTopic != "" || made.MaxRetries != 3 || len(made.Brokers) != 2 {
 		t.Errorf("NewConsumerConfig made %+v", made)
 	}
 	if made := kafka.NewProducerConfig("orders", "a:1"); made.Topic != "orders" || made.DLQTopic != "" || len(made.Brokers) != 1 {
@@ -151,7 +151,7 @@ func TestDefaultsAreWhatTheDocsSay(t *testing.T) {
 		"MaxBufferedBytes":              {client.MaxBufferedBytes, int64(64 << 20)},
 		"MaxMessageBytes":               {(&kafka.Client{}).BatchLimit("orders"), int32(1_048_588)},
 		"the dead letters' Compression": {consumer.Compression, "snappy"},
-		"DLQTopic":                      {consumer.DLQTopic, "dlq-orders"},
+		"DLQTopic":                      {strings.Contains(consumer.String(), ` dlq_topic="dlq-orders" `), true},
 		"MaxRetries":                    {consumer.MaxRetries, 3},
 		"RetryBackoff":                  {consumer.RetryBackoff, 500 * time.Millisecond},
 		"RetryBackoffMax":               {consumer.RetryBackoffMax, 30 * time.Second},

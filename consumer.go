@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,12 +47,12 @@ func NewConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle Hand
 func newTypedConsumer[T any](cfg ConsumerConfig, codec Codec[T], handle Handler[T]) (*consumer, error) {
 	switch {
 	case codec == nil:
-		return nil, fmt.Errorf("kafka: consumer of %s: the codec is nil", cfg.Topic)
+		return nil, fmt.Errorf("kafka: consumer of %s: the codec is nil", cfg.topicNames())
 	case handle == nil:
-		return nil, fmt.Errorf("kafka: consumer of %s: the handler is nil", cfg.Topic)
+		return nil, fmt.Errorf("kafka: consumer of %s: the handler is nil", cfg.topicNames())
 	}
 	if err := checkDecode(codec); err != nil {
-		return nil, fmt.Errorf("kafka: consumer of %s: %w", cfg.Topic, err)
+		return nil, fmt.Errorf("kafka: consumer of %s: %w", cfg.topicNames(), err)
 	}
 	return newConsumer(cfg, NewHandlerFunc(cfg, codec, handle))
 }
@@ -159,7 +160,7 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 		cfg: cfg, log: client.log, client: client, compressor: compressor, handle: handle,
 		// Half of the memory is for the running: the rest is what partitions that stand still may hold, see relieve.
 		queued:     newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes).halved(),
-		guard:      newFloodGuard(cfg.FloodGuard, cfg.DLQTopic),
+		guard:      newFloodGuard(cfg.FloodGuard, strings.Join(cfg.deadLetterTopics(), ",")),
 		gates:      newGates(cfg),
 		recalling:  make(chan struct{}, maxRecalling),
 		membership: newMembership(),
@@ -173,7 +174,7 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 
 func (c *consumer) use(plugins []ConsumerPlugin) {
 	info := ConsumerInfo{
-		ClientID: c.cfg.ClientID, Topic: c.cfg.Topic, Topics: slices.Sorted(maps.Keys(c.routes)), Group: c.cfg.Group, DLQTopic: c.cfg.DLQTopic, Logger: c.log,
+		ClientID: c.cfg.ClientID, Topic: c.cfg.topicNames(), Topics: slices.Sorted(maps.Keys(c.routes)), Group: c.cfg.Group, DLQTopic: strings.Join(c.cfg.deadLetterTopics(), ","), Logger: c.log,
 		DisableMiddleware: c.cfg.DisableMiddleware, Health: c.health,
 	}
 	if !c.accepts(len(plugins)) {
@@ -212,7 +213,7 @@ func (c *consumer) startLogged(ctx context.Context) error {
 	err := c.start(ctx)
 	if err != nil {
 		c.log.LogAttrs(ctx, slog.LevelError, "consumer failed; Start returns this error",
-			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Any("error", err))
+			slog.String("topic", c.cfg.topicNames()), slog.String("group", c.cfg.Group), slog.Any("error", err))
 	}
 	return err
 }
@@ -226,14 +227,14 @@ func (c *consumer) start(ctx context.Context) error {
 	defer close(c.ended)
 	if c.disabled {
 		c.log.LogAttrs(ctx, slog.LevelWarn, "middleware disabled by configuration: logging, metrics and tracing are inactive",
-			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
+			slog.String("topic", c.cfg.topicNames()), slog.String("group", c.cfg.Group))
 	}
 	if c.cfg.PauseWhile != nil {
 		c.askPauseWhile()
 	}
 	err := c.run(ctx, pollCtx)
 	if err == nil {
-		c.log.LogAttrs(ctx, slog.LevelInfo, "consumer stopped", slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
+		c.log.LogAttrs(ctx, slog.LevelInfo, "consumer stopped", slog.String("topic", c.cfg.topicNames()), slog.String("group", c.cfg.Group))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -278,7 +279,7 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 		return fmt.Errorf("kafka: consumer config: %w", err)
 	}
 	consuming.Store(client)
-	c.log.LogAttrs(ctx, slog.LevelInfo, "joining group", slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
+	c.log.LogAttrs(ctx, slog.LevelInfo, "joining group", slog.String("topic", c.cfg.topicNames()), slog.String("group", c.cfg.Group))
 	patience := time.AfterFunc(joinPatience, c.noPartitionsYet)
 	defer patience.Stop()
 	context.AfterFunc(pollCtx, c.haltAll) // at once: a handover that is under way may keep us from the drain for long
@@ -368,7 +369,7 @@ func (c *consumer) nothingLeftToDrain() {
 func (c *consumer) noPartitionsYet() {
 	if !c.membership.everAssigned() {
 		c.log.LogAttrs(context.Background(), slog.LevelWarn, "still waiting to join the group; a member that was killed is waited for until its session times out",
-			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Duration("session_timeout", c.cfg.SessionTimeout))
+			slog.String("topic", c.cfg.topicNames()), slog.String("group", c.cfg.Group), slog.Duration("session_timeout", c.cfg.SessionTimeout))
 	}
 }
 
@@ -396,10 +397,10 @@ func (c *consumer) begin(stop context.CancelFunc) error {
 		return c.failed
 	}
 	if c.closed {
-		return fmt.Errorf("kafka: consumer of %s: %w", c.cfg.Topic, ErrClosed)
+		return fmt.Errorf("kafka: consumer of %s: %w", c.cfg.topicNames(), ErrClosed)
 	}
 	if c.started {
-		return fmt.Errorf("kafka: consumer of %s: %w", c.cfg.Topic, ErrStarted)
+		return fmt.Errorf("kafka: consumer of %s: %w", c.cfg.topicNames(), ErrStarted)
 	}
 	c.started, c.stop = true, stop
 	return nil

@@ -116,10 +116,7 @@ func NewConsumerConfigFromEnv(topic, group string) (ConsumerConfig, error) {
 	e, err := readEnvironment()
 	cfg := NewConsumerConfig(topic, group)
 	cfg.ClientConfig = e.client()
-	if e.ConsumerDLQTopic != "" {
-		cfg.DLQTopic = e.ConsumerDLQTopic
-	}
-	if cfg.DLQTopic == topic {
+	if cfg.DLQTopic = e.ConsumerDLQTopic; cfg.DLQTopic == topic {
 		cfg.DLQTopic, cfg.DisableDeadLetters = "", true // a consumer of the dead letters themselves
 		e.ConsumerParkKeys = false
 	}

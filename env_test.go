@@ -115,7 +115,7 @@ func TestEveryVariableHasItsEffect(t *testing.T) {
 			before      any
 			want        any
 		}{
-			{"KAFKA_CONSUMER_DLQ_TOPIC", "dlq-domain-services", func(c kafka.ConsumerConfig) any { return c.DLQTopic }, "dlq-orders", "dlq-domain-services"},
+			{"KAFKA_CONSUMER_DLQ_TOPIC", "dlq-domain-services", func(c kafka.ConsumerConfig) any { return c.DLQTopic }, "", "dlq-domain-services"},
 			{"KAFKA_CONSUMER_MAX_RETRIES", "0", func(c kafka.ConsumerConfig) any { return c.MaxRetries }, 3, kafka.NoRetries},
 			{"KAFKA_CONSUMER_RETRY_BACKOFF", "20ms", func(c kafka.ConsumerConfig) any { return c.RetryBackoff }, time.Duration(0), 20 * time.Millisecond},
 			{"KAFKA_CONSUMER_RETRY_BACKOFF_MAX", "2m", func(c kafka.ConsumerConfig) any { return c.RetryBackoffMax }, 30 * time.Second, 2 * time.Minute},
@@ -251,7 +251,7 @@ func TestEmptyVariablesCountAsUnset(t *testing.T) {
 	if got, err := kafka.NewConsumerConfigFromEnv("orders", "bookings"); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %#v, want %#v (error: %v)", got, want, err)
 	}
-	if want.MaxRetries != 3 || want.DLQTopic != "dlq-orders" || want.DisableDeadLetters {
+	if want.MaxRetries != 3 || want.DLQTopic != "" || want.DisableDeadLetters {
 		t.Errorf("unset variables give %+v", want)
 	}
 	if got, err := kafka.NewRequesterConfigFromEnv("orders", "replies"); err != nil || got.ReplyPartition != nil || got.RequestTimeout != 30*time.Second {

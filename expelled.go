@@ -50,7 +50,7 @@ func (c *consumer) ofOthers(client *kgo.Client, partitions []*partition) (others
 // leaveToJoinAgain leaves the group as the member that franz-go goes on as, so that the next heartbeat tells it that all is lost.
 func (c *consumer) leaveToJoinAgain(ctx context.Context, client *kgo.Client) {
 	c.log.LogAttrs(ctx, slog.LevelWarn, "the group has removed this member, which goes on as another one; it joins again",
-		slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
+		slog.String("topic", c.cfg.topicNames()), slog.String("group", c.cfg.Group))
 	request := c.leaveRequest(client)
 	for {
 		response, err := request.RequestWith(ctx, client)

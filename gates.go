@@ -38,7 +38,7 @@ func (c *consumer) pauseFor(who, reason string) {
 	if !c.gates.paused.Close(who, reason) {
 		return
 	}
-	c.log.LogAttrs(context.Background(), slog.LevelInfo, "consumer paused: no attempt begins", slog.String("topic", c.cfg.Topic),
+	c.log.LogAttrs(context.Background(), slog.LevelInfo, "consumer paused: no attempt begins", slog.String("topic", c.cfg.topicNames()),
 		slog.String("group", c.cfg.Group), slog.String("reason", reason))
 	c.hooks.pauseChanged(true, reason)
 }
@@ -47,7 +47,7 @@ func (c *consumer) resume(who string) {
 	if !c.gates.paused.Open(who) {
 		return
 	}
-	c.log.LogAttrs(context.Background(), slog.LevelInfo, "consumer resumed", slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
+	c.log.LogAttrs(context.Background(), slog.LevelInfo, "consumer resumed", slog.String("topic", c.cfg.topicNames()), slog.String("group", c.cfg.Group))
 	c.hooks.pauseChanged(false, "")
 }
 
@@ -65,7 +65,7 @@ func (c *consumer) askPauseWhile() {
 	defer func() {
 		const text = "PauseWhile panics; the consumer stays as it is"
 		if value := recover(); value != nil && c.quiet.Allow(text) {
-			c.log.LogAttrs(context.Background(), slog.LevelError, text, slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group),
+			c.log.LogAttrs(context.Background(), slog.LevelError, text, slog.String("topic", c.cfg.topicNames()), slog.String("group", c.cfg.Group),
 				slog.Any("panic", value))
 		}
 	}()

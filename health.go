@@ -22,7 +22,7 @@ const (
 
 // Health is a consumer's state at one moment. Take it as often as you like: it makes no request.
 type Health struct {
-	Topic string `json:"topic"` // what is consumed
+	Topic string `json:"topic"` // what is consumed; several topics have a comma between them
 	Group string `json:"group"` // by which group
 	State State  `json:"state"` // where the consumer is in its life
 	// NotLive says why the process should be restarted: the poll loop stands still, Start has returned an error or, with
@@ -73,7 +73,7 @@ const (
 
 // PartitionHealth is the state of one assigned partition.
 type PartitionHealth struct {
-	Topic     string `json:"topic"`     // Health.Topic, or one of its retry topics
+	Topic     string `json:"topic"`     // one that is consumed, or a retry topic
 	Partition int32  `json:"partition"` // its number
 	// Lag is how many offsets lie between the next record to settle and the partition's end, as far as known: from the latest
 	// fetch or, where nothing is fetched, from a question to the brokers, asked every few seconds as long as somebody looks.
@@ -118,7 +118,7 @@ func (c *consumer) health() Health {
 func (c *consumer) snapshot() (Health, *accessWatch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := Health{Topic: c.cfg.Topic, Group: c.cfg.Group, State: c.state(), Paused: c.paused(), Partitions: make([]PartitionHealth, 0, len(c.partitions))}
+	h := Health{Topic: c.cfg.topicNames(), Group: c.cfg.Group, State: c.state(), Paused: c.paused(), Partitions: make([]PartitionHealth, 0, len(c.partitions))}
 	for _, p := range c.partitions {
 		state, problems := p.health()
 		h.Partitions = append(h.Partitions, state)
@@ -128,7 +128,7 @@ func (c *consumer) snapshot() (Health, *accessWatch) {
 		h.Problems = append(h.Problems, name+": a handler still runs that outlasted the handover of its partition; it ignores its context")
 	}
 	slices.SortFunc(h.Partitions, func(a, b PartitionHealth) int {
-		return cmp.Or(c.routes[a.Topic].index-c.routes[b.Topic].index, int(a.Partition-b.Partition))
+		return cmp.Or(c.routes[a.Topic].index-c.routes[b.Topic].index, strings.Compare(a.Topic, b.Topic), int(a.Partition-b.Partition))
 	})
 	flood, problem := c.guard.health()
 	if problem != "" {

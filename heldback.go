@@ -125,7 +125,7 @@ func (c *consumer) tellFlood(change Flood) {
 	case FloodProbing:
 		text = "pause for a flood of dead letters is over: a few records are tried"
 	}
-	c.log.LogAttrs(context.Background(), level, text, slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group),
+	c.log.LogAttrs(context.Background(), level, text, slog.String("topic", c.cfg.topicNames()), slog.String("group", c.cfg.Group),
 		slog.Int("letters", change.Letters), slog.Int("records", change.Records), slog.Duration("pause", change.Pause))
 	c.hooks.flood(change)
 }

@@ -262,7 +262,7 @@ func (c *consumer) logHeldUp() {
 		return
 	}
 	level, text := slog.LevelInfo, "group waits for a member, one that was killed most likely; finished records are committed meanwhile"
-	attrs := []slog.Attr{slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Duration("rebalancing", time.Since(since)),
+	attrs := []slog.Attr{slog.String("topic", c.cfg.topicNames()), slog.String("group", c.cfg.Group), slog.Duration("rebalancing", time.Since(since)),
 		slog.Duration("session_timeout", c.cfg.SessionTimeout)}
 	if refusal != nil {
 		level, text = slog.LevelWarn, "group rebalances, and takes no commits meanwhile; a crash would bring finished records again"

@@ -18,10 +18,10 @@ type ConsumerPlugin interface {
 // ConsumerInfo tells a plugin which consumer it is used by.
 type ConsumerInfo struct {
 	ClientID string       // ClientConfig.ClientID, or its default
-	Topic    string       // what it consumes
-	Topics   []string     // all that it reads: Topic and its retry topics, by name
+	Topic    string       // what it consumes; several topics have a comma between them
+	Topics   []string     // all that it reads, its retry topics too, by name
 	Group    string       // as a member of which group
-	DLQTopic string       // "" for none
+	DLQTopic string       // "" for none; several have a comma between them
 	Logger   *slog.Logger // ClientConfig.Logger, or its default
 	// DisableMiddleware is ConsumerConfig.DisableMiddleware. A plugin that only logs, measures or traces returns nothing then.
 	DisableMiddleware bool

@@ -262,7 +262,7 @@ func validateGroupOptions(cfg ConsumerConfig) error {
 		},
 		committed: func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) {},
 	}
-	opts, err := consumingOptions(cfg, []string{cfg.Topic}, on, clientLogger(slog.New(slog.DiscardHandler), nil))
+	opts, err := consumingOptions(cfg, cfg.sources(), on, clientLogger(slog.New(slog.DiscardHandler), nil))
 	if err != nil {
 		return err
 	}

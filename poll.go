@@ -171,7 +171,7 @@ func (c *consumer) groupError(ctx context.Context, err error, access *accessWatc
 // refused ends the consumer when the brokers refuse it for too long, or before it ever had a partition.
 func (c *consumer) refused(err error, lasting time.Duration) {
 	if c.quiet.Allow("refused") {
-		c.log.LogAttrs(context.Background(), slog.LevelError, "brokers refuse access", slog.String("topic", c.cfg.Topic),
+		c.log.LogAttrs(context.Background(), slog.LevelError, "brokers refuse access", slog.String("topic", c.cfg.topicNames()),
 			slog.String("group", c.cfg.Group), slog.Duration("lasting", lasting), slog.Any("error", err))
 	}
 	if lasting >= c.cfg.AuthFailureTimeout || !c.membership.everAssigned() {

@@ -23,7 +23,7 @@ func (c *consumer) assigned(ctx context.Context, client *kgo.Client, added map[s
 	c.logPartitions(slog.LevelInfo, "partitions assigned", added)
 	if held == 0 {
 		c.log.LogAttrs(context.Background(), slog.LevelInfo, "no partition assigned; other members have them all",
-			slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group))
+			slog.String("topic", c.cfg.topicNames()), slog.String("group", c.cfg.Group))
 	}
 	c.membership.assigned()
 	c.directly.end(ctx)
@@ -230,13 +230,13 @@ func awaitWorkers(partitions []*partition, timeout time.Duration) (late []*parti
 	return late
 }
 
-// tellOf tells hooks of the partitions of each topic; of none, where other members have them all, for the first topic.
+// tellOf tells hooks of the partitions of each topic; of none, where other members have them all, for one of the topics.
 func (c *consumer) tellOf(partitions map[string][]int32, hooks func(topic string, partitions []int32)) {
 	for _, topic := range slices.Sorted(maps.Keys(partitions)) {
 		hooks(topic, partitions[topic])
 	}
 	if len(partitions) == 0 {
-		hooks(c.cfg.Topic, nil)
+		hooks(c.cfg.sources()[0], nil)
 	}
 }
 

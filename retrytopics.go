@@ -31,26 +31,27 @@ const (
 	maxEarlierAttempts = 1000 // what a header may claim
 )
 
-// RetryTopics returns the names of the topics that RetryDelays takes: retry-<n>-<group>-<topic>, with n from 1. They
-// must exist; package topics makes them with the dead letter topic.
-func (c ConsumerConfig) RetryTopics() []string {
-	names := make([]string, len(c.RetryDelays))
-	for i := range c.RetryDelays {
-		names[i] = c.retryTopic(i + 1)
+// RetryTopics returns the names of the topics that RetryDelays takes: retry-<n>-<group>-<topic>, with n from 1, for each topic.
+// They must exist; package topics makes them with the dead letter topics.
+func (c ConsumerConfig) RetryTopics() (names []string) {
+	for _, source := range c.sources() {
+		for i := range c.RetryDelays {
+			names = append(names, c.retryTopic(source, i+1))
+		}
 	}
 	return names
 }
 
 // retryTopic is the name of the n-th retry topic. The delay is no part of it: with another one, the records that wait
 // are still read.
-func (c ConsumerConfig) retryTopic(n int) string {
-	return fmt.Sprintf("retry-%d-%s-%s", n, c.Group, c.Topic)
+func (c ConsumerConfig) retryTopic(source string, n int) string {
+	return fmt.Sprintf("retry-%d-%s-%s", n, c.Group, source)
 }
 
-func (c ConsumerConfig) tiers() []tier {
+func (c ConsumerConfig) tiers(source string) []tier {
 	tiers := make([]tier, len(c.RetryDelays))
 	for i, delay := range c.RetryDelays {
-		tiers[i] = tier{topic: c.retryTopic(i + 1), source: c.Topic, index: i + 1, delay: delay, longest: c.longestDelay()}
+		tiers[i] = tier{topic: c.retryTopic(source, i+1), source: source, index: i + 1, delay: delay, longest: c.longestDelay()}
 	}
 	return tiers
 }
@@ -105,13 +106,13 @@ func (p *partition) logPutOff(t *task, stored *Record) {
 }
 
 // checkRetryTopic refuses one that would lose records before they are due.
-func (r *route) checkRetryTopic(limits topicLimits) error {
-	switch {
-	case limits.compacted:
+func (r *route) checkRetryTopic(limits map[string]topicLimits) error {
+	switch limit := limits[r.next.topic]; {
+	case limit.compacted:
 		return fmt.Errorf("kafka: retry topic %s is compacted (cleanup.policy): it would lose records; it needs delete", r.next.topic)
-	case limits.retention > 0 && limits.retention <= r.next.delay:
+	case limit.retention > 0 && limit.retention <= r.next.delay:
 		return fmt.Errorf("kafka: retry topic %s keeps records for %v (retention.ms) and is to delay them for %v: they would be deleted before they are due; raise retention.ms to at least %d",
-			r.next.topic, limits.retention, r.next.delay, min(2*r.next.delay.Milliseconds(), math.MaxInt64/2))
+			r.next.topic, limit.retention, r.next.delay, min(2*r.next.delay.Milliseconds(), math.MaxInt64/2))
 	}
 	return nil
 }
@@ -124,11 +125,13 @@ func (f *faults) checkRetryDelays(c ConsumerConfig) {
 	if len(c.RetryDelays) > 0 && c.ParkKeys {
 		f.addf("RetryDelays and ParkKeys are both set: a retry topic gives the order of a key up, and ParkKeys keeps it (%s, KAFKA_CONSUMER_PARK_KEYS)", variable)
 	}
-	for i, t := range c.tiers() {
-		if t.delay < time.Millisecond {
-			f.addf("RetryDelays[%d] is %v: want 1ms or more (%s)", i, t.delay, variable)
+	for i, delay := range c.RetryDelays {
+		if delay < time.Millisecond {
+			f.addf("RetryDelays[%d] is %v: want 1ms or more (%s)", i, delay, variable)
 			continue
 		}
-		f.checkTopic("RetryDelays: the retry topic, made of Group and Topic,", t.topic)
+		for _, source := range c.sources() {
+			f.checkTopic("RetryDelays: the retry topic, made of Group and Topic,", c.retryTopic(source, i+1))
+		}
 	}
 }

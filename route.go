@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 type route struct {
 	tier                         // of the topic itself
 	next        tier             // where what may pass waits for its next attempt; no topic: nowhere
+	dlq         string           // the dead letter topic; "" for none
 	maxRetries  int              // attempts that follow the first one here
 	parksKeys   bool             // see ConsumerConfig.ParkKeys
 	retries     *deadLetterTopic // which is next; nil: none
@@ -34,13 +36,17 @@ func (t topicPartition) String() string { return fmt.Sprintf("%s-%d", t.topic, t
 // newRoutes returns the routes by their topics. A retry topic's records are tried once each, and the order of their keys
 // is lost already.
 func (c *consumer) newRoutes() map[string]*route {
-	tiers := c.cfg.tiers()
-	next := append(slices.Clone(tiers), tier{})
-	routes := map[string]*route{c.cfg.Topic: {
-		tier: tier{topic: c.cfg.Topic, source: c.cfg.Topic}, next: next[0], maxRetries: c.cfg.MaxRetries, parksKeys: c.cfg.ParkKeys,
-	}}
-	for i, t := range append(tiers, c.stranded()...) {
-		routes[t.topic] = &route{tier: t, next: next[min(i+1, len(next)-1)]}
+	routes := map[string]*route{}
+	for _, source := range c.cfg.sources() {
+		own := tier{topic: source, source: source}
+		next := append(c.cfg.tiers(source), tier{})
+		routes[source] = &route{tier: own, next: next[0], dlq: c.cfg.deadLetterTopicOf(source), maxRetries: c.cfg.MaxRetries, parksKeys: c.cfg.ParkKeys}
+		for i, t := range c.cfg.tiers(source) {
+			routes[t.topic] = &route{tier: t, next: next[i+1], dlq: c.cfg.deadLetterTopicOf(source)}
+		}
+	}
+	for _, t := range c.stranded() {
+		routes[t.topic] = &route{tier: t, dlq: c.cfg.deadLetterTopicOf(t.source)}
 	}
 	return routes
 }
@@ -67,7 +73,11 @@ func (c *consumer) checkTopics(ctx context.Context) error {
 		return err
 	}
 	if c.cfg.ParkKeys {
-		if _, err := c.client.partitionCounts(ctx, topicUse{topic: c.cfg.DLQTopic, operation: kmsg.ACLOperationRead, role: forLetters}); err != nil {
+		var parked []topicUse
+		for _, name := range c.cfg.deadLetterTopics() {
+			parked = append(parked, topicUse{topic: name, operation: kmsg.ACLOperationRead, role: forLetters})
+		}
+		if _, err := c.client.partitionCounts(ctx, parked...); err != nil {
 			return err
 		}
 	}
@@ -87,57 +97,49 @@ func (c *consumer) topicUses() (reads, writes []topicUse) {
 			writes = append(writes, topicUse{topic: r.next.topic, operation: kmsg.ACLOperationWrite, role: forRetries})
 		}
 	}
-	if c.cfg.DLQTopic != "" {
-		writes = append(writes, topicUse{topic: c.cfg.DLQTopic, operation: kmsg.ACLOperationWrite, role: forLetters})
+	for _, name := range c.cfg.deadLetterTopics() {
+		writes = append(writes, topicUse{topic: name, operation: kmsg.ACLOperationWrite, role: forLetters})
 	}
 	return reads, writes
 }
 
 // prepareToFail refuses topics that would not take what they are for, and makes the routes' writers.
 func (c *consumer) prepareToFail(ctx context.Context, counts map[string]int32, writes []topicUse) error {
-	names := []string{c.cfg.Topic}
+	names := c.cfg.sources()
 	for _, use := range writes {
 		names = append(names, use.topic)
 	}
-	limits := c.client.limitsOf(ctx, names...)
+	limits, writers := c.client.limitsOf(ctx, names...), map[string]*deadLetterTopic{}
 	for _, use := range writes {
 		c.compressor.learn(limits[use.topic].maxBytes)
-		if err := c.roomForLetters(use, limits[use.topic].maxBytes, limits[c.cfg.Topic].maxBytes); err != nil {
-			return err
-		}
-	}
-	if !c.cfg.ParkKeys && limits[c.cfg.DLQTopic].compacted {
-		c.log.Warn("dead letter topic is compacted (cleanup.policy): of the letters of one key only the latest is kept; it needs delete",
-			slog.String("dlq_topic", c.cfg.DLQTopic))
-	}
-	if c.cfg.ParkKeys && limits[c.cfg.DLQTopic].compacted {
-		return fmt.Errorf("kafka: dead letter topic %s is compacted (cleanup.policy): it would lose letters that park their keys; ParkKeys needs delete",
-			c.cfg.DLQTopic)
-	}
-	writers := map[string]*deadLetterTopic{}
-	for _, use := range writes {
 		writers[use.topic] = newDeadLetterTopic(use.topic, counts[use.topic], c.client, letterMaxBytes(c.cfg), c.hooks)
 	}
-	for _, r := range c.routes {
-		if r.next.topic != "" {
-			if err := r.checkRetryTopic(limits[r.next.topic]); err != nil {
-				return err
-			}
+	for _, name := range c.cfg.deadLetterTopics() {
+		switch {
+		case !limits[name].compacted:
+		case c.cfg.ParkKeys:
+			return fmt.Errorf("kafka: dead letter topic %s is compacted (cleanup.policy): it would lose letters that park their keys; ParkKeys needs delete", name)
+		default:
+			c.log.Warn("dead letter topic is compacted (cleanup.policy): of the letters of one key only the latest is kept; it needs delete",
+				slog.String("dlq_topic", name))
 		}
-		r.retries, r.deadLetters = writers[r.next.topic], writers[c.cfg.DLQTopic]
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.routes)) {
+		r := c.routes[name]
+		if err := cmp.Or(r.checkRoom("retry", r.next.topic, limits), r.checkRoom("dead letter", r.dlq, limits), r.checkRetryTopic(limits)); err != nil {
+			return err
+		}
+		r.retries, r.deadLetters = writers[r.next.topic], writers[r.dlq]
 	}
 	return nil
 }
 
-// roomForLetters refuses a topic whose records must be smaller than those that are to go there. 0 is not known.
-func (c *consumer) roomForLetters(use topicUse, takes, source int32) error {
+// checkRoom refuses a topic whose records must be smaller than those that are to go there. A limit of 0 is not known.
+func (r *route) checkRoom(kind, topic string, limits map[string]topicLimits) error {
+	takes, source := limits[topic].maxBytes, limits[r.source].maxBytes
 	if source <= 0 || takes <= 0 || takes >= source {
 		return nil
 	}
-	kind := "dead letter"
-	if use.role == forRetries {
-		kind = "retry"
-	}
 	return fmt.Errorf("kafka: %s topic %s takes records of %d bytes, fewer than the %d of %s: a large record could not be put there; raise its max.message.bytes to %d",
-		kind, use.topic, takes, source, c.cfg.Topic, source)
+		kind, topic, takes, source, r.source, source)
 }

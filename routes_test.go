@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -158,4 +159,80 @@ func TestCommitsAreOfATopicsPartition(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A consumer of several topics is one member with one handler. Each topic has its own dead letter topic, unless one is named
+// for all.
+func TestSeveralTopicsAreConsumed(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []kafka.GroupProtocol{kafka.ProtocolClassic, kafka.ProtocolConsumer} {
+		for _, dlq := range []string{"", "dlq-orders"} {
+			t.Run(fmt.Sprint(protocol, dlq), func(t *testing.T) {
+				inBubble(t, func(t *testing.T, b *bubble) {
+					b.createTopic("refunds")
+					b.createTopic("dlq-refunds")
+					b.seed(0, 10)
+					for n := range 10 {
+						b.put(&kgo.Record{Topic: "refunds", Value: fmt.Appendf(nil, `{"n":%d}`, n)})
+					}
+					cfg := b.consumer()
+					cfg.Topic, cfg.Topics, cfg.GroupProtocol, cfg.DLQTopic = "", []string{"orders", "refunds"}, protocol, dlq
+					var mu sync.Mutex
+					handled := map[string]int{}
+					consumer, stop := b.start(cfg, func(_ context.Context, msg kafka.Message[numbered]) error {
+						mu.Lock()
+						defer mu.Unlock()
+						if msg.Value.N == 3 {
+							return kafka.NewPermanentError("no good", nil)
+						}
+						handled[msg.Topic]++
+						return nil
+					})
+					time.Sleep(time.Minute)
+					if h := consumer.Health(); h.Topic != "orders,refunds" || len(h.Partitions) != 4 || h.Partitions[2].Topic != "refunds" || !h.Ready() {
+						t.Errorf("health: %+v", h)
+					}
+					if err := stop(); err != nil {
+						t.Error(err)
+					}
+					if handled["orders"] != 9 || handled["refunds"] != 9 {
+						t.Errorf("handled are %v, want 9 of each", handled)
+					}
+					commits := b.cluster.GroupInfo("group").Commits
+					if commits["orders"][0].Offset != 10 || commits["refunds"][0].Offset != 10 {
+						t.Errorf("committed are %v", commits)
+					}
+					want := map[string]int64{"dlq-orders": 1, "dlq-refunds": 1}
+					if dlq != "" {
+						want = map[string]int64{"dlq-orders": 2, "dlq-refunds": 0}
+					}
+					for name, n := range want {
+						if got := storedIn(b.cluster, name); got != n {
+							t.Errorf("%d letters in %s, want %d", got, name, n)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// A consumer's own dead letters would come back to it for ever.
+func TestDeadLettersOfOneOfSeveralTopicsAreNotConsumedWithIt(t *testing.T) {
+	for name, cfg := range map[string]kafka.ConsumerConfig{
+		"its own": {Topic: "orders", Topics: []string{"dlq-orders"}},
+		"for all": {Topics: []string{"orders", "letters"}, DLQTopic: "letters"},
+	} {
+		cfg.Group, cfg.Brokers = "group", []string{"kafka-1:9092"}
+		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "for ever") {
+			t.Errorf("%s: %v, want that they would come back", name, err)
+		}
+		cfg.DisableDeadLetters = true
+		if err := cfg.Validate(); err != nil {
+			t.Errorf("%s, without dead letters: %v", name, err)
+		}
+	}
+	if err := (kafka.ConsumerConfig{ClientConfig: kafka.ClientConfig{Brokers: []string{"kafka-1:9092"}}, Group: "group"}).Validate(); err == nil || !strings.Contains(err.Error(), "Topic") {
+		t.Errorf("no topic: %v", err)
+	}
 }

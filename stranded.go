@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -34,10 +35,12 @@ func (t tier) isStranded() bool { return t.isRetryTopic() && t.delay == 0 }
 // beyondRetryDelays returns the retry topics that a longer RetryDelays would have, by name.
 func (c ConsumerConfig) beyondRetryDelays() map[string]tier {
 	tiers := map[string]tier{}
-	for n := len(c.RetryDelays) + 1; n <= maxRetryDelays; n++ {
-		name := c.retryTopic(n)
-		if topicname.Check(name) == nil { // Group may hold what no topic's name may
-			tiers[name] = tier{topic: name, source: c.Topic, index: n, longest: max(c.longestDelay(), maxStrandedWait)}
+	for _, source := range c.sources() {
+		for n := len(c.RetryDelays) + 1; n <= maxRetryDelays; n++ {
+			name := c.retryTopic(source, n)
+			if topicname.Check(name) == nil { // Group may hold what no topic's name may
+				tiers[name] = tier{topic: name, source: source, index: n, longest: max(c.longestDelay(), maxStrandedWait)}
+			}
 		}
 	}
 	return tiers
@@ -103,7 +106,7 @@ func (c *consumer) lookForStranded(ctx context.Context, names []string) *strande
 
 func (c *consumer) logStranded(text string, left leftover) {
 	c.log.LogAttrs(context.Background(), slog.LevelWarn, text, slog.String("retry_topic", left.name), slog.Int64("lag", left.lag),
-		slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.String("dlq_topic", c.cfg.DLQTopic))
+		slog.String("topic", c.cfg.topicNames()), slog.String("group", c.cfg.Group), slog.String("dlq_topic", strings.Join(c.cfg.deadLetterTopics(), ",")))
 }
 
 // logNotSeen logs why topics could not be looked at. A missing permission is no fault of the moment: many services have
@@ -120,7 +123,7 @@ func (c *consumer) logNotSeen(failed map[string]error) {
 	write := func(level slog.Level, text string, names []string) {
 		if len(names) > 0 {
 			c.log.LogAttrs(context.Background(), level, text, slog.Any("retry_topics", names),
-				slog.String("topic", c.cfg.Topic), slog.String("group", c.cfg.Group), slog.Any("error", failed[names[0]]))
+				slog.String("topic", c.cfg.topicNames()), slog.String("group", c.cfg.Group), slog.Any("error", failed[names[0]]))
 		}
 	}
 	level := slog.LevelDebug

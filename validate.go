@@ -44,10 +44,7 @@ func (c ProducerConfig) Validate() error {
 func (c ConsumerConfig) Validate() error {
 	var faults faults
 	faults.checkClient(c.ClientConfig)
-	faults.checkTopic("Topic", c.Topic)
-	if c.DLQTopic != "" || topicname.Check(c.Topic) == nil { // one mistake is enough
-		faults.checkDLQ(c.Topic, c.deadLetterTopic(), " (KAFKA_CONSUMER_DLQ_TOPIC)")
-	}
+	faults.checkTopics(c)
 	if c.Group == "" {
 		faults.addf("Group is empty")
 	}
@@ -321,6 +318,25 @@ func (f *faults) checkTopic(field, topic string) {
 }
 
 // checkDLQ looks at a dead letter topic. variable is what names it, in brackets.
+// checkTopics refuses a consumer that would read its own dead letters, too.
+func (f *faults) checkTopics(c ConsumerConfig) {
+	for _, topic := range c.sources() {
+		name := "Topic"
+		if topic != c.Topic {
+			name = "Topics"
+		}
+		f.checkTopic(name, topic)
+		if c.DLQTopic == "" && topicname.Check(topic) != nil { // one mistake is enough
+			continue
+		}
+		dlq := c.deadLetterTopicOf(topic)
+		f.checkDLQ(topic, dlq, " (KAFKA_CONSUMER_DLQ_TOPIC)")
+		if dlq != topic && slices.Contains(c.sources(), dlq) {
+			f.addf("DLQTopic of %q is %q, which is consumed as well: its dead letters would come back for ever (KAFKA_CONSUMER_DLQ_TOPIC)", topic, dlq)
+		}
+	}
+}
+
 func (f *faults) checkDLQ(topic, dlq, variable string) {
 	if dlq == "" {
 		return
@@ -360,7 +376,6 @@ func (c ClientConfig) withDefaults() ClientConfig {
 
 func (c ConsumerConfig) withDefaults() ConsumerConfig {
 	c.ClientConfig = c.ClientConfig.withDefaults()
-	c.DLQTopic = c.deadLetterTopic()
 	c.MaxRetries = cmp.Or(c.MaxRetries, defaultMaxRetries)
 	c.RetryBackoffMax = cmp.Or(c.RetryBackoffMax, defaultRetryBackoffMax)
 	c.RetryBackoff = cmp.Or(c.RetryBackoff, min(defaultRetryBackoff, c.RetryBackoffMax))

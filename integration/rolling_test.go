@@ -118,3 +118,64 @@ func TestRollingDeploysAddAndRemoveRetryTopics(t *testing.T) {
 		})
 	}
 }
+
+// A rolling deploy has a group read another topic as well, and takes the first one away: nothing is lost, comes twice, or
+// before its time.
+func TestRollingDeploysAddAndRemoveTopics(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []kafka.GroupProtocol{kafka.ProtocolClassic, kafka.ProtocolConsumer} {
+		t.Run(string(protocol), func(t *testing.T) {
+			t.Parallel()
+			const records, keys = 6_000, 60
+			group := "topics-" + uuid.NewString()
+			orders, refunds := group+"-orders", group+"-refunds"
+			config := func(names ...string) kafka.ConsumerConfig {
+				cfg := kafka.NewConsumerConfig("", group, brokers(t)...)
+				cfg.Topics, cfg.Logger, cfg.GroupProtocol = names, discard(), protocol
+				return cfg
+			}
+			list := topics.List{topics.New(orders, 4), topics.New(refunds, 4)}.WithDeadLetters(config(orders, refunds))
+			makeTopics(t, kafka.ClientConfig{Brokers: brokers(t)}, list...)
+			raw, err := kgo.NewClient(kgo.SeedBrokers(brokers(t)...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer raw.Close()
+			var seeds []*kgo.Record
+			for n := range records {
+				for i, topic := range []string{orders, refunds} {
+					seeds = append(seeds, &kgo.Record{Topic: topic, Key: fmt.Append(nil, topic, n%keys), Value: fmt.Appendf(nil, `{"N":%d}`, 2*n+i)})
+				}
+			}
+			if err := raw.ProduceSync(t.Context(), seeds...).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			o := &ordered{last: map[string]int{}, handled: map[int]int{}}
+			member := func(names ...string) groupMember[numbered] {
+				return startMember(t, config(names...), o.handle("", false))
+			}
+			members := []groupMember[numbered]{member(orders), member(orders)}
+			for _, names := range [][]string{{orders, refunds}, {refunds}, {orders, refunds}} {
+				for i := range members {
+					before := o.count()
+					eventually(t, "the group goes on", func() bool { return o.count() > before+200 })
+					members[i].stop(t)
+					members[i] = member(names...)
+				}
+			}
+			eventually(t, "all are handled", func() bool { return o.count() == 2*records })
+			for _, m := range members {
+				m.stop(t)
+			}
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			times := 0
+			for _, n := range o.handled {
+				times += n
+			}
+			if times != 2*records || len(o.wrong) > 0 {
+				t.Errorf("%d messages are handled %d times; before their time: %q", 2*records, times, o.wrong)
+			}
+		})
+	}
+}

@@ -71,13 +71,12 @@ func (m *metrics) newConsumerSeries(topic, group string) *consumerSeries {
 
 // seriesOf returns a consumer's series by topic. What comes with every record is looked up once.
 func (m *metrics) seriesOf(info kafka.ConsumerInfo) func(topic string) *consumerSeries {
-	own, others := m.newConsumerSeries(info.Topic, info.Group), map[string]*consumerSeries{}
-	for _, topic := range info.Topics {
-		if topic != info.Topic {
-			others[topic] = m.newConsumerSeries(topic, info.Group)
-		}
+	topics, all := (&observed{ConsumerInfo: info}).topics(), map[string]*consumerSeries{}
+	for _, topic := range topics {
+		all[topic] = m.newConsumerSeries(topic, info.Group)
 	}
-	return func(topic string) *consumerSeries { return cmp.Or(others[topic], own) }
+	first := all[topics[0]]
+	return func(topic string) *consumerSeries { return cmp.Or(all[topic], first) } // middleware may have changed it
 }
 
 func (m *metrics) aroundAttempt(of func(topic string) *consumerSeries) kafka.ConsumerMiddleware {

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -54,8 +55,10 @@ func (m *metrics) published(topic string) func(took time.Duration, err error) {
 // aroundLetter measures each try to store a dead letter, or a record in a retry topic.
 func (m *metrics) aroundLetter(info kafka.ConsumerInfo) kafka.ProducerMiddleware {
 	if info.DLQTopic != "" { // a rate sees the first only if there was a 0
-		m.sending.WithLabelValues(info.DLQTopic)
-		m.published(info.DLQTopic)
+		for topic := range strings.SplitSeq(info.DLQTopic, ",") {
+			m.sending.WithLabelValues(topic)
+			m.published(topic)
+		}
 	}
 	return func(next kafka.PublishFunc) kafka.PublishFunc {
 		return func(ctx context.Context, r *kafka.Record, done func(error)) {

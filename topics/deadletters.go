@@ -40,11 +40,17 @@ const (
 func (l List) WithDeadLetters(consumers ...kafka.ConsumerConfig) List {
 	l = slices.Clone(l)
 	for _, cfg := range consumers {
-		if !cfg.DisableDeadLetters { // merged keeps what is declared
-			l = append(l, Topic{Name: cmp.Or(cfg.DLQTopic, "dlq-"+cfg.Topic), lettersOf: []string{cfg.Topic}})
-		}
-		for _, name := range cfg.RetryTopics() { // what is written there are letters, too
-			l = append(l, Topic{Name: name, lettersOf: []string{cfg.Topic}})
+		for _, source := range append([]string{cfg.Topic}, cfg.Topics...) {
+			if source == "" && len(cfg.Topics) > 0 {
+				continue
+			}
+			cfg.Topic, cfg.Topics = source, nil
+			if !cfg.DisableDeadLetters { // merged keeps what is declared
+				l = append(l, Topic{Name: cmp.Or(cfg.DLQTopic, "dlq-"+source), lettersOf: []string{source}})
+			}
+			for _, name := range cfg.RetryTopics() { // what is written there are letters, too
+				l = append(l, Topic{Name: name, lettersOf: []string{source}})
+			}
 		}
 	}
 	return l

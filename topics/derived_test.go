@@ -299,3 +299,26 @@ func TestRetryTopicsAreDerived(t *testing.T) {
 		t.Errorf("%v, want %v", partitions, want)
 	}
 }
+
+// Each of several topics has its own dead letter topic and retry topics, unless one dead letter topic takes them all.
+func TestSeveralTopicsHaveTheirOwnDeadLetters(t *testing.T) {
+	cfg := kafka.NewConsumerConfig("mails", "mailer")
+	cfg.Topics, cfg.RetryDelays = []string{"mails", "letters"}, []time.Duration{time.Minute}
+	for dlq, want := range map[string]map[string]int32{
+		"":     {"mails": 6, "letters": 3, "dlq-mails": 6, "dlq-letters": 3, "retry-1-mailer-mails": 6, "retry-1-mailer-letters": 3},
+		"lost": {"mails": 6, "letters": 3, "lost": 6, "retry-1-mailer-mails": 6, "retry-1-mailer-letters": 3},
+	} {
+		cfg.DLQTopic = dlq
+		list, err := topics.List{topics.New("mails", 6), topics.New("letters", 3)}.WithDeadLetters(cfg).Resolve()
+		if err != nil {
+			t.Fatal(err)
+		}
+		partitions := map[string]int32{}
+		for _, topic := range list {
+			partitions[topic.Name] = topic.Partitions
+		}
+		if !maps.Equal(partitions, want) {
+			t.Errorf("DLQTopic %q: %v, want %v", dlq, partitions, want)
+		}
+	}
+}
