@@ -14,34 +14,34 @@ import (
 
 // keepApart is called by the worker that has the tasks in hand, before it waits for anything but the handler: a letter to be
 // stored, a pause to end.
-func (p *partition) keepApart(tasks ...*task) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (s *scheduler) keepApart(tasks ...*task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, t := range tasks {
-		p.copyOut(t)
+		s.copyOut(t)
 	}
 }
 
-// copyOut gives a task a copy of its record, and so those behind it. The caller holds p.mu.
-func (p *partition) copyOut(t *task) {
+// copyOut gives a task a copy of its record, and so those behind it. The caller holds s.mu.
+func (s *scheduler) copyOut(t *task) {
 	t.record, t.own = ownCopy(t.record), nil
-	p.copyBehind(t)
+	s.copyBehind(t)
 }
 
 // copyBehind gives the records behind a task copies. Until its lane is empty, those that follow get copies from the start, so
-// that none is copied twice. The caller holds p.mu.
-func (p *partition) copyBehind(t *task) {
-	if !t.keyed || p.lanes == nil || p.apart[t.lane] {
+// that none is copied twice. The caller holds s.mu.
+func (s *scheduler) copyBehind(t *task) {
+	if !t.keyed || s.lanes.waiting == nil || s.lanes.apart[t.lane] {
 		return
 	}
-	behind := p.lanes[t.lane]
+	behind := s.lanes.waiting[t.lane]
 	for i := range behind {
 		behind[i].record = ownCopy(behind[i].record)
 	}
-	if p.apart == nil {
-		p.apart = map[uint64]bool{}
+	if s.lanes.apart == nil {
+		s.lanes.apart = map[uint64]bool{}
 	}
-	p.apart[t.lane] = true
+	s.lanes.apart[t.lane] = true
 }
 
 // apartAfter is how long an attempt may run before what is behind it gets copies.
@@ -55,18 +55,18 @@ func (c *consumer) watchLanes(ctx context.Context) {
 	}
 	for range ticks(ctx, apartAfter) {
 		for _, p := range c.assignedNow() {
-			p.copyBehindSlow()
+			p.tasks.copyBehindSlow()
 		}
 	}
 }
 
-func (p *partition) copyBehindSlow() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (s *scheduler) copyBehindSlow() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := time.Now()
-	for _, t := range p.inHand {
-		if t.keyed && !t.slept && now.Sub(t.stage.since) >= apartAfter && len(p.lanes[t.lane]) > 0 {
-			p.copyBehind(t)
+	for _, t := range s.inHand {
+		if t.keyed && !t.slept && now.Sub(t.stage.since) >= apartAfter && len(s.lanes.waiting[t.lane]) > 0 {
+			s.copyBehind(t)
 		}
 	}
 }

@@ -143,42 +143,13 @@ func (p *partition) workBatches(b *batch) {
 	close(p.done)
 }
 
-// nextBatch waits for MaxBatchSize records, or MaxBatchWait after the first, or until the queues are full: nothing more would come
-// then. Whose records fill them is told so by enqueue. It returns nil when the worker is to end.
+// nextBatch returns nil when the worker is to end.
 func (p *partition) nextBatch() *batch {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	size, patience := p.c.cfg.MaxBatchSize, p.c.cfg.MaxBatchWait
-	var alarm *time.Timer
-	due := patience == 0
-	for !p.stopped {
-		n := len(p.queue)
-		if n >= size || n > 0 && (due || p.c.queued.room() <= 0) {
-			return p.beginBatch(min(n, size))
-		}
-		if n > 0 && alarm == nil {
-			alarm = time.AfterFunc(patience, func() {
-				p.mu.Lock()
-				defer p.mu.Unlock()
-				due = true
-				p.ready.Signal()
-			})
-			defer alarm.Stop()
-		}
-		p.awaitWork()
+	full := func() bool { return p.c.queued.room() <= 0 } // whichever partition's records fill the queues
+	group := p.tasks.nextGroup(p.c.cfg.MaxBatchSize, p.c.cfg.MaxBatchWait, full)
+	if group == nil {
+		return nil
 	}
-	return nil
-}
-
-func (p *partition) beginBatch(n int) *batch {
-	group, now := make([]*task, n), time.Now()
-	for i, r := range p.queue[:n] {
-		place, skip := p.admit(r)
-		group[i] = p.begin(task{record: r, place: place, skip: skip}, now)
-		group[i].stage.become(ActivityIdle, 1, now)
-	}
-	clear(p.queue[:n])
-	p.queue = p.queue[n:]
 	return &batch{group: group}
 }
 
@@ -194,7 +165,7 @@ func (p *partition) settleBatch(b *batch) {
 			b.begun, b.tried = true, true
 			p.tryTogether(b)
 			if slices.ContainsFunc(b.group, func(t *task) bool { return t.verdict.err != nil }) {
-				p.keepApart(b.group...) // one of them may wait, and the others for it
+				p.tasks.keepApart(b.group...) // one of them may wait, and the others for it
 			}
 		}
 		for len(b.group) > 0 {
@@ -218,7 +189,7 @@ func (p *partition) skipSome(group []*task) []*task {
 			return false
 		}
 		p.skip(t)
-		p.putDown(t)
+		p.tasks.putDown(t)
 		t.empty()
 		return true
 	})
@@ -233,7 +204,7 @@ func (p *partition) tryTogether(b *batch) {
 		t.verdict = judge(ErrNotHandled)
 	}
 	first := b.group[0]
-	p.become(first, ActivityHandling, first.attempt+1) // for all of them: who looks for stalls names one
+	p.tasks.become(first, ActivityHandling, first.attempt+1) // for all of them: who looks for stalls names one
 	g := &gathering{p: p, left: b.group}
 	defer func() {
 		if b.suspect = g.arrived; !g.unnamed { // only those that the end of the goroutine took along, if it did
@@ -245,7 +216,7 @@ func (p *partition) tryTogether(b *batch) {
 	}()
 	for g.next() {
 	}
-	p.become(first, ActivityIdle, first.attempt)
+	p.tasks.become(first, ActivityIdle, first.attempt)
 }
 
 // judgeFirst settles the group's first task, or puts it to those that are to be tried again. It returns false if it has to be left.
@@ -263,7 +234,7 @@ func (p *partition) judgeFirst(b *batch) bool {
 		p.c.hooks.retryScheduled(t.ctx, t.record, Retry{t.attempt, 0, t.verdict.err})
 	default:
 		if t.verdict.err != nil {
-			p.become(t, ActivityIdle, t.attempt) // its letter, should it get one, is of this attempt
+			p.tasks.become(t, ActivityIdle, t.attempt) // its letter, should it get one, is of this attempt
 		}
 		end, over := p.conclude(t)
 		if over && end.Outcome == OutcomeLeft {
@@ -299,7 +270,7 @@ func (p *partition) regroup(b *batch) bool {
 	}
 	b.again, b.pause, b.oneByOne, b.advanced = nil, 0, false, false
 	if pause > 0 {
-		p.become(again[0], ActivityBackoff, again[0].attempt)
+		p.tasks.become(again[0], ActivityBackoff, again[0].attempt)
 		if !wait(pause, p.stop) {
 			return false
 		}
@@ -341,23 +312,9 @@ func (p *partition) leave(b *batch) {
 // end is the end of a task.
 func (p *partition) end(t *task, s Settlement) {
 	p.finish(t, s.Outcome != OutcomeLeft)
-	p.putDown(t)
+	p.tasks.putDown(t)
 	if t.ctx != nil { // or it was not even begun
 		p.c.hooks.settled(t.ctx, t.record, s)
 	}
 	t.empty() // its batch may wait for long
-}
-
-// putDown takes a task out of those in hand.
-func (p *partition) putDown(t *task) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.forget(t, time.Now())
-}
-
-// become notes what is done with a task of a batch.
-func (p *partition) become(t *task, activity Activity, attempt int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	t.stage.become(activity, attempt, time.Now())
 }

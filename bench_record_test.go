@@ -32,15 +32,15 @@ func BenchmarkRecord(b *testing.B) {
 			offset++
 		}
 		p.enqueue(records, offset)
-		t, _ := p.next(nil)
+		t, _ := p.tasks.next(nil)
 		for range len(records) - 1 {
 			p.step(t)
-			t, _ = p.next(t)
+			t, _ = p.tasks.next(t)
 		}
 		p.step(t)
-		p.mu.Lock()
-		p.release(t, p.status.progress)
-		p.mu.Unlock()
+		p.tasks.mu.Lock()
+		p.tasks.release(t, t.settled)
+		p.tasks.mu.Unlock()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(offset), "ns/record")
 }

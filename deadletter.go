@@ -339,9 +339,9 @@ func (p *partition) giveUp(t *task, dlq *deadLetterTopic) Outcome {
 // putAway is giveUp: while it fails, the verdict is kept and only the write is repeated, until the brokers take it or the
 // partition stops.
 func (p *partition) putAway(t *task, dlq *deadLetterTopic) Outcome {
-	p.keepApart(t)
+	p.tasks.keepApart(t)
 	r, letter := p.letterOf(t, dlq)
-	p.now(t, ActivityDeadLetter)
+	p.tasks.now(t, ActivityDeadLetter)
 	if !p.paceHops(t, dlq, letter.hops) {
 		return OutcomeLeft
 	}
@@ -366,7 +366,7 @@ func (p *partition) putAway(t *task, dlq *deadLetterTopic) Outcome {
 		case isUnfit(err):
 			err = unfitError(err)
 		}
-		p.refused(t, fmt.Errorf("dead letter topic %s refuses it: %w", dlq.name, err))
+		p.tasks.refused(t, fmt.Errorf("dead letter topic %s refuses it: %w", dlq.name, err))
 		p.log(slog.LevelError, "dead letter topic refuses a record; its partition waits", r,
 			slog.String("dlq_topic", dlq.name), slog.Int("attempt", attempt), slog.Any("error", err))
 		if !wait(p.pauseAfter(err, attempt), p.stop) {

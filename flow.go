@@ -32,6 +32,7 @@ type flow struct {
 	budget *budget
 
 	paused pauseReason
+	halted bool        // nothing more of it is begun
 	ended  bool        // the partition is not assigned any more: a pause would outlive that
 	held   int64       // the cost of all that is fetched and not settled
 	full   int64       // held, when fetching was paused for it
@@ -59,9 +60,17 @@ func (f *flow) settle(cost int64) (resumed bool) {
 	return false
 }
 
+// halt lets go of what is not begun. It tells whether fetching goes on that was paused.
+func (f *flow) halt(dropped int64) (resumed bool) {
+	f.halted = true
+	f.held -= dropped
+	f.budget.give(dropped)
+	return f.resumeFull() // a pause outlives the assignment
+}
+
 // pauseFull pauses fetching if at least share is held, and lends the other partitions half of that.
 func (f *flow) pauseFull(share int64) bool {
-	if f.paused&pausedFull != 0 || f.held < max(1, share) {
+	if f.halted || f.paused&pausedFull != 0 || f.held < max(1, share) {
 		return false
 	}
 	f.full = f.held
@@ -162,9 +171,7 @@ func (c *consumer) handOverPartialBatches() {
 		return
 	}
 	for _, p := range c.assignedNow() {
-		p.mu.Lock()
-		p.ready.Signal()
-		p.mu.Unlock()
+		p.tasks.look()
 	}
 }
 
@@ -225,7 +232,7 @@ func (p *partition) pauseUntilDue(r *kgo.Record) {
 func (p *partition) pauseFull(share int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.stopped && p.flow.pauseFull(share)
+	return p.flow.pauseFull(share)
 }
 
 // endFlow lets the partition be fetched by its next owner, should that be this client.

@@ -111,9 +111,9 @@ func (p *partition) awaitResume(tasks ...*task) bool {
 	if !p.c.gates.paused.Closed() {
 		return true
 	}
-	p.keepApart(tasks...)
-	p.now(tasks[0], ActivityPaused)
-	defer p.now(tasks[0], ActivityHandling)
+	p.tasks.keepApart(tasks...)
+	p.tasks.now(tasks[0], ActivityPaused)
+	defer p.tasks.now(tasks[0], ActivityHandling)
 	return p.c.gates.paused.Await(p.stop)
 }
 
@@ -130,8 +130,8 @@ func (p *partition) awaitRate(tasks []*task) bool {
 	if delay == 0 {
 		return true
 	}
-	p.keepApart(tasks...)
-	p.now(tasks[0], ActivityRateLimited)
-	defer p.now(tasks[0], ActivityHandling)
+	p.tasks.keepApart(tasks...)
+	p.tasks.now(tasks[0], ActivityRateLimited)
+	defer p.tasks.now(tasks[0], ActivityHandling)
 	return wait(delay, p.stop)
 }

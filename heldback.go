@@ -31,9 +31,9 @@ func (p *partition) awaitFloodGuard(tasks []*task) bool {
 	if g == nil || !g.closed.Load() {
 		return true
 	}
-	p.keepApart(tasks...)
-	p.now(t, ActivityHeldBack)
-	defer p.now(t, ActivityHandling)
+	p.tasks.keepApart(tasks...)
+	p.tasks.now(t, ActivityHeldBack)
+	defer p.tasks.now(t, ActivityHandling)
 	for !p.halting() {
 		may, round, changed, wait := g.ask(time.Now())
 		g.tell(p.c.tellFlood)
@@ -86,7 +86,7 @@ func (p *partition) withholds(t *task) bool {
 	p.c.guard.tell(p.c.tellFlood)
 	if withheld {
 		t.trial.withheld = true
-		p.now(t, ActivityHeldBack) // it may have to wait for a worker, too
+		p.tasks.now(t, ActivityHeldBack) // it may have to wait for a worker, too
 	}
 	return withheld
 }

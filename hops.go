@@ -51,7 +51,7 @@ func (p *partition) paceHops(t *task, dlq *deadLetterTopic, hops int) bool {
 	pause := min(firstHopPause<<min(hops-freeHops-1, 10), maxHopPause)
 	err := fmt.Errorf("the record has been in %d dead letter topics, and its letter waits %v: %s and %s seem to be each other's dead letter topic;"+
 		" set DLQTopic of one of their consumers to a topic that nobody consumes (KAFKA_CONSUMER_DLQ_TOPIC)", hops-1, pause, p.topic, dlq.name)
-	p.refused(t, err)
+	p.tasks.refused(t, err)
 	p.logSparsely(slog.LevelError, "dead letter goes from one dead letter topic to another, and waits", t.record,
 		slog.String("dlq_topic", dlq.name), slog.Int("hops", hops), slog.Duration("pause", pause), slog.Any("error", err))
 	return wait(pause, p.stop)

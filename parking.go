@@ -138,9 +138,9 @@ func (p *partition) unpark(t *task, outcome Outcome) bool {
 // partition stops before that is stored.
 func (p *partition) writeMark(t *task, headers ...kgo.RecordHeader) *kgo.Record {
 	dlq := p.route.deadLetters
-	p.keepApart(t)
+	p.tasks.keepApart(t)
 	key := t.record.Key // for compacted topics, which refuse records without; and for people
-	p.now(t, ActivityDeadLetter)
+	p.tasks.now(t, ActivityDeadLetter)
 	for attempt := 1; ; attempt++ {
 		mark := &kgo.Record{Topic: dlq.name, Partition: p.id, Key: key, Headers: append([]kgo.RecordHeader{
 			{Key: dlqheader.WrittenTo, Value: []byte(dlq.name)},
@@ -155,7 +155,7 @@ func (p *partition) writeMark(t *task, headers ...kgo.RecordHeader) *kgo.Record 
 			key = nil
 			continue
 		}
-		p.refused(t, fmt.Errorf("dead letter topic %s refuses a mark of its parked key: %w", dlq.name, err))
+		p.tasks.refused(t, fmt.Errorf("dead letter topic %s refuses a mark of its parked key: %w", dlq.name, err))
 		p.log(slog.LevelError, "dead letter topic refuses a mark; its partition waits", t.record,
 			slog.String("dlq_topic", dlq.name), slog.Int("attempt", attempt), slog.Any("error", err))
 		if !wait(backoff(attempt, p.c.cfg.RetryBackoff, p.c.cfg.RetryBackoffMax), p.stop) {

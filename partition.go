@@ -33,20 +33,11 @@ type partition struct {
 	offsets *engine.Offsets
 	settled atomic.Int64 // records that an attempt settled
 
+	tasks *scheduler
+
 	mu      sync.Mutex
-	ready   sync.Cond // for the idle worker: there may be work, or the partition stopped
-	workers int       // goroutines
-	idle    bool      // one of them waits for ready
-	queue   []*kgo.Record
-	due     []*task              // begun, to be worked on before the queue
-	inHand  []*task              // all that are begun and not settled
-	spare   *task                // to be used again
-	lanes   map[uint64][]waiting // for each key with a record in hand: those behind it
-	behind  int                  // how many these are
-	apart   map[uint64]bool      // the lanes whose waiting records are copies, as those will be that follow
-	parking *parkedKeys          // nil without ParkKeys; set before the first worker
+	parking *parkedKeys // nil without ParkKeys; set before the first worker
 	flow    flow
-	stopped bool
 	left    bool // a record in hand was not settled
 	status  status
 	stuck   stuck
@@ -55,13 +46,13 @@ type partition struct {
 func newPartition(c *consumer, client *kgo.Client, topic string, id int32, member string, previous <-chan struct{}) *partition {
 	p := &partition{
 		c: c, client: client, route: c.routes[topic], topic: topic, id: id, member: member, previous: previous,
-		stop: make(chan struct{}), done: make(chan struct{}), lanes: map[uint64][]waiting{},
+		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	p.ctx, p.cancel = context.WithCancelCause(c.handlerCtx)
-	p.ready.L = &p.mu
 	p.offsets = engine.NewOffsets(func(at kgo.EpochOffset) {
 		client.MarkCommitOffsets(map[string]map[int32]kgo.EpochOffset{topic: {id: at}})
 	})
+	p.tasks = newScheduler(c.cfg.Concurrency, p.admit, p.offsets.Begun, func() { go p.work(nil) })
 	p.flow = flow{client: client, topic: topic, id: id, budget: c.queued}
 	p.status = newStatus(time.Now())
 	return p
@@ -74,36 +65,41 @@ func (p *partition) enqueue(records []*kgo.Record, end int64) (cost int64, back 
 		cost += p.c.queued.cost(r)
 	}
 	first, last := records[0].Offset, records[len(records)-1].Offset
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopped {
-		return cost, rewind{p.place(), -1, first} // fetched again by the next owner
-	}
-	back = rewind{p.place(), p.offsets.Fetched(first, last), first}
-	p.status.fetched(end, len(p.queue), time.Now())
-	p.queue = append(p.queue, records...)
-	p.flow.take(cost)
-	p.pauseUntilDue(records[0])
-	p.callWorker()
+	back, now := rewind{p.place(), -1, first}, time.Now() // should it have stopped: fetched again by the next owner
+	p.tasks.add(records, now, func() {
+		back.from = p.offsets.Fetched(first, last)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.status.end, p.status.endAt = end, now
+		p.flow.take(cost)
+		p.pauseUntilDue(records[0])
+	})
 	return cost, back
+}
+
+// admit returns the record's place, and why it is not handled.
+func (p *partition) admit(r *kgo.Record) (place int64, skip SkipReason) {
+	place, finished := p.offsets.Begin(r.Offset, r.LeaderEpoch)
+	if finished {
+		return place, skippedFinished
+	}
+	return place, p.skips(r)
 }
 
 // run starts the first worker. consumer.assigned calls it.
 func (p *partition) run() {
 	if p.previous != nil { // two handlers must not have one key in hand
-		p.block(ActivityBlocked)
+		p.tasks.block(ActivityBlocked)
 		select {
 		case <-p.previous:
 		case <-p.stop:
 		}
-		p.block("")
+		p.tasks.block("")
 	}
 	if p.route.parksKeys {
 		p.recall()
 	}
-	p.mu.Lock()
-	p.workers = 1
-	p.mu.Unlock()
+	p.tasks.open()
 	if p.c.batches && !p.route.isRetryTopic() { // whose records are not due together
 		p.workBatches(nil)
 		return
@@ -131,7 +127,7 @@ func (p *partition) work(t *task) {
 	}()
 	last := false
 	if t == nil {
-		t, last = p.next(nil)
+		t, last = p.tasks.next(nil)
 	}
 	for t != nil {
 		var settled *task
@@ -139,7 +135,7 @@ func (p *partition) work(t *task) {
 			settled = t
 		}
 		t = nil // while the worker waits for the next one, this one's record is not kept
-		t, last = p.next(settled)
+		t, last = p.tasks.next(settled)
 	}
 	ended = true
 	if last {
@@ -161,7 +157,7 @@ func (p *partition) step(t *task) (over bool) {
 			p.finish(t, false)
 			return true
 		case wait > 0 && !t.slept:
-			p.sleep(t, wait)
+			p.tasks.sleep(t, wait)
 			return false
 		}
 		t.ctx = p.c.hooks.begun(p.ctx, t.record)
@@ -193,6 +189,7 @@ func (p *partition) account(t *task, cost int64, settled bool) (resumed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	resumed = p.flow.settle(cost)
+	t.settled = time.Now()
 	if !settled {
 		p.left = true
 		return resumed
@@ -200,7 +197,7 @@ func (p *partition) account(t *task, cost int64, settled bool) (resumed bool) {
 	if t.attempt > 0 { // a record that is passed over, or parked, says nothing of what may be broken
 		p.settled.Add(1)
 	}
-	p.status.progress = time.Now()
+	p.status.progress = t.settled
 	p.offsets.Done(t.place)
 	return resumed
 }
@@ -232,19 +229,16 @@ func (p *partition) halt() {
 }
 
 func (p *partition) stopQueue() (resumed bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopped {
-		return false
-	}
-	p.stopped = true
-	p.drop()
-	resumed = p.flow.resumeFull() // a pause outlives the assignment
-	close(p.stop)
-	for _, t := range p.inHand {
-		p.wake(t)
-	}
-	p.ready.Signal()
+	p.tasks.stop(func(dropped []*kgo.Record) {
+		var cost int64
+		for _, r := range dropped {
+			cost += p.c.queued.cost(r)
+		}
+		p.mu.Lock()
+		resumed = p.flow.halt(cost)
+		p.mu.Unlock()
+		close(p.stop)
+	})
 	return resumed
 }
 

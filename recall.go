@@ -26,8 +26,8 @@ var errTooManyParked = errors.New("more records are parked than there is room fo
 
 // recall returns when it is known which keys are parked, or the partition stops. Until then the partition waits, and no other does.
 func (p *partition) recall() {
-	p.block(ActivityRecalling)
-	defer p.block("")
+	p.tasks.block(ActivityRecalling)
+	defer p.tasks.block("")
 	ctx, cancel := p.untilHalt()
 	defer cancel()
 	for attempt := 1; ; attempt++ {

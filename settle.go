@@ -31,7 +31,7 @@ func (p *partition) settle(t *task) (s Settlement, over bool) {
 	if s, over = p.conclude(t); !over {
 		delay := p.delay(t)
 		p.c.hooks.retryScheduled(t.ctx, t.record, Retry{t.attempt, delay, t.verdict.err})
-		p.sleep(t, delay)
+		p.tasks.sleep(t, delay)
 	}
 	if over && !p.unpark(t, s.Outcome) {
 		return t.ends(OutcomeLeft), true

@@ -3,11 +3,10 @@ package kafka
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"time"
 )
 
-// stage is what is done with one task, for whoever asks. partition.mu guards it.
+// stage is what is done with one task, for whoever asks. The scheduler's lock guards it.
 type stage struct {
 	activity Activity
 	since    time.Time
@@ -23,11 +22,9 @@ func (s *stage) become(activity Activity, attempt int, now time.Time) {
 
 // status is what a partition is about besides its tasks. partition.mu guards it.
 type status struct {
-	idleSince time.Time
-	blocked   Activity  // what its workers wait for before they begin; "" for nothing
-	progress  time.Time // when a record was last settled, or the partition assigned
-	end       int64     // of the partition; -1: not known
-	endAt     time.Time // when that was learned
+	progress time.Time // when a record was last settled, or the partition assigned
+	end      int64     // of the partition; -1: not known
+	endAt    time.Time // when that was learned
 }
 
 // rewind is a step in what is fetched: back, if from is above to.
@@ -37,14 +34,7 @@ type rewind struct {
 }
 
 func newStatus(now time.Time) status {
-	return status{idleSince: now, progress: now, end: -1}
-}
-
-func (s *status) fetched(end int64, queued int, now time.Time) {
-	s.end, s.endAt = end, now
-	if queued == 0 && s.blocked == "" {
-		s.idleSince = now // it was idle for a reason until now
-	}
+	return status{progress: now, end: -1}
 }
 
 func (s *status) lag(position int64) int64 {
@@ -54,43 +44,11 @@ func (s *status) lag(position int64) int64 {
 	return max(0, s.end-position)
 }
 
-// now notes what is done with a task from this moment on.
-func (p *partition) now(t *task, activity Activity) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	t.stage.become(activity, t.stage.attempt, time.Now())
-}
-
-// block notes what the workers have to wait for, or that they begin.
-func (p *partition) block(blocked Activity) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.status.blocked, p.status.idleSince = blocked, time.Now()
-}
-
-// refused notes why a dead letter is not stored.
-func (p *partition) refused(t *task, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if t.stage.refusal == nil {
-		t.stage.refusals = time.Now()
-	}
-	t.stage.refusal = err
-}
-
 // stalls returns the attempts in hand that have just passed limit, or twice what they had when they were last returned.
 func (p *partition) stalls(limit time.Duration) (stalls []Stall) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, t := range p.inHand {
-		s := &t.stage
-		running := time.Since(s.since)
-		if s.activity != ActivityHandling || running < max(limit, 2*s.told) {
-			continue
-		}
-		s.told = running
-		stalls = append(stalls, Stall{Topic: p.topic, Partition: p.id, Offset: t.record.Offset, Attempt: s.attempt, For: running})
-	}
+	p.tasks.stalls(limit, func(t *task, running time.Duration) {
+		stalls = append(stalls, Stall{Topic: p.topic, Partition: p.id, Offset: t.record.Offset, Attempt: t.stage.attempt, For: running})
+	})
 	return stalls
 }
 
@@ -110,45 +68,29 @@ func (p *partition) learnEnd(end, begin int64) {
 
 // health returns the partition's state, and what is wrong with its records, if anything is.
 func (p *partition) health() (state PartitionHealth, problems []string) {
+	state = PartitionHealth{Topic: p.topic, Partition: p.id}
+	for offset, problem := range p.tasks.health(&state, p.c.cfg.StallTimeout) {
+		problems = append(problems, fmt.Sprintf("%s-%d offset %d: %s", p.topic, p.id, offset, problem))
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := &p.status
-	state = PartitionHealth{
-		Topic: p.topic, Partition: p.id, Lag: s.lag(p.offsets.Position()), QueuedRecords: len(p.queue) + p.behind, QueuedBytes: p.flow.held, Paused: p.flow.paused != 0,
-		RecordsInHand: len(p.inHand), Activity: ActivityIdle, Since: s.idleSince, Offset: -1, LastProgress: s.progress,
-	}
-	if s.blocked != "" {
-		state.Activity = s.blocked
-	}
+	state.Lag, state.QueuedBytes, state.Paused = p.status.lag(p.offsets.Position()), p.flow.held, p.flow.paused != 0
+	state.LastProgress = p.status.progress
 	if state.Stuck = p.stuckProblem(); state.Stuck != "" {
 		problems = append(problems, fmt.Sprintf("%s-%d: %s", p.topic, p.id, state.Stuck))
 	}
 	if p.parking != nil {
 		state.ParkedKeys = p.parking.keys()
 	}
-	if t := p.foremost(); t != nil {
-		state.Activity, state.Since, state.Offset, state.Attempt = t.stage.activity, t.stage.since, t.record.Offset, t.stage.attempt
-	}
-	for _, t := range p.inHand {
-		state.Stalled = state.Stalled || t.stage.told > 0
-		if problem := t.problem(p.c.cfg.StallTimeout); problem != "" {
-			problems = append(problems, fmt.Sprintf("%s-%d offset %d: %s", p.topic, p.id, t.record.Offset, problem))
-		}
-	}
 	return state, problems
 }
 
-// foremost returns the attempt that has stalled for longest or else the task that holds the commit up; nil if none is in hand.
-func (p *partition) foremost() *task {
-	if len(p.inHand) == 0 {
-		return nil
-	}
-	return slices.MinFunc(p.inHand, func(a, b *task) int {
-		return cmp.Or(-cmp.Compare(a.stage.told, b.stage.told), cmp.Compare(a.place, b.place))
-	})
+// compareForemost puts first the attempt that has stalled for longest or else the task that holds the commit up.
+func compareForemost(a, b *task) int {
+	return cmp.Or(-cmp.Compare(a.stage.told, b.stage.told), cmp.Compare(a.place, b.place))
 }
 
-// problem says what is wrong with a task; "" for nothing. The caller holds its partition's mu.
+// problem says what is wrong with a task; "" for nothing. The caller holds the scheduler's lock.
 func (t *task) problem(stallTimeout time.Duration) string {
 	s := &t.stage
 	switch {

@@ -74,7 +74,7 @@ func (p *partition) unreadable(err error) {
 func (p *partition) pauseUnread() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stopped {
+	if p.flow.halted {
 		return false
 	}
 	p.flow.pause(pausedUnread)
@@ -183,12 +183,12 @@ func (c *consumer) watchFetching(ctx context.Context, client *kgo.Client, read *
 
 // waits returns for how long the partition has had nothing to do, and was fetched at one offset.
 func (p *partition) waits(now time.Time) time.Duration {
-	next := p.offsets.Next()
+	next, blocked := p.offsets.Next(), p.tasks.isBlocked()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := &p.stuck
 	switch {
-	case p.stopped || p.flow.held > 0 || p.flow.paused != 0 || p.status.blocked != "" || s.err != nil:
+	case p.flow.halted || p.flow.held > 0 || p.flow.paused != 0 || blocked || s.err != nil:
 		s.waiting = time.Time{}
 		return 0
 	case s.waiting.IsZero() || s.awaited != next:

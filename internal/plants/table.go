@@ -107,20 +107,20 @@ var plants = []plant{
 	// Order and concurrency.
 	{
 		name: "begins the next record while one waits for its retry", promise: "Order",
-		function: "partition.mayBegin", find: `len(p.inHand) == 0`, replace: `true`,
+		function: "scheduler.mayBegin", find: `len(s.inHand) == 0`, replace: `true`,
 		findings: []string{"REORDERED"},
 	},
 	{
 		name: "runs all records of a key at once", promise: "Lanes",
-		function: "partition.pick", find: `r.Key == nil`, replace: `true`,
+		function: "scheduler.pick", find: `r.Key == nil`, replace: `true`,
 		findings: []string{"REORDERED", "OVERLAPPING"},
 	},
 
 	// Memory.
 	{
 		name: "drops records that come while a handler runs", promise: "BoundedMemory",
-		function: "partition.enqueue", find: `p.queue = append(p.queue, records...)`,
-		replace:  `if len(p.inHand) == 0 { p.queue = append(p.queue, records...) }`,
+		function: "scheduler.add", find: `s.queue = append(s.queue, records...)`,
+		replace:  `if len(s.inHand) == 0 { s.queue = append(s.queue, records...) }`,
 		findings: []string{"LOST"},
 	},
 	{
