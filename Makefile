@@ -64,8 +64,8 @@ mutate: ## how many small changes of code the tests of small packages notice
 alerts: ## the alert rules and their tests, with Prometheus' promtool
 	cd deploy/prometheus && promtool check rules alerts.yaml && promtool test rules alerts_test.yaml
 
-bench: ## the root module's benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## the root module's benchmarks; FLAGS="-benchtime 1x" runs each once
+	go test -run '^$$' -bench . -benchmem $(FLAGS) ./...
 
 compare: ## this library and other clients, side by side on the broker of KAFKA_BROKERS: an hour or less
 	cd bench && go run .

@@ -43,6 +43,7 @@ func table(p plan) []stage {
 		{name: "modules", estimate: 15 * time.Second, once: true, commands: []command{run("make tidy deps")}},
 		{name: "alert rules", estimate: 5 * time.Second, needs: needPromtool, commands: []command{run("make alerts")}},
 		{name: "tests", estimate: 3 * time.Minute, key: closing, commands: []command{run("make test")}},
+		{name: "benchmarks run", estimate: time.Minute, commands: []command{run("make bench", "FLAGS=-benchtime 1x")}}, // once each: that they can
 		{name: "quick start", estimate: 15 * time.Second, commands: []command{quickStart()}},
 		{name: "three services", estimate: 30 * time.Second, commands: []command{
 			run("go run ./examples/all").limited(exampleLimit),
