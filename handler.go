@@ -64,7 +64,7 @@ func roomFor[T any](r *Record) *T {
 // messageOf is a fetched record as a message whose value is not decoded yet.
 func messageOf[T any](r *kgo.Record) Message[T] {
 	return Message[T]{
-		Key: string(r.Key), Headers: r.Headers, Timestamp: timeOf(r), Tombstone: r.Value == nil,
+		Key: string(r.Key), EmptyKey: r.Key != nil && len(r.Key) == 0, Headers: r.Headers, Timestamp: timeOf(r), Tombstone: r.Value == nil,
 		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, raw: r.Value,
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/internal/jsontype"
 	"github.com/skeji/kafka/internal/recordheader"
 )
@@ -35,15 +36,21 @@ const (
 	HeaderReplyErrorMessage = "reply-error-message" // its text, up to 1 KiB
 )
 
+// Header is a name and a value: franz-go's, so that nobody has to import it for that.
+type Header = kgo.RecordHeader
+
 // Message is a decoded record on its way to a handler, or a value on its way to a topic.
 type Message[T any] struct {
 	// Key decides the partition: messages with one key stay in order. A message without a key ("") goes to any
-	// partition and has no order. An empty key on the wire reads as no key.
+	// partition and has no order, unless EmptyKey is set.
 	Key string
+	// EmptyKey tells a key that is empty from none, as Kafka does: it is a key like others, with a partition and an order, and
+	// compacted topics take it. It is for messages of other clients, and counts only while Key is "".
+	EmptyKey bool
 	// Value is the decoded value; T's zero for a tombstone.
 	Value T
 	// Headers in the order they have on the wire; names may repeat. Unknown ones pass through untouched.
-	Headers []kgo.RecordHeader
+	Headers []Header
 	// Timestamp is the record's time, to the millisecond; zero for a record that has none. Zero when publishing: now.
 	Timestamp time.Time
 	// Tombstone is a record with a nil value, which deletes its key from a compacted topic. Value is then T's zero.
@@ -91,6 +98,26 @@ func (m Message[T]) text(name string) string {
 // DeadLetter returns where a dead letter came from and why it failed; false if the message is none. All of it is what the
 // headers claim, which the record's writer can forge; a consumer with a ClientConfig.ControlKey leaves forged ones out.
 func (m Message[T]) DeadLetter() (DeadLetter, bool) { return parseDeadLetter(m.Headers) }
+
+// Place is where and when a record was stored.
+type Place struct {
+	Topic     string
+	Partition int32     // see Topic
+	Offset    int64     // see Topic
+	Timestamp time.Time // the record's own, zero if it has none
+}
+
+// First returns where and when the message was first, whatever retry topic or dead letter topic it has been in since: what
+// makes a delivery the same as an earlier one. Of one that came through none, that is where it is. A place that headers
+// claim counts only if they were written for the topic that the message was read from; see [Message.DeadLetter] for
+// who can forge them.
+func (m Message[T]) First() Place {
+	letter, ok := m.DeadLetter()
+	if writtenTo, _ := m.Header(dlqheader.WrittenTo); ok && writtenTo == m.Topic && letter.Offset >= 0 {
+		return Place{letter.Topic, letter.Partition, letter.Offset, letter.Timestamp}
+	}
+	return Place{m.Topic, m.Partition, m.Offset, m.Timestamp}
+}
 
 // DecodeValue decodes the message's JSON into v, a pointer. It serves topics that carry several event types: consume
 // Message[json.RawMessage], look at GetEventType, decode. Its error is a [DecodeError], which a handler can return as it is.

@@ -156,7 +156,7 @@ func (p *Producer[T]) publish(ctx context.Context, msg *Message[T], headers []kg
 	out.core = p.core
 	out.sent = kgo.Record{Topic: p.core.cfg.Topic, Headers: withMessageID(headers), Timestamp: msg.Timestamp, Offset: -1} // until it is stored
 	r := &out.sent
-	if msg.Key != "" {
+	if msg.Key != "" || msg.EmptyKey {
 		r.Key = []byte(msg.Key)
 	}
 	value, err := p.encode(msg)
@@ -173,7 +173,7 @@ func (p *Producer[T]) encode(msg *Message[T]) ([]byte, error) {
 	if !msg.Tombstone {
 		return p.codec.Encode(msg.Value)
 	}
-	if msg.Key == "" {
+	if msg.Key == "" && !msg.EmptyKey {
 		return nil, errors.New("a tombstone needs a key")
 	}
 	return nil, nil

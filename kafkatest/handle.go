@@ -102,7 +102,7 @@ func encode[V any](t testing.TB, codec kafka.Codec[V], msg kafka.Message[V]) *ka
 		r.Timestamp = time.Now()
 	}
 	r.Timestamp = time.UnixMilli(r.Timestamp.UnixMilli()) // all that Kafka keeps of it
-	if msg.Key != "" {
+	if msg.Key != "" || msg.EmptyKey {
 		r.Key = []byte(msg.Key)
 	}
 	if msg.GetMessageID() == "" {
