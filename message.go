@@ -101,7 +101,7 @@ func (m Message[T]) DeadLetter() (DeadLetter, bool) { return parseDeadLetter(m.H
 
 // Place is where and when a record was stored.
 type Place struct {
-	Topic     string
+	Topic     string    // where it was stored
 	Partition int32     // see Topic
 	Offset    int64     // see Topic
 	Timestamp time.Time // the record's own, zero if it has none
