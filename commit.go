@@ -276,7 +276,7 @@ func (c *consumer) topicOf(name string, id [16]byte) string {
 }
 
 // startOfRetryTopics has retry topics begin at their first record where nothing is committed, or what is committed is
-// deleted: what was put off is not to be passed over, whatever AutoOffsetReset and StartFrom say.
+// not there, since it was deleted or the topic was made again: what was put off is not to be passed over, whatever AutoOffsetReset and StartFrom say.
 func (c *consumer) startOfRetryTopics(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	if c.cfg.AutoOffsetReset == ResetEarliest && c.cfg.StartFrom.IsZero() {
 		return offsets, nil
@@ -294,10 +294,12 @@ func (c *consumer) startOfRetryTopics(ctx context.Context, offsets map[string]ma
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.ConnectTimeout)
 	defer cancel()
-	starts := c.listOffsets(ctx, retries, earliestOffset)
+	starts, ends := c.listOffsets(ctx, retries, earliestOffset), c.listOffsets(ctx, retries, latestOffset)
 	for _, p := range retries {
 		committed := p.offsets.Next()
-		if start, known := starts[p.place()]; committed < 0 || known && committed < start {
+		start, knowsStart := starts[p.place()]
+		end, knowsEnd := ends[p.place()]
+		if committed < 0 || knowsStart && committed < start || knowsEnd && committed > end {
 			offsets[p.topic][p.id] = kgo.NewOffset().AtStart()
 		}
 	}

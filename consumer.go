@@ -94,7 +94,6 @@ type consumer struct {
 	client     *Client // checks and dead letters; the consuming client lives inside start
 	compressor *letterCompressor
 	routes     map[string]*route // by topic; what is in the map stays
-	unread     []string          // retry topics beyond RetryDelays that exist and are not read
 	handle     HandlerFunc
 	batches    bool // the handler is a door, to several records at once
 	queued     *budget
@@ -293,7 +292,6 @@ func (c *consumer) run(ctx, pollCtx context.Context) error {
 	watchers.Go(func() { c.watchFlood(watching) })
 	watchers.Go(func() { c.watchLanes(watching) })
 	watchers.Go(func() { c.watchPauseWhile(watching) })
-	watchers.Go(func() { c.watchStranded(watching) })
 	watchers.Go(func() { c.watchTopics(watching, client) })
 	defer watchers.Wait()
 	defer stopWatching()
