@@ -107,7 +107,8 @@ func (c *tight) run(t *testing.T, cfg kafka.ConsumerConfig, failure error, ready
 			}
 		}
 	}
-	await("its start", func(h kafka.Health) bool { return h.Ready() && len(h.Partitions) == 2*(1+len(cfg.RetryDelays)) })
+	const both = 4 // with those of the retry topic
+	await("its start", func(h kafka.Health) bool { return h.Ready() && len(h.Partitions) == both })
 	ready()
 	await("what is waited for", done)
 	cancel()
