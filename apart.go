@@ -50,7 +50,7 @@ const apartAfter = time.Second
 // watchLanes has what waits behind handlers that take long copied. Few records of busy keys are: copying them all would be
 // noticed. It runs until Start is about to return.
 func (c *consumer) watchLanes(ctx context.Context) {
-	if c.cfg.Concurrency == 1 || c.batches {
+	if c.cfg.Concurrency == 1 || c.newMessages != nil {
 		return
 	}
 	for range ticks(ctx, apartAfter) {

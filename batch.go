@@ -1,119 +1,16 @@
 package kafka
 
 import (
-	"context"
 	"errors"
-	"runtime/debug"
 	"slices"
 	"time"
-
-	"github.com/skeji/kafka/internal/engine"
 )
-
-// gathering is one attempt at a group of tasks. Each goes through the middleware and the codec by itself, down to door; there it
-// waits while the next one does the same, on top of it. The last to arrive calls the handler, and all return, each to its own
-// middleware. So middleware and codecs see records one by one, as with a Handler, without a goroutine for each.
-type gathering struct {
-	p       *partition
-	left    []*task // not tried yet
-	trying  *task   // the latest that was
-	arrived []*task // at the door
-
-	over     bool // the handler was called
-	outcomes engine.Outcomes
-	unnamed  bool   // the error that it returned is about all of them
-	messages any    // *[]Message[T], of those that arrived
-	stack    []byte // of the first panic
-	ctx      context.Context
-}
-
-type gatheringKey struct{}
-
-// next tries another task, until it arrives or fails before it does. It returns false if there is none.
-func (g *gathering) next() bool {
-	if len(g.left) == 0 {
-		return false
-	}
-	t := g.left[0]
-	g.left = g.left[1:]
-	g.trying = t
-	g.p.try(context.WithValue(t.ctx, gatheringKey{}, g), t)
-	return true
-}
-
-// stackIn returns the goroutine's stack. Where all records of a batch panic, or are taken along by one, it is the first one's: a
-// stack that is some thousand records deep takes long to walk.
-func stackIn(ctx context.Context) []byte {
-	g, ok := ctx.Value(gatheringKey{}).(*gathering)
-	if !ok {
-		return debug.Stack()
-	}
-	if g.stack == nil {
-		g.stack = debug.Stack()
-	}
-	return g.stack
-}
-
-// of returns what the handler said of the i-th that arrived.
-func (g *gathering) of(i int) error { return g.outcomes.Of(i) }
-
-// door is where the messages of a batch wait for each other.
-func door[T any](handle BatchHandler[T]) Handler[T] {
-	return func(ctx context.Context, msg Message[T]) error {
-		g, ok := ctx.Value(gatheringKey{}).(*gathering)
-		if !ok || g.over { // middleware calls twice, or has a context of its own making
-			alone := &gathering{ctx: ctx, messages: &[]Message[T]{msg}}
-			handleAll(alone, handle)
-			return alone.of(0)
-		}
-		if g.messages == nil {
-			g.ctx, g.messages = ctx, new([]Message[T])
-		}
-		messages := g.messages.(*[]Message[T])
-		place := len(*messages)
-		*messages = append(*messages, msg)
-		g.arrived = append(g.arrived, g.trying)
-		for !g.over && g.next() {
-		}
-		if !g.over {
-			handleAll(g, handle)
-		}
-		return g.of(place)
-	}
-}
-
-// handleAll calls the handler with all that have arrived, and contains its panics.
-func handleAll[T any](g *gathering, handle BatchHandler[T]) {
-	g.over, g.unnamed = true, true // unless it returns
-	messages := *g.messages.(*[]Message[T])
-	defer func() {
-		if value := recover(); value != nil {
-			g.outcomes = engine.Outcomes{All: &PanicError{Value: value, Stack: debug.Stack()}}
-		}
-	}()
-	err := handle(g.ctx, messages)
-	g.outcomes, g.unnamed = outcomesOf(err, len(messages))
-}
-
-// outcomesOf returns what a handler's error says of the messages of a batch, and whether it is about all of them.
-func outcomesOf(err error, n int) (o engine.Outcomes, all bool) {
-	failed, isNamed := errors.AsType[BatchError](err)
-	if !isNamed {
-		return engine.Outcomes{All: err}, err != nil
-	}
-	o, why := engine.Named(failed, n)
-	if why != "" {
-		return engine.Outcomes{All: NewPermanentError(why, err)}, true
-	}
-	return o, false
-}
 
 // batch is what a worker has in hand.
 type batch struct {
-	group   []*task // to be tried together or, once they were, to be judged one after another
-	tried   bool    // they were
-	suspect []*task // of those that were tried: whose error may be another's
-	begun   bool    // there was an attempt
+	group []*task // to be tried together or, once they were, to be judged one after another
+	tried bool    // they were
+	begun bool    // there was an attempt
 
 	again    []*task       // of those that are judged: to be tried again
 	advanced bool          // one of them was settled, or its attempt counts
@@ -195,30 +92,6 @@ func (p *partition) skipSome(group []*task) []*task {
 	})
 }
 
-// tryTogether makes an attempt at the group.
-func (p *partition) tryTogether(b *batch) {
-	for _, t := range b.group {
-		if t.ctx == nil {
-			t.ctx = p.c.hooks.begun(p.ctx, t.record)
-		}
-		t.verdict = judge(ErrNotHandled)
-	}
-	first := b.group[0]
-	p.tasks.become(first, ActivityHandling, first.attempt+1) // for all of them: who looks for stalls names one
-	g := &gathering{p: p, left: b.group}
-	defer func() {
-		if b.suspect = g.arrived; !g.unnamed { // only those that the end of the goroutine took along, if it did
-			b.suspect = slices.DeleteFunc(slices.Clone(b.group), func(t *task) bool { return !t.exited })
-		}
-		for _, t := range g.left { // these it kept from being tried
-			t.attempt++ // as of others that were not handled; judgeFirst takes it back
-		}
-	}()
-	for g.next() {
-	}
-	p.tasks.become(first, ActivityIdle, first.attempt)
-}
-
 // judgeFirst settles the group's first task, or puts it to those that are to be tried again. It returns false if it has to be left.
 func (p *partition) judgeFirst(b *batch) bool {
 	t := b.group[0]
@@ -229,7 +102,7 @@ func (p *partition) judgeFirst(b *batch) bool {
 	switch {
 	case notHandled:
 		t.attempt--
-	case p.failedWithOthers(b, t):
+	case p.failedWithOthers(t):
 		b.oneByOne = true
 		p.c.hooks.retryScheduled(t.ctx, t.record, Retry{t.attempt, 0, t.verdict.err})
 	default:
@@ -282,9 +155,9 @@ func (p *partition) regroup(b *batch) bool {
 }
 
 // failedWithOthers tells whether a task is given up for an error that may be another's.
-func (p *partition) failedWithOthers(b *batch, t *task) bool {
+func (p *partition) failedWithOthers(t *task) bool {
 	final := t.verdict.class == ClassPermanent || t.verdict.class == ClassTransient && t.attempt > p.route.maxRetries
-	return final && len(b.suspect) > 1 && p.ctx.Err() == nil && slices.Contains(b.suspect, t)
+	return final && t.verdict.others && p.ctx.Err() == nil
 }
 
 // leave lets all go that is not settled. What the handler has done counts, though something before it is left: the commit tells

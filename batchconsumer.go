@@ -1,12 +1,15 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/skeji/kafka/internal/engine"
 )
 
 // BatchConsumer is a [Consumer] whose handler gets several messages of a partition at once.
@@ -15,8 +18,9 @@ type BatchConsumer[T any] struct{ *Consumer[T] }
 // NewBatchConsumer is [NewConsumer] with a handler of batches. MaxBatchSize and MaxBatchWait say how large they are; a Concurrency
 // above 1 is refused: a partition has one batch in hand.
 //
-// Middleware is called for each message, and all of a batch are inside it at once until the handler returns: what it measures is the
-// batch's time, and one that lets fewer than MaxBatchSize through at once waits for ever.
+// Each record is decoded by itself. One that can't be, or is above the limits of headers, fails alone, and is not in the batch. The
+// others are handled together, inside one call of each [BatchMiddleware]. A plugin that has only a [ConsumerMiddleware], which goes
+// around single records, is refused; those of package middleware and of middleware/tracing have both.
 func NewBatchConsumer[T any](cfg ConsumerConfig, handle BatchHandler[T], plugins ...ConsumerPlugin) (*BatchConsumer[T], error) {
 	if err := checkJSON[T](); err != nil {
 		return newFailedBatchConsumer[T](cfg, err), err
@@ -26,13 +30,23 @@ func NewBatchConsumer[T any](cfg ConsumerConfig, handle BatchHandler[T], plugins
 
 // NewBatchConsumerWithCodec is [NewBatchConsumer] with another codec.
 func NewBatchConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle BatchHandler[T], plugins ...ConsumerPlugin) (*BatchConsumer[T], error) {
-	if err := checkBatches(cfg, handle); err != nil {
+	if err := cmp.Or(checkBatches(cfg, handle), checkCodec(cfg, codec)); err != nil {
 		return newFailedBatchConsumer[T](cfg, err), err
 	}
-	consumer, err := NewConsumerWithCodec(cfg, codec, door(handle))
-	consumer.core.batches = true
-	consumer.Use(plugins...)
-	return &BatchConsumer[T]{consumer}, err
+	core, err := newConsumer(cfg, refuse)
+	if err != nil {
+		return newFailedBatchConsumer[T](cfg, err), err
+	}
+	core.newMessages = messagesOf(cfg, codec, handle)
+	return &BatchConsumer[T]{&Consumer[T]{core}}, core.use(plugins)
+}
+
+// refuse is what the middleware of single records is around in a batch consumer: whatever reaches it is in no batch.
+func refuse(_ context.Context, r *Record) error {
+	if r.refused == nil { // never: it would be lost otherwise
+		return NewPermanentError("a batch consumer has handled a record in no batch", nil)
+	}
+	return r.refused
 }
 
 func newFailedBatchConsumer[T any](cfg ConsumerConfig, err error) *BatchConsumer[T] {
@@ -61,14 +75,14 @@ func checkBatches[T any](cfg ConsumerConfig, handle BatchHandler[T]) error {
 // last attempt's has them tried once more one by one, so that only those go to the dead letter topic that fail alone. No other batch
 // of the partition begins before all of this one is done.
 //
-// The context is that of the first message, and ends as [Handler]'s does.
+// The context is what all of them have in common, with what a [BatchMiddleware] adds, and ends as [Handler]'s does.
 type BatchHandler[T any] func(ctx context.Context, batch []Message[T]) error
 
 // BatchError names the messages of a batch that failed, by the index at which the handler got them, each with its error. All others are
 // done, and those whose error is nil. What is [ErrNotHandled] comes again, with what is retried, and the attempt does not count.
 //
 // Return Err(), which is nil if no message failed: a BatchError in an error is never nil, and an empty one is a permanent error of
-// all messages. Whatever wraps the handler, such as a transaction, takes it for a failure.
+// all messages, which says so. Whatever wraps the handler, such as a transaction, takes it for a failure.
 type BatchError map[int]error
 
 // Err returns the BatchError as an error, and nil if it names no message that failed.
@@ -79,6 +93,28 @@ func (e BatchError) Err() error {
 		}
 	}
 	return nil
+}
+
+// BatchOutcomes returns what the error of a [BatchHandler], or [BatchFunc], says of each of its n messages, by index. nil: it is done.
+func BatchOutcomes(err error, n int) func(i int) error {
+	outcomes, _ := outcomesOf(err, n)
+	return outcomes.Of
+}
+
+// outcomesOf returns what a handler's error says of the messages of a batch, and whether it is about all of them.
+func outcomesOf(err error, n int) (o engine.Outcomes, all bool) {
+	if err == nil {
+		return engine.Outcomes{}, false
+	}
+	failed, isNamed := errors.AsType[BatchError](err)
+	if !isNamed {
+		return engine.Outcomes{All: err}, true
+	}
+	o, why := engine.Named(failed, n)
+	if why != "" {
+		return engine.Outcomes{All: NewPermanentError(why, err)}, true
+	}
+	return o, false
 }
 
 // ErrNotHandled is of a message that its batch's handler did not come to.

@@ -22,7 +22,7 @@ func BenchmarkRecord(b *testing.B) {
 	sum := uint64(0)
 	c := &consumer{cfg: cfg, handlerCtx: context.Background(), queued: newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes),
 		routes: map[string]*route{"orders": {}}, gates: newGates(cfg),
-		handle: NewHandlerFunc(cfg, wideCodec{}, func(_ context.Context, msg Message[wide]) error { sum += msg.Value.fields[3]; return nil })}
+		handleAlone: NewHandlerFunc(cfg, wideCodec{}, func(_ context.Context, msg Message[wide]) error { sum += msg.Value.fields[3]; return nil })}
 	p := newPartition(c, nil, "orders", 0, "", nil)
 	records := make([]*kgo.Record, 1000)
 	b.ReportAllocs()

@@ -27,8 +27,8 @@ const (
 
 	dlqPrefix                 = "dlq-" // a topic's dead letter topic is named by it
 	defaultMaxRetries         = 3
-	defaultMaxBatchSize       = 500    // Kafka's own
-	maxMaxBatchSize           = 10_000 // see gathering: each takes a bit of stack
+	defaultMaxBatchSize       = 500 // Kafka's own
+	maxMaxBatchSize           = maxAhead
 	defaultRetryBackoff       = 500 * time.Millisecond
 	defaultRetryBackoffMax    = 30 * time.Second
 	defaultDrainTimeout       = 30 * time.Second // half of the rebalance timeout
@@ -235,8 +235,8 @@ type ConsumerConfig struct {
 	// below the first record that is not done, and what is done beyond it is told in the commit's metadata, so that a clean
 	// handover redelivers nothing of it. A crash may.
 	Concurrency int
-	// MaxBatchSize is how many messages a BatchConsumer's handler gets at most. Default 500, at most 10,000: while a batch is in
-	// hand, each takes some 3 KB of its partition's stack, with a few middlewares. Kafka: max.poll.records.
+	// MaxBatchSize is how many messages a BatchConsumer's handler gets at most. Default 500, at most 100,000: a crash
+	// may redeliver all of a batch. Each takes its message's memory, beside the record's. Kafka: max.poll.records.
 	MaxBatchSize int
 	// MaxBatchWait is how long a BatchConsumer that is done with a batch and has a message waits for more, while there are fewer than
 	// MaxBatchSize and MaxQueuedRecords and MaxQueuedBytes let more come. Default 0: it takes those that are there.

@@ -40,25 +40,32 @@ func NewConsumerWithCodec[T any](cfg ConsumerConfig, codec Codec[T], handle Hand
 	if err != nil {
 		core = newFailedConsumer(cfg, err)
 	}
-	core.use(plugins)
-	return &Consumer[T]{core}, err
+	return &Consumer[T]{core}, cmp.Or(err, core.use(plugins))
 }
 
 func newTypedConsumer[T any](cfg ConsumerConfig, codec Codec[T], handle Handler[T]) (*consumer, error) {
-	switch {
-	case codec == nil:
-		return nil, fmt.Errorf("kafka: consumer of %s: the codec is nil", cfg.topicNames())
-	case handle == nil:
+	if handle == nil {
 		return nil, fmt.Errorf("kafka: consumer of %s: the handler is nil", cfg.topicNames())
 	}
-	if err := checkDecode(codec); err != nil {
-		return nil, fmt.Errorf("kafka: consumer of %s: %w", cfg.topicNames(), err)
+	if err := checkCodec(cfg, codec); err != nil {
+		return nil, err
 	}
 	return newConsumer(cfg, NewHandlerFunc(cfg, codec, handle))
 }
 
-// Use adds middleware, hooks, or plugins that bring both; the first middleware is the outermost. It panics after Start.
-func (c *Consumer[T]) Use(plugins ...ConsumerPlugin) { c.core.use(plugins) }
+func checkCodec[T any](cfg ConsumerConfig, codec Codec[T]) error {
+	if codec == nil {
+		return fmt.Errorf("kafka: consumer of %s: the codec is nil", cfg.topicNames())
+	}
+	if err := checkDecode(codec); err != nil {
+		return fmt.Errorf("kafka: consumer of %s: %w", cfg.topicNames(), err)
+	}
+	return nil
+}
+
+// Use adds middleware, hooks, or plugins that bring both; the first middleware is the outermost. It panics after Start. If the consumer
+// can't use one of them, Start returns an error; see [ConsumerPlugin].
+func (c *Consumer[T]) Use(plugins ...ConsumerPlugin) { _ = c.core.use(plugins) }
 
 // Start consumes until ctx ends or Close is called, and then returns nil: what was in hand is finished within
 // DrainTimeout and committed, and the group is left, which a static member (InstanceID) does not do. Handlers get a context
@@ -89,22 +96,24 @@ const joinPatience = 10 * time.Second
 
 // consumer is the part of a Consumer that knows no types.
 type consumer struct {
-	cfg        ConsumerConfig
-	log        *slog.Logger
-	client     *Client // checks and dead letters; the consuming client lives inside start
-	compressor *letterCompressor
-	routes     map[string]*route // by topic; what is in the map stays
-	handle     HandlerFunc
-	batches    bool // the handler is a door, to several records at once
-	queued     *budget
-	recalling  chan struct{} // has a place for each partition that may read which keys are parked
-	handlerCtx context.Context
-	hooks      consumerHooks
-	consuming  clientHooks // those for the consuming client
-	floods     *flood.Gate // log lines about single records
-	disabled   bool        // plugins are used, and those that only observe are inactive
-	failed     error       // the constructor's: start returns it
-	untold     atomic.Bool // the brokers refuse commits that tell of progress
+	cfg         ConsumerConfig
+	log         *slog.Logger
+	client      *Client // checks and dead letters; the consuming client lives inside start
+	compressor  *letterCompressor
+	routes      map[string]*route            // by topic; what is in the map stays
+	handle      HandlerFunc                  // of a batch consumer: for what gets into no batch
+	handleAlone HandlerFunc                  // one record, of a batch consumer as a batch
+	newMessages func(size int) batchMessages // an empty batch; nil unless the handler gets batches
+	handleBatch BatchFunc                    // what that comes to, with its middleware
+	queued      *budget
+	recalling   chan struct{} // has a place for each partition that may read which keys are parked
+	handlerCtx  context.Context
+	hooks       consumerHooks
+	consuming   clientHooks // those for the consuming client
+	floods      *flood.Gate // log lines about single records
+	disabled    bool        // plugins are used, and those that only observe are inactive
+	failed      error       // the constructor's or Use's: start returns it
+	untold      atomic.Bool // the brokers refuse commits that tell of progress
 
 	made           time.Time
 	polledAt       atomic.Int64 // when the poll loop last showed that it is alive, in nanoseconds since made; 0: never
@@ -116,24 +125,25 @@ type consumer struct {
 	guard          *floodGuard // nil: none
 	gates          *gates
 
-	mu         sync.Mutex
-	middleware []ConsumerMiddleware
-	access     *accessWatch // of the consuming client; nil until start has one
-	started    bool
-	halted     bool // start is to end
-	closed     bool
-	stop       context.CancelFunc // ends the poll loop; set once start runs
-	failure    error              // why start ends, if it was not asked to
-	ended      chan struct{}      // closed when start has returned
-	result     error              // what start returned
-	closing    bool               // start is draining for good
-	draining   int                // handovers under way
-	leave      *time.Timer        // gives the group's coordinator up; set while closing
-	lastCommit error              // of the handover at the end
-	partitions map[topicPartition]*partition
-	settled    int64                              // records, in partitions that have left
-	stragglers map[topicPartition]<-chan struct{} // done of the last worker that outlasted its drain, closed or not
-	unfinished []string                           // partitions in which start leaves a record unfinished, as topic-partition
+	mu              sync.Mutex
+	middleware      []ConsumerMiddleware
+	batchMiddleware []BatchMiddleware
+	access          *accessWatch // of the consuming client; nil until start has one
+	started         bool
+	halted          bool // start is to end
+	closed          bool
+	stop            context.CancelFunc // ends the poll loop; set once start runs
+	failure         error              // why start ends, if it was not asked to
+	ended           chan struct{}      // closed when start has returned
+	result          error              // what start returned
+	closing         bool               // start is draining for good
+	draining        int                // handovers under way
+	leave           *time.Timer        // gives the group's coordinator up; set while closing
+	lastCommit      error              // of the handover at the end
+	partitions      map[topicPartition]*partition
+	settled         int64                              // records, in partitions that have left
+	stragglers      map[topicPartition]<-chan struct{} // done of the last worker that outlasted its drain, closed or not
+	unfinished      []string                           // partitions in which start leaves a record unfinished, as topic-partition
 }
 
 func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
@@ -171,20 +181,24 @@ func newConsumer(cfg ConsumerConfig, handle HandlerFunc) (*consumer, error) {
 	return c, nil
 }
 
-func (c *consumer) use(plugins []ConsumerPlugin) {
+// use returns an error, as start does then, if one of the plugins is for consumers of the other kind.
+func (c *consumer) use(plugins []ConsumerPlugin) error {
 	info := ConsumerInfo{
 		ClientID: c.cfg.ClientID, Topic: c.cfg.topicNames(), Topics: slices.Sorted(maps.Keys(c.routes)), Group: c.cfg.Group, DLQTopic: strings.Join(c.cfg.deadLetterTopics(), ","), Logger: c.log,
 		DisableMiddleware: c.cfg.DisableMiddleware, Health: c.health,
 	}
 	if !c.accepts(len(plugins)) {
-		return
+		return nil
 	}
 	for _, plugin := range plugins {
 		middleware, hooks := plugin.ForConsumer(info) // which may ask for the health: under no lock
-		c.add(middleware, hooks)
+		if err := c.add(middleware, hooks); err != nil {
+			return err
+		}
 		c.client.hooks.add(hooks.Client)
 		c.consuming.add(hooks.Client)
 	}
+	return nil
 }
 
 // accepts tells whether plugins are to be asked.
@@ -198,13 +212,29 @@ func (c *consumer) accepts(plugins int) bool {
 	return !c.closed && c.failed == nil
 }
 
-func (c *consumer) add(middleware ConsumerMiddleware, hooks ConsumerHooks) {
+func (c *consumer) add(middleware ConsumerMiddleware, hooks ConsumerHooks) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	switch {
+	case c.newMessages != nil && middleware != nil && hooks.Batches == nil:
+		c.failed = fmt.Errorf("kafka: batch consumer of %s: a plugin has a ConsumerMiddleware, which goes around single records, and no "+
+			"BatchMiddleware: use a BatchMiddleware, or return one in ConsumerHooks.Batches as well", c.cfg.topicNames())
+	case c.newMessages == nil && middleware == nil && hooks.Batches != nil:
+		c.failed = fmt.Errorf("kafka: consumer of %s: a plugin has a BatchMiddleware, which goes around batches, and no ConsumerMiddleware: "+
+			"use a ConsumerMiddleware, or return one as well", c.cfg.topicNames())
+	}
 	if middleware != nil {
 		c.middleware = append(c.middleware, middleware)
 	}
+	if c.newMessages != nil && hooks.Batches != nil {
+		c.batchMiddleware = append(c.batchMiddleware, hooks.Batches)
+	}
 	c.hooks = append(c.hooks, hooks)
+	if c.failed != nil { // as newFailedConsumer: it is not live
+		c.result = c.failed
+		close(c.ended)
+	}
+	return c.failed
 }
 
 // startLogged is start for whoever does not read its error.
@@ -243,7 +273,11 @@ func (c *consumer) start(ctx context.Context) error {
 
 // run is start once it may.
 func (c *consumer) run(ctx, pollCtx context.Context) error {
-	c.handle = chain(c.handle, c.middleware)
+	c.handle, c.handleBatch = chain(c.handle, c.middleware), chain(BatchFunc(callBatch), c.batchMiddleware)
+	c.handleAlone = c.handle
+	if c.newMessages != nil {
+		c.handleAlone = c.batchesOfOne(c.handle)
+	}
 	c.handlerCtx = context.WithoutCancel(ctx)
 	if err := c.checkTopics(pollCtx); err != nil {
 		if pollCtx.Err() != nil {

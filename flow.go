@@ -167,7 +167,7 @@ func (c *consumer) awaitRoom(ctx context.Context, full *time.Time) bool {
 // handOverPartialBatches ends the wait of batches for more: nothing more comes while the queues are full, whichever partition's
 // records fill them.
 func (c *consumer) handOverPartialBatches() {
-	if !c.batches {
+	if c.newMessages == nil {
 		return
 	}
 	for _, p := range c.assignedNow() {

@@ -24,14 +24,14 @@ func NewHandlerFunc[T any](cfg ConsumerConfig, codec Codec[T], handle Handler[T]
 	return cfg.headerLimits().keep(typed(codec, handle, cfg.HandleTombstones))
 }
 
-// typed is the one place where bytes become T.
+// typed is where bytes become T, but for those of batches; see messages.
 func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFunc {
 	return func(ctx context.Context, r *Record) error {
 		msg := messageOf[T](r.Record)
 		msg.Attempt, msg.LastAttempt = r.Attempt, r.LastAttempt
 		if msg.Tombstone {
 			if !tombstones {
-				return &DecodeError{Reason: "nil value (tombstone): set HandleTombstones to receive it", Err: ErrTombstone}
+				return unwantedTombstone()
 			}
 			return contained(ctx, msg, handle)
 		}
@@ -42,6 +42,10 @@ func typed[T any](codec Codec[T], handle Handler[T], tombstones bool) HandlerFun
 		msg.Value = *value
 		return contained(ctx, msg, handle)
 	}
+}
+
+func unwantedTombstone() error {
+	return &DecodeError{Reason: "nil value (tombstone): set HandleTombstones to receive it", Err: ErrTombstone}
 }
 
 // roomFor is where the record's value is decoded: not in the message, lest all of that go to the heap, and where the one before
@@ -117,12 +121,16 @@ func textOf(err error) (text string) {
 
 // verdict is what one attempt came to.
 type verdict struct {
-	err   error
-	class Class
-	text  string        // err as text
-	after time.Duration // how long a transient error asks to wait; 0: the backoff
-	stack []byte        // of a panic
+	err    error
+	class  Class
+	text   string        // err as text
+	after  time.Duration // how long a transient error asks to wait; 0: the backoff
+	stack  []byte        // of a panic
+	others bool          // err is about other records of the batch, too
 }
+
+// notHandled is the verdict on what a batch's handler did not come to.
+var notHandled = judge(ErrNotHandled)
 
 // judge asks the error everything that will be needed, where a panic is contained: its methods are the user's.
 func judge(err error) verdict {

@@ -9,7 +9,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// ConsumerPlugin is what [Consumer.Use] takes: a [ConsumerMiddleware], [ConsumerHooks], or what needs both, such as metrics.
+// ConsumerPlugin is what [Consumer.Use] takes: a [ConsumerMiddleware], a [BatchMiddleware], [ConsumerHooks], or what needs several of
+// them, such as metrics.
+//
+// A plugin for handlers of both kinds returns a ConsumerMiddleware, and a BatchMiddleware in ConsumerHooks.Batches. A Consumer uses the
+// first. A [BatchConsumer] puts the second around its batches, and the first around each attempt at a record that gets no further,
+// since it can't be decoded or has too many headers. One that has only what the consumer has no use for is refused: the
+// constructor, or Start, returns an error.
 type ConsumerPlugin interface {
 	// ForConsumer is called by Use, once for the consumer's topic and once for each of its retry topics. It returns what goes around the handler (nil: nothing) and what is told of the rest.
 	ForConsumer(c ConsumerInfo) (ConsumerMiddleware, ConsumerHooks)
@@ -34,6 +40,11 @@ func (m ConsumerMiddleware) ForConsumer(ConsumerInfo) (ConsumerMiddleware, Consu
 	return m, ConsumerHooks{}
 }
 
+// ForConsumer makes a middleware of batches a plugin.
+func (m BatchMiddleware) ForConsumer(ConsumerInfo) (ConsumerMiddleware, ConsumerHooks) {
+	return nil, ConsumerHooks{Batches: m}
+}
+
 // ForConsumer makes hooks a plugin.
 func (h ConsumerHooks) ForConsumer(ConsumerInfo) (ConsumerMiddleware, ConsumerHooks) { return nil, h }
 
@@ -45,7 +56,7 @@ func (h ConsumerHooks) ForConsumer(ConsumerInfo) (ConsumerMiddleware, ConsumerHo
 //	consumer.Use(kafka.ConsumerHooks{Stalled: func(s kafka.Stall) { page(s) }})
 type ConsumerHooks struct {
 	// RecordBegun is called before a record's first attempt. The context that it returns, which must be made of ctx, is that
-	// of the record's attempts and of the next two hooks; its dead letter has its values.
+	// of the record's attempts and of the next two hooks; its dead letter has its values. In a batch it is its Record's Context.
 	RecordBegun func(ctx context.Context, r *kgo.Record) context.Context
 	// RetryScheduled is called when an attempt has failed and another one will follow.
 	RetryScheduled func(ctx context.Context, r *kgo.Record, retry Retry)
@@ -59,6 +70,8 @@ type ConsumerHooks struct {
 	// that it adds should begin with __dlq.errors. for then it is left out when the letter has no room for it, and replaced
 	// when the letter is sent back and fails again.
 	DeadLetters ProducerMiddleware
+	// Batches goes around each call of a BatchConsumer's handler. See [ConsumerPlugin].
+	Batches BatchMiddleware
 
 	// PartitionsAssigned, PartitionsRevoked and PartitionsLost are called for each topic that the rebalance is about. With none
 	// assigned, other members have them all. Those revoked are drained after that, the workers of those lost are cancelled.

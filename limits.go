@@ -34,11 +34,19 @@ func headerBytes(headers []kgo.RecordHeader) (n int) {
 // keep keeps a record above the limits from next, and so from the handler and its codec.
 func (l headerLimits) keep(next HandlerFunc) HandlerFunc {
 	return func(ctx context.Context, r *Record) error {
-		if err := cmp.Or(r.refused, l.check(r.Headers)); err != nil {
-			return NewPermanentError(fmt.Sprintf("%s-%d offset %d", r.Topic, r.Partition, r.Offset), err)
+		if err := l.refusal(r); err != nil {
+			return err
 		}
 		return next(ctx, r)
 	}
+}
+
+// refusal returns why a record is kept from the handler.
+func (l headerLimits) refusal(r *Record) error {
+	if err := cmp.Or(r.refused, l.check(r.Headers)); err != nil {
+		return NewPermanentError(fmt.Sprintf("%s-%d offset %d", r.Topic, r.Partition, r.Offset), err)
+	}
+	return nil
 }
 
 func (l headerLimits) check(headers []kgo.RecordHeader) error {

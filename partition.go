@@ -100,7 +100,7 @@ func (p *partition) run() {
 		p.recall()
 	}
 	p.tasks.open()
-	if p.c.batches && !p.route.isRetryTopic() { // whose records are not due together
+	if p.worksInBatches() {
 		p.workBatches(nil)
 		return
 	}

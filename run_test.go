@@ -139,23 +139,26 @@ func TestConstructorsTakePlugins(t *testing.T) {
 	}
 	defer requester.Close()
 	_, _ = requester.Request(t.Context(), kafka.NewMessage[int]().WithValue(2).Build()) // nobody answers
-	handled := func(name string) kafka.ConsumerMiddleware {
-		return func(next kafka.HandlerFunc) kafka.HandlerFunc {
-			return func(ctx context.Context, r *kafka.Record) error {
-				c.add(name)
-				return next(ctx, r)
-			}
+	handled := kafka.ConsumerMiddleware(func(next kafka.HandlerFunc) kafka.HandlerFunc {
+		return func(ctx context.Context, r *kafka.Record) error {
+			c.add("consumed")
+			return next(ctx, r)
 		}
-	}
+	})
 	cfg := broker.ConsumerConfig("orders", "one")
-	consumer, err := kafka.NewConsumer(cfg, func(context.Context, kafka.Message[int]) error { return nil }, handled("consumed"))
+	consumer, err := kafka.NewConsumer(cfg, func(context.Context, kafka.Message[int]) error { return nil }, handled)
 	if err != nil {
 		t.Fatal(err)
 	}
 	kafkatest.Run(t, consumer)
 	kafkatest.AwaitDone(t, broker, "orders", "one")
 	cfg.Group = "batches"
-	batches, err := kafka.NewBatchConsumer(cfg, func(context.Context, []kafka.Message[int]) error { return nil }, handled("consumed in a batch"))
+	batches, err := kafka.NewBatchConsumer(cfg, func(context.Context, []kafka.Message[int]) error { return nil }, kafka.BatchMiddleware(func(next kafka.BatchFunc) kafka.BatchFunc {
+		return func(ctx context.Context, records []*kafka.Record) error {
+			c.add("consumed in a batch")
+			return next(ctx, records)
+		}
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 package kafka
 
 import (
-	"context"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -25,7 +25,8 @@ func (p *partition) settle(t *task) (s Settlement, over bool) {
 	case !p.mayTry(t):
 		return t.ends(OutcomeLeft), true
 	default:
-		p.try(t.ctx, t)
+		t.attempt++
+		p.try(t, p.copyOf(t), p.c.handleAlone)
 	}
 	p.judgeProbe(t)
 	if s, over = p.conclude(t); !over {
@@ -82,19 +83,18 @@ func (v verdict) failure() engine.Failure {
 	return engine.FailureOf(string(v.class))
 }
 
-// try runs the handler once and contains its panics. ctx is the task's own, or made of it.
-func (p *partition) try(ctx context.Context, t *task) {
-	t.attempt++
+// try runs middleware and handler once with the task's copy, and contains their panics.
+func (p *partition) try(t *task, r *Record, handle HandlerFunc) {
 	returned := false
 	defer func() {
 		if returned {
 			return
 		}
-		err := &PanicError{Value: recover(), Stack: stackIn(ctx)}
+		err := &PanicError{Value: recover(), Stack: debug.Stack()}
 		t.verdict = verdict{err: err, class: ClassPermanent, text: textOf(err), stack: err.Stack}
 		t.exited = err.Value == nil // the goroutine is ending: work starts another, which comes back here
 	}()
-	t.verdict = judge(p.c.handle(ctx, p.copyOf(t)))
+	t.verdict = judge(handle(t.ctx, r))
 	returned = true
 }
 
@@ -110,16 +110,25 @@ type ownRecord struct {
 // letter. Middleware may keep it; a typed handler sees no more of it than its message takes, so that without middleware a task
 // uses one again and again.
 func (p *partition) copyOf(t *task) *Record {
-	if t.own == nil || len(p.c.middleware) > 0 {
+	if t.own == nil || p.c.showsRecords() {
 		t.own = new(ownRecord)
 	}
-	own, fetched := t.own, t.record
+	p.copyTo(t.own, t)
+	if !p.c.showsRecords() { // middleware may call the handler twice at once
+		t.own.room = &t.own.value
+	}
+	return &t.own.Record
+}
+
+// copyTo is copyOf for who has room for the copy.
+func (p *partition) copyTo(own *ownRecord, t *task) {
+	fetched := t.record
 	limits := headerLimits{p.c.cfg.MaxHeaders, p.c.cfg.MaxHeaderBytes}
 	refused := limits.check(fetched.Headers)
 	switch {
 	case refused != nil:
 		fetched, _ = limits.cut(fetched)
-	case len(p.c.middleware) > 0 || len(fetched.Headers) > 0:
+	case p.c.showsRecords() || len(fetched.Headers) > 0:
 		own.fetched = *fetched
 		own.fetched.Headers = slices.Clone(fetched.Headers)
 		fetched = &own.fetched
@@ -128,11 +137,10 @@ func (p *partition) copyOf(t *task) *Record {
 		Record: fetched, Group: p.c.cfg.Group, Attempt: t.attempt,
 		LastAttempt: p.policy().Last(t.attempt), refused: refused,
 	}
-	if len(p.c.middleware) == 0 { // which may call the handler twice at once
-		own.room = &own.value
-	}
-	return &own.Record
 }
+
+// showsRecords reports whether anything but the handler sees records, and may keep them.
+func (c *consumer) showsRecords() bool { return len(c.middleware)+len(c.batchMiddleware) > 0 }
 
 func (p *partition) delay(t *task) time.Duration {
 	if t.trial.withheld {

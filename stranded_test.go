@@ -73,6 +73,7 @@ func TestRecordsBeyondRetryDelaysAreHandled(t *testing.T) {
 				cfg := b.stranding(a)
 				test.change(&cfg)
 				var health func() kafka.Health
+				var seen, handled atomic.Int32 // of batches
 				run := func() func() error {
 					if !test.batches {
 						consumer, stop := b.start(cfg, a.handle)
@@ -80,12 +81,18 @@ func TestRecordsBeyondRetryDelaysAreHandled(t *testing.T) {
 						return stop
 					}
 					consumer, err := kafka.NewBatchConsumer(cfg, func(ctx context.Context, batch []kafka.Message[numbered]) error {
+						handled.Add(int32(len(batch)))
 						failed := kafka.BatchError{}
 						for i, msg := range batch {
 							failed[i] = a.handle(ctx, msg)
 						}
 						return failed.Err()
-					})
+					}, kafka.BatchMiddleware(func(next kafka.BatchFunc) kafka.BatchFunc {
+						return func(ctx context.Context, records []*kafka.Record) error {
+							seen.Add(int32(len(records)))
+							return next(ctx, records)
+						}
+					}))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -110,6 +117,9 @@ func TestRecordsBeyondRetryDelaysAreHandled(t *testing.T) {
 					if last := calls[len(calls)-1]; len(calls) != 4 || !strings.HasSuffix(last, "attempt 4 last in minute 11") {
 						t.Errorf("record %d: %q, want its last attempt in minute 11", n, calls)
 					}
+				}
+				if seen.Load() != handled.Load() {
+					t.Errorf("middleware saw %d messages, the handler %d", seen.Load(), handled.Load())
 				}
 				if len(a.order) != 19 {
 					t.Errorf("%d of 20 records handled, want all but one: %v", len(a.order), a.order)

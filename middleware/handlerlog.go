@@ -11,7 +11,8 @@ import (
 
 // Logger returns the logger for a handler's own lines about its record. With LoggingConsumerMiddleware they have the record's
 // topic, partition and offset, group and attempt, correlation and conversation ids, and a hash of its key. Without it, or with
-// DisableMiddleware, it is slog.Default().
+// DisableMiddleware, it is slog.Default(). In a handler of batches they have the topic and partition, the first and the last offset, how
+// many messages there are, and the group.
 //
 //	middleware.Logger(ctx).Info("seat taken", "seat", seat)
 func Logger(ctx context.Context) *slog.Logger {
@@ -19,7 +20,7 @@ func Logger(ctx context.Context) *slog.Logger {
 	if !ok {
 		return slog.Default()
 	}
-	return slog.New(own.logger.Handler().WithAttrs(own.about(own.record)))
+	return slog.New(own.logger.Handler().WithAttrs(own.attrs()))
 }
 
 type handlerLogKey struct{}
@@ -29,7 +30,18 @@ type handlerLogKey struct{}
 type handlerLog struct {
 	context.Context
 	logging
-	record *kafka.Record
+	records []*kafka.Record // one, or those of a batch
+}
+
+func (h *handlerLog) attrs() []slog.Attr {
+	first, last := h.records[0], h.records[len(h.records)-1]
+	if first == last {
+		return h.about(first)
+	}
+	return []slog.Attr{
+		slog.String("topic", first.Topic), slog.Int("partition", int(first.Partition)), slog.Int64("first_offset", first.Offset),
+		slog.Int64("last_offset", last.Offset), slog.Int("messages", len(h.records)), slog.String("group", first.Group),
+	}
 }
 
 func (h *handlerLog) Value(key any) any {

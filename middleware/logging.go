@@ -13,6 +13,7 @@ package middleware
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -95,7 +96,7 @@ func (l logging) about(r *kafka.Record) []slog.Attr {
 
 // LoggingConsumerMiddleware logs one line for each attempt at a record: Debug when it was handled, Info for a business
 // error, Warn for a failure. What the consumer then does with the record it logs itself: a dead letter is an Error.
-// Handlers get a logger of their own, with [Logger].
+// Of a batch it logs such a line for each record. Handlers get a logger of their own, with [Logger].
 func LoggingConsumerMiddleware(options ...LoggingOption) kafka.ConsumerPlugin {
 	return consumerLogging{newLogging(options)}
 }
@@ -108,29 +109,53 @@ func (c consumerLogging) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMid
 	}
 	l := c.logging
 	l.logger = cmp.Or(l.logger, info.Logger)
-	return l.aroundAttempt, kafka.ConsumerHooks{}
+	return l.aroundAttempt, kafka.ConsumerHooks{Batches: l.aroundBatch}
 }
 
 func (l logging) aroundAttempt(next kafka.HandlerFunc) kafka.HandlerFunc {
 	return func(ctx context.Context, r *kafka.Record) error {
 		began := time.Now()
-		err := next(&handlerLog{ctx, l, r}, r)
-		attrs := []slog.Attr{slog.Duration("duration", time.Since(began))}
-		class := kafka.ClassOf(err)
-		if err != nil {
-			attrs = append(attrs, slog.String("class", string(class)), slog.Any("error", err))
-		}
-		switch class {
-		case "":
-			l.line(ctx, slog.LevelDebug, "record handled", r, attrs...)
-		case kafka.ClassBusiness:
-			l.line(ctx, slog.LevelInfo, "record rejected by business rule", r, attrs...)
-		case kafka.ClassTransient:
-			l.line(ctx, slog.LevelWarn, "attempt failed", r, attrs...)
-		default:
-			l.line(ctx, slog.LevelWarn, "record can't be handled", r, attrs...)
+		err := next(&handlerLog{ctx, l, []*kafka.Record{r}}, r)
+		l.attempt(ctx, r, time.Since(began), err)
+		return err
+	}
+}
+
+func (l logging) aroundBatch(next kafka.BatchFunc) kafka.BatchFunc {
+	return func(ctx context.Context, records []*kafka.Record) error {
+		began := time.Now()
+		err := next(&handlerLog{ctx, l, records}, records)
+		took, outcome := time.Since(began), kafka.BatchOutcomes(err, len(records))
+		for i, r := range records {
+			l.attemptInBatch(ctx, r, took, outcome(i))
 		}
 		return err
+	}
+}
+
+// attemptInBatch survives errors whose methods panic: they are one record's, and for the consumer to judge.
+func (l logging) attemptInBatch(ctx context.Context, r *kafka.Record, took time.Duration, err error) {
+	defer func() { _ = recover() }()
+	if !errors.Is(err, kafka.ErrNotHandled) { // or it comes again, and this was no attempt
+		l.attempt(ctx, r, took, err)
+	}
+}
+
+// attempt logs how an attempt at a record ended.
+func (l logging) attempt(ctx context.Context, r *kafka.Record, took time.Duration, err error) {
+	if err == nil {
+		l.line(ctx, slog.LevelDebug, "record handled", r, slog.Duration("duration", took))
+		return
+	}
+	class := kafka.ClassOf(err)
+	attrs := []slog.Attr{slog.Duration("duration", took), slog.String("class", string(class)), slog.Any("error", err)}
+	switch class {
+	case kafka.ClassBusiness:
+		l.line(ctx, slog.LevelInfo, "record rejected by business rule", r, attrs...)
+	case kafka.ClassTransient:
+		l.line(ctx, slog.LevelWarn, "attempt failed", r, attrs...)
+	default:
+		l.line(ctx, slog.LevelWarn, "record can't be handled", r, attrs...)
 	}
 }
 

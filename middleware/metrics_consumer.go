@@ -3,6 +3,7 @@ package middleware
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,7 +43,9 @@ func (c consumerMetrics) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMid
 	if c.options.clientMetrics {
 		hooks.Client = func(client *kgo.Client) kgo.Hook { return m.clients.hook(client, info.ClientID) }
 	}
-	return m.aroundAttempt(series), hooks
+	attempts := attempts{m, series}
+	hooks.Batches = attempts.aroundBatch
+	return attempts.aroundAttempt, hooks
 }
 
 // consumerSeries are a consumer's series of one topic: its own, or a retry topic.
@@ -79,33 +82,68 @@ func (m *metrics) seriesOf(info kafka.ConsumerInfo) func(topic string) *consumer
 	return func(topic string) *consumerSeries { return cmp.Or(all[topic], first) } // middleware may have changed it
 }
 
-func (m *metrics) aroundAttempt(of func(topic string) *consumerSeries) kafka.ConsumerMiddleware {
-	return func(next kafka.HandlerFunc) kafka.HandlerFunc {
-		return func(ctx context.Context, r *kafka.Record) (err error) {
-			series := of(r.Topic)
-			if r.Attempt == 1 {
-				series.consumed.Inc()
-			}
-			began, returned := time.Now(), false
-			defer func() { // whatever becomes of the goroutine
-				seconds := time.Since(began).Seconds()
-				switch kind := errortype.OfAttempt(err); {
-				case !returned:
-					m.process.WithLabelValues(series.topic, series.group, errortype.Panic).Observe(seconds)
-				case err == nil:
-					series.handled.Observe(seconds)
-				default:
-					m.process.WithLabelValues(series.topic, series.group, kind).Observe(seconds)
-					if kind == errortype.Decode {
-						series.decodeErrors.Inc()
-					}
-				}
-			}()
-			err = next(ctx, r)
-			returned = true
-			return err
+// attempts counts and times attempts.
+type attempts struct {
+	*metrics
+	of func(topic string) *consumerSeries
+}
+
+// end notes how an attempt ended.
+func (a attempts) end(topic string, seconds float64, returned bool, err error) {
+	series := a.of(topic)
+	switch kind := errortype.OfAttempt(err); {
+	case !returned:
+		a.process.WithLabelValues(series.topic, series.group, errortype.Panic).Observe(seconds)
+	case err == nil:
+		series.handled.Observe(seconds)
+	default:
+		a.process.WithLabelValues(series.topic, series.group, kind).Observe(seconds)
+		if kind == errortype.Decode {
+			series.decodeErrors.Inc()
 		}
 	}
+}
+
+func (a attempts) aroundAttempt(next kafka.HandlerFunc) kafka.HandlerFunc {
+	return func(ctx context.Context, r *kafka.Record) (err error) {
+		if r.Attempt == 1 {
+			a.of(r.Topic).consumed.Inc()
+		}
+		began, returned := time.Now(), false
+		defer func() { a.end(r.Topic, time.Since(began).Seconds(), returned, err) }() // whatever becomes of the goroutine
+		err = next(ctx, r)
+		returned = true
+		return err
+	}
+}
+
+// aroundBatch notes an attempt at each record, as long as the batch's. What the handler did not come to has had none.
+func (a attempts) aroundBatch(next kafka.BatchFunc) kafka.BatchFunc {
+	return func(ctx context.Context, records []*kafka.Record) (err error) {
+		began, returned := time.Now(), false
+		defer func() {
+			seconds, outcome := time.Since(began).Seconds(), kafka.BatchOutcomes(err, len(records))
+			for i, r := range records {
+				err := outcome(i)
+				if wasNotHandled(err) {
+					continue
+				}
+				if r.Attempt == 1 {
+					a.of(r.Topic).consumed.Inc()
+				}
+				a.end(r.Topic, seconds, returned, err)
+			}
+		}()
+		err = next(ctx, records)
+		returned = true
+		return err
+	}
+}
+
+// wasNotHandled survives errors whose methods panic.
+func wasNotHandled(err error) (not bool) {
+	defer func() { _ = recover() }()
+	return errors.Is(err, kafka.ErrNotHandled)
 }
 
 // hooks counts what goes on beside the handler.

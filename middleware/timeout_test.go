@@ -16,7 +16,7 @@ func TestAnAttemptHasADeadlineOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var cause error
-		handle := middleware.TimeoutConsumerMiddleware(5 * time.Second)(func(ctx context.Context, _ *kafka.Record) error {
+		handle := consuming(middleware.TimeoutConsumerMiddleware(5 * time.Second))(func(ctx context.Context, _ *kafka.Record) error {
 			<-ctx.Done()
 			cause = context.Cause(ctx)
 			return fmt.Errorf("query: %w", ctx.Err())
@@ -45,13 +45,13 @@ func TestATimeoutChangesNoOtherOutcome(t *testing.T) {
 			"handled": nil, "failed": errors.New("away"), "business": kafka.NewBusinessError("declined", nil),
 			"a deadline of the handler's own": own.Err(),
 		} {
-			handle := middleware.TimeoutConsumerMiddleware(5 * time.Second)(func(context.Context, *kafka.Record) error { return want })
+			handle := consuming(middleware.TimeoutConsumerMiddleware(5 * time.Second))(func(context.Context, *kafka.Record) error { return want })
 			if err := handle(t.Context(), record()); err != want {
 				t.Errorf("%s: %v, want %v", name, err, want)
 			}
 		}
 		// A class that the handler gives is kept.
-		handle := middleware.TimeoutConsumerMiddleware(time.Second)(func(ctx context.Context, _ *kafka.Record) error {
+		handle := consuming(middleware.TimeoutConsumerMiddleware(time.Second))(func(ctx context.Context, _ *kafka.Record) error {
 			<-ctx.Done()
 			return kafka.NewPermanentError("query", ctx.Err())
 		})
@@ -61,7 +61,7 @@ func TestATimeoutChangesNoOtherOutcome(t *testing.T) {
 		// The consumer's own end of the context is no timeout.
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(kafka.ErrPartitionLost)
-		handle = middleware.TimeoutConsumerMiddleware(time.Second)(func(ctx context.Context, _ *kafka.Record) error { return context.Cause(ctx) })
+		handle = consuming(middleware.TimeoutConsumerMiddleware(time.Second))(func(ctx context.Context, _ *kafka.Record) error { return context.Cause(ctx) })
 		if err := handle(ctx, record()); !errors.Is(err, kafka.ErrPartitionLost) || errors.Is(err, middleware.ErrAttemptTimeout) {
 			t.Errorf("got %v, want ErrPartitionLost alone", err)
 		}
@@ -69,7 +69,7 @@ func TestATimeoutChangesNoOtherOutcome(t *testing.T) {
 }
 
 func TestAPanicOfMiddlewareIsAnErrorOutside(t *testing.T) {
-	handle := middleware.RecoveryConsumerMiddleware()(func(context.Context, *kafka.Record) error { panic("MARK") })
+	handle := consuming(middleware.RecoveryConsumerMiddleware())(func(context.Context, *kafka.Record) error { panic("MARK") })
 	err := handle(t.Context(), record())
 	panicked, ok := errors.AsType[*kafka.PanicError](err)
 	if !ok || panicked.Value != "MARK" || len(panicked.Stack) == 0 || kafka.ClassOf(err) != kafka.ClassPermanent {

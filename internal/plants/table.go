@@ -24,9 +24,19 @@ var plants = []plant{
 	},
 	{
 		name: "marks a record before it is settled", promise: "AtLeastOnce",
-		function: "partition.settle", find: `p.try(t.ctx, t)`,
-		replace:  `p.client.MarkCommitRecords(t.record); p.try(t.ctx, t)`,
+		function: "partition.settle", find: `p.try(t, p.copyOf(t), p.c.handleAlone)`,
+		replace:  `p.client.MarkCommitRecords(t.record); p.try(t, p.copyOf(t), p.c.handleAlone)`,
 		findings: []string{"COMMITTED AHEAD"},
+	},
+	{
+		name: "takes a message for another when a batch is handled again", promise: "AtLeastOnce",
+		function: "batchCall.do", find: `c.handled.Swap(true)`, replace: `false`,
+		test: "TestMiddlewareThatCallsABatchsHandlerTwice",
+	},
+	{
+		name: "gives up a batch for an error that may be of one message", promise: "AtLeastOnce",
+		function: "partition.failedWithOthers", find: `t.verdict.others`, replace: `false`,
+		test: "TestWhatBecomesOfABatch",
 	},
 	{
 		name: "treats the error of a cancelled attempt as a verdict", promise: "AtLeastOnce",

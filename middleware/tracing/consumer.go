@@ -20,6 +20,9 @@ import (
 // to it, or as the root of a new trace; from the second attempt on it is linked to the attempt before. The handler's context
 // carries it. A business error is no error of the span. A dead letter is a span "send <topic>" under the last attempt's,
 // for each try to store it.
+//
+// In a batch each attempt at a record is such a span, too, as long as the batch's. What the handler's context carries is a span
+// "process_batch <topic>", of no message's trace and linked to them; or, of a single message, the attempt's.
 func ConsumerMiddleware(options ...Option) kafka.ConsumerPlugin {
 	return consumerPlugin{newSettings(options)}
 }
@@ -31,7 +34,7 @@ func (p consumerPlugin) ForConsumer(info kafka.ConsumerInfo) (kafka.ConsumerMidd
 		return nil, kafka.ConsumerHooks{}
 	}
 	c := &consumer{p.settings, info}
-	return c.aroundAttempt, kafka.ConsumerHooks{RecordBegun: c.begun, RetryScheduled: c.retryScheduled, DeadLetters: c.aroundLetter}
+	return c.aroundAttempt, kafka.ConsumerHooks{RecordBegun: c.begun, RetryScheduled: c.retryScheduled, DeadLetters: c.aroundLetter, Batches: c.aroundBatch}
 }
 
 // consumer is the plugin of one consumer. It is the key, too, by which contexts hold what it knows of a record.
@@ -50,6 +53,9 @@ func (c *consumer) retryScheduled(ctx context.Context, _ *kgo.Record, retry kafk
 
 // progressOf returns the record's, or a new one if other middleware has made a context of its own.
 func (c *consumer) progressOf(ctx context.Context) *progress {
+	if ctx == nil { // a record's, of a batch that no consumer has made
+		return &progress{}
+	}
 	if p, ok := ctx.Value(c).(*progress); ok {
 		return p
 	}
@@ -84,7 +90,7 @@ func (p *progress) get() (last trace.SpanContext, wait time.Duration) {
 
 func (c *consumer) aroundAttempt(next kafka.HandlerFunc) kafka.HandlerFunc {
 	return func(ctx context.Context, r *kafka.Record) (err error) {
-		within, span := c.startAttempt(ctx, r)
+		within, span := c.startAttempt(ctx, c.progressOf(ctx), r)
 		returned := false
 		defer func() {
 			endAttempt(ctx, span, err, returned) // whatever becomes of the goroutine
@@ -96,12 +102,16 @@ func (c *consumer) aroundAttempt(next kafka.HandlerFunc) kafka.HandlerFunc {
 	}
 }
 
-func (c *consumer) startAttempt(ctx context.Context, r *kafka.Record) (context.Context, trace.Span) {
-	attrs := append(make([]attribute.KeyValue, 0, 14),
-		semconv.MessagingSystemKafka, semconv.MessagingOperationName("process"), semconv.MessagingOperationTypeProcess,
+// attributes are those of each operation on records of a partition, with room for more.
+func (c *consumer) attributes(operation string, r *kafka.Record) []attribute.KeyValue {
+	return append(make([]attribute.KeyValue, 0, 14),
+		semconv.MessagingSystemKafka, semconv.MessagingOperationName(operation), semconv.MessagingOperationTypeProcess,
 		semconv.MessagingDestinationName(r.Topic), semconv.MessagingDestinationPartitionID(strconv.Itoa(int(r.Partition))),
-		semconv.MessagingKafkaOffset(int(r.Offset)), semconv.MessagingConsumerGroupName(c.info.Group),
-		semconv.MessagingClientID(c.info.ClientID), AttemptKey.Int(r.Attempt))
+		semconv.MessagingConsumerGroupName(c.info.Group), semconv.MessagingClientID(c.info.ClientID))
+}
+
+func (c *consumer) startAttempt(ctx context.Context, p *progress, r *kafka.Record) (context.Context, trace.Span) {
+	attrs := append(c.attributes("process", r), semconv.MessagingKafkaOffset(int(r.Offset)), AttemptKey.Int(r.Attempt))
 	attrs = appendIDs(attrs, r.Headers)
 	if r.Value == nil {
 		attrs = append(attrs, semconv.MessagingKafkaMessageTombstone(true))
@@ -115,7 +125,6 @@ func (c *consumer) startAttempt(ctx context.Context, r *kafka.Record) (context.C
 	if sender := letterSpan(r.Headers); sender.IsValid() {
 		links = append(links, link(sender, LinkDeadLetter))
 	}
-	p := c.progressOf(ctx)
 	previous, wait := p.get()
 	if r.Attempt > 1 {
 		attrs = append(attrs, RetryWaitKey.Float64(wait.Seconds()))

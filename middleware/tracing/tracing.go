@@ -40,6 +40,7 @@ const (
 	LinkProducer        = "producer"         // from a process span to the one that sent the record
 	LinkPreviousAttempt = "previous_attempt" // from a process span to the one before it
 	LinkLastAttempt     = "last_attempt"     // from a dead letter's send span to the attempt that failed for good
+	LinkRecord          = "record"           // from a process_batch span to the process span of a record of the batch
 	LinkDeadLetter      = "dead_letter"      // from a dead letter's process span to the one that sent the letter
 )
 
