@@ -20,7 +20,8 @@ func BenchmarkBatch(b *testing.B) {
 func benchmarkBatch(b *testing.B, size, layers int) {
 	cfg := NewConsumerConfig("orders", "billing", "127.0.0.1:9092").withDefaults()
 	sum := uint64(0)
-	c := &consumer{cfg: cfg, handlerCtx: context.Background(), queued: newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes), gates: newGates(cfg)}
+	c := &consumer{cfg: cfg, handlerCtx: context.Background(), queued: newBudget(cfg.MaxQueuedRecords, cfg.MaxQueuedBytes), gates: newGates(cfg),
+		routes: map[string]*route{"orders": {}}}
 	benchBatches(c, layers, func(_ context.Context, batch []Message[wide]) error {
 		for i := range batch {
 			sum += batch[i].Value.fields[3]
