@@ -27,7 +27,7 @@ const (
 
 // hops is in how many dead letter topics a record will have been with a letter to dlq; 0 if dlq is the first. A retry
 // topic passes on what its records say. Who may write to the topic can forge that, and gains that his own record waits.
-func (p *partition) hops(r *kgo.Record, dlq *deadLetterTopic) int {
+func (p *partition) hops(r *kgo.Record, dlq *sink) int {
 	if !isBound(r) {
 		return 0
 	}
@@ -44,7 +44,7 @@ func (p *partition) hops(r *kgo.Record, dlq *deadLetterTopic) int {
 }
 
 // paceHops has the letter of a letter wait. It returns false if the partition stops meanwhile.
-func (p *partition) paceHops(t *task, dlq *deadLetterTopic, hops int) bool {
+func (p *partition) paceHops(t *task, dlq *sink, hops int) bool {
 	if hops <= freeHops || dlq != p.route.deadLetters {
 		return true
 	}

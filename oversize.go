@@ -69,7 +69,7 @@ func unfitError(err error) error {
 }
 
 // logStub says that a value is not stored.
-func (p *partition) logStub(t *task, dlq *deadLetterTopic, err error) {
+func (p *partition) logStub(t *task, dlq *sink, err error) {
 	p.logSparsely(slog.LevelError, "dead letter is stored without its value, which its topic does not take; the record is where the letter says, until it is deleted there",
 		t.record, slog.String("dlq_topic", dlq.name), slog.Int("value_bytes", len(t.record.Value)), slog.Any("error", err))
 }

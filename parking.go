@@ -14,7 +14,6 @@ import (
 
 	"github.com/skeji/kafka/internal/dlqheader"
 	"github.com/skeji/kafka/internal/recordheader"
-	"github.com/skeji/kafka/internal/seal"
 )
 
 // This file parks records and unparks keys, on a record's way through settle. All of a key's records come here one after another,
@@ -161,26 +160,6 @@ func (p *partition) writeMark(t *task, headers ...kgo.RecordHeader) *kgo.Record 
 		if !wait(backoff(attempt, p.c.cfg.RetryBackoff, p.c.cfg.RetryBackoffMax), p.stop) {
 			return nil
 		}
-	}
-}
-
-// mark stores a record that is no letter: no middleware sees it. It is alone in its batch, as letters are.
-func (d *deadLetterTopic) mark(ctx context.Context, r *kgo.Record) error {
-	slot := d.slots[d.partitionOf(r.Partition)]
-	select {
-	case slot <- struct{}{}:
-		defer func() { <-slot }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	r.Headers = d.client.seals.Seal(r, seal.ToTopic)
-	stored := make(chan error, 1)
-	d.client.produce(ctx, r, func(err error) { stored <- err })
-	select {
-	case err := <-stored:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 

@@ -64,7 +64,7 @@ func (c ConsumerConfig) longestDelay() (longest time.Duration) {
 }
 
 // dueTime is when a record that is written to the topic is due; zero if that is no retry topic.
-func (p *partition) dueTime(to *deadLetterTopic) time.Time {
+func (p *partition) dueTime(to *sink) time.Time {
 	if to != p.route.retries {
 		return time.Time{}
 	}

@@ -16,13 +16,13 @@ import (
 
 // route is a topic that is read, and where its records go when they fail.
 type route struct {
-	tier                         // of the topic itself
-	next        tier             // where what may pass waits for its next attempt; no topic: nowhere
-	dlq         string           // the dead letter topic; "" for none
-	maxRetries  int              // attempts that follow the first one here
-	parksKeys   bool             // see ConsumerConfig.ParkKeys
-	retries     *deadLetterTopic // which is next; nil: none
-	deadLetters *deadLetterTopic // nil: none
+	tier               // of the topic itself
+	next        tier   // where what may pass waits for its next attempt; no topic: nowhere
+	dlq         string // the dead letter topic; "" for none
+	maxRetries  int    // attempts that follow the first one here
+	parksKeys   bool   // see ConsumerConfig.ParkKeys
+	retries     *sink  // which is next; nil: none
+	deadLetters *sink  // nil: none
 }
 
 // topicPartition is a partition of a topic.
@@ -109,10 +109,10 @@ func (c *consumer) prepareToFail(ctx context.Context, counts map[string]int32, w
 	for _, use := range writes {
 		names = append(names, use.topic)
 	}
-	limits, writers := c.client.limitsOf(ctx, names...), map[string]*deadLetterTopic{}
+	limits, writers := c.client.limitsOf(ctx, names...), map[string]*sink{}
 	for _, use := range writes {
 		c.compressor.learn(limits[use.topic].maxBytes)
-		writers[use.topic] = newDeadLetterTopic(use.topic, counts[use.topic], c.client, letterMaxBytes(c.cfg), c.hooks)
+		writers[use.topic] = newSink(use.topic, counts[use.topic], c.client, letterMaxBytes(c.cfg), c.hooks)
 	}
 	for _, name := range c.cfg.deadLetterTopics() {
 		switch {

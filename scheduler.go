@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -318,50 +317,4 @@ func (s *scheduler) refused(t *task, err error) {
 		t.stage.refusals = time.Now()
 	}
 	t.stage.refusal = err
-}
-
-// stalls calls each with the tasks whose attempt has just passed limit, or twice what it had when they were last returned.
-func (s *scheduler) stalls(limit time.Duration, each func(t *task, running time.Duration)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, t := range s.inHand {
-		running := time.Since(t.stage.since)
-		if t.stage.activity != ActivityHandling || running < max(limit, 2*t.stage.told) {
-			continue
-		}
-		t.stage.told = running
-		each(t, running)
-	}
-}
-
-// health fills in what the scheduler knows, and returns what is wrong with tasks, by offset.
-func (s *scheduler) health(state *PartitionHealth, stallTimeout time.Duration) (problems map[int64]string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	state.QueuedRecords, state.RecordsInHand = len(s.queue)+s.lanes.behind, len(s.inHand)
-	state.Activity, state.Since, state.Offset = ActivityIdle, s.idleSince, -1
-	if s.blocked != "" {
-		state.Activity = s.blocked
-	}
-	if t := s.foremost(); t != nil {
-		state.Activity, state.Since, state.Offset, state.Attempt = t.stage.activity, t.stage.since, t.record.Offset, t.stage.attempt
-	}
-	for _, t := range s.inHand {
-		state.Stalled = state.Stalled || t.stage.told > 0
-		if problem := t.problem(stallTimeout); problem != "" {
-			if problems == nil {
-				problems = map[int64]string{}
-			}
-			problems[t.record.Offset] = problem
-		}
-	}
-	return problems
-}
-
-// foremost returns the attempt that has stalled for longest or else the task that holds the commit up; nil if none is in hand.
-func (s *scheduler) foremost() *task {
-	if len(s.inHand) == 0 {
-		return nil
-	}
-	return slices.MinFunc(s.inHand, compareForemost)
 }
