@@ -83,6 +83,9 @@ func TestWhatIsNotDueIsNotFetched(t *testing.T) {
 				})
 				time.Sleep(time.Minute)
 				for _, p := range consumer.Health().Partitions {
+					if p.Paused {
+						t.Errorf("%s-%d is paused: nothing is wrong with what is not due", p.Topic, p.Partition)
+					}
 					if p.QueuedRecords+p.RecordsInHand > 4000 {
 						t.Errorf("%s-%d holds %d records that are not due", p.Topic, p.Partition, p.QueuedRecords)
 					}

@@ -121,7 +121,7 @@ func (p *partition) health() (state PartitionHealth, problems []string) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	state.Lag, state.QueuedBytes, state.Paused = p.status.lag(p.offsets.Position()), p.flow.held, p.flow.paused != 0
+	state.Lag, state.QueuedBytes, state.Paused = p.status.lag(p.offsets.Position()), p.flow.held, p.flow.paused&^pausedNotDue != 0
 	state.LastProgress = p.status.progress
 	if state.Stuck = p.stuckProblem(); state.Stuck != "" {
 		problems = append(problems, fmt.Sprintf("%s-%d: %s", p.topic, p.id, state.Stuck))
