@@ -30,7 +30,7 @@ func inBatch(t *testing.T, a attempts, n int) (records []*kafka.Record) {
 func find(span tracetest.SpanStub, key attribute.Key) string {
 	for _, attr := range span.Attributes {
 		if attr.Key == key {
-			return attr.Value.Emit()
+			return attr.Value.String()
 		}
 	}
 	return ""
