@@ -108,15 +108,18 @@ func (g *consumerGauges) sums() map[membership]*gauges {
 	defer g.mu.Unlock()
 	sums, latest := map[membership]*gauges{}, map[membership]int{}
 	for _, consumer := range g.consumers {
-		latest[membership{consumer.Topic, consumer.Group}] = consumer.number
+		for _, topic := range consumer.topics() {
+			latest[membership{topic, consumer.Group}] = consumer.number
+		}
 	}
 	g.consumers = slices.DeleteFunc(g.consumers, func(consumer *observed) (gone bool) {
-		h, who := consumer.Health(), membership{consumer.Topic, consumer.Group}
+		h := consumer.Health()
 		if h.State == kafka.StateEnded {
 			if consumer.failed == 0 && !h.Live() {
 				consumer.failed = g.added
 			}
-			if consumer.failed == 0 || latest[who] > consumer.failed {
+			replaced := func(topic string) bool { return latest[membership{topic, consumer.Group}] > consumer.failed }
+			if consumer.failed == 0 || slices.ContainsFunc(consumer.topics(), replaced) {
 				return true
 			}
 		}

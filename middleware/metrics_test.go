@@ -480,12 +480,38 @@ func TestAnErrorThatPanicsIsCountedAsAPanic(t *testing.T) {
 }
 
 // stub is a consumer whose health is what the test says.
-func stub(registry *prometheus.Registry, group string) *kafka.Health {
+func stub(registry *prometheus.Registry, group string, more ...string) *kafka.Health {
 	h := &kafka.Health{State: kafka.StateRunning}
+	topics := append([]string{"orders"}, more...)
 	middleware.MetricsConsumerMiddleware(middleware.WithRegisterer(registry)).ForConsumer(kafka.ConsumerInfo{
-		Topic: "orders", Group: group, Health: func() kafka.Health { return *h },
+		Topic: strings.Join(topics, ","), Topics: topics, Group: group, Health: func() kafka.Health { return *h },
 	})
 	return h
+}
+
+// A consumer of several topics that fails counts until one comes that reads some of them.
+func TestGaugesOfConsumersOfSeveralTopics(t *testing.T) {
+	s := &service{registry: prometheus.NewRegistry()}
+	lives := func() (sum float64) {
+		family := s.gather(t)["messaging_kafka_consumer_live"]
+		for _, metric := range family.GetMetric() {
+			sum += metric.GetGauge().GetValue()
+		}
+		return sum / float64(len(family.GetMetric()))
+	}
+	failed := stub(s.registry, "billing", "refunds")
+	failed.Partitions = []kafka.PartitionHealth{{Topic: "orders", Lag: 1}, {Topic: "refunds", Lag: 2}}
+	if lag := s.gather(t)["messaging_kafka_consumer_lag_records"].GetMetric(); len(lag) != 2 || lives() != 1 {
+		t.Errorf("lags are %v, live %v; want one of each topic, live", lag, lives())
+	}
+	failed.State, failed.NotLive, failed.Partitions = kafka.StateEnded, "poison", nil
+	if live := lives(); live != 0 {
+		t.Errorf("live is %v after the failure", live)
+	}
+	stub(s.registry, "billing") // reads one of them
+	if live := lives(); live != 1 {
+		t.Errorf("live is %v once another one reads a topic", live)
+	}
 }
 
 func TestGaugesOfSeveralConsumers(t *testing.T) {
