@@ -15,7 +15,8 @@ import (
 )
 
 // AwaitDone returns when the group has committed all that the topic holds at the moment of the call: each message is handled,
-// rejected, or stored as a dead letter. It waits as [AwaitPublished] does.
+// rejected, or stored as a dead letter. It waits as [AwaitPublished] does. With RetryDelays a message may also be stored in a
+// retry topic, and has an attempt to come: await each of [kafka.ConsumerConfig.RetryTopics] after it, in their order.
 //
 // What a transaction has aborted counts, since consumers get it by default. One that reads only what is committed may never commit an
 // offset beyond it, when it comes last.
