@@ -100,13 +100,15 @@ func (c *consumer) tellProgress(request *kmsg.OffsetCommitRequest, leaving []*pa
 // them.
 func (c *consumer) toCommit(client *kgo.Client, leaving []*partition) map[string]map[int32]kgo.EpochOffset {
 	marked, offsets := client.MarkedOffsets(), map[string]map[int32]kgo.EpochOffset{}
+	if c.directly.hasAll() {
+		return offsets
+	}
 	for _, p := range leaving {
 		at, ok := marked[p.topic][p.id]
-		if !ok {
-			at, ok = p.offsets.Beyond()
-		}
-		if !ok || c.directly.has(p.place(), at.Offset) {
-			continue
+		if ok = ok && !c.directly.has(p.place(), at.Offset); !ok {
+			if at, ok = p.offsets.Beyond(); !ok || c.directly.isBehind(p.place(), at.Offset) {
+				continue
+			}
 		}
 		if offsets[p.topic] == nil {
 			offsets[p.topic] = map[int32]kgo.EpochOffset{}

@@ -34,6 +34,8 @@ type heldUpCommits struct {
 	direct   chan struct{} // of the one that is under way, closed at its end; nil: none is
 	periodic bool          // one of franz-go's is under way
 
+	all bool // all is committed, at the end: there is nothing left for franz-go
+
 	said    bool
 	refusal error                    // of the latest; nil: it was taken
 	waiting int64                    // how many finished records that is about, as far as offsets say
@@ -97,6 +99,27 @@ func (h *heldUpCommits) start() (ended func(), may bool) {
 		h.direct = nil
 		close(done)
 	}, true
+}
+
+// endForGood is called once nothing more is done, and all that was is committed.
+func (h *heldUpCommits) endForGood() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.all = true
+}
+
+// hasAll reports whether there is nothing left to commit.
+func (h *heldUpCommits) hasAll() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.all
+}
+
+// isBehind reports whether a later offset is committed.
+func (h *heldUpCommits) isBehind(partition topicPartition, offset int64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.offsets[partition] > offset
 }
 
 // settled is called at the end of a rebalance.
@@ -184,12 +207,13 @@ func (c *consumer) heldUpProblem() (since time.Time, problem string) {
 // watchHeldUpCommits runs until Start is about to return.
 func (c *consumer) watchHeldUpCommits(ctx context.Context, client *kgo.Client) {
 	for range ticks(ctx, heldUpAfter/2) {
-		_ = c.commitDirectly(ctx, client)
+		_ = c.commitDirectly(ctx, client, nil)
 	}
 }
 
-// commitDirectly commits what is done, if commits are held up. It returns nil if all of that is committed.
-func (c *consumer) commitDirectly(ctx context.Context, client *kgo.Client) error {
+// commitDirectly commits what is done, if commits are held up. It returns nil if all of that is committed. leaving are those
+// partitions whose progress is to be told though their offset has not moved.
+func (c *consumer) commitDirectly(ctx context.Context, client *kgo.Client, leaving []*partition) error {
 	since, _, _ := c.heldUp()
 	if since.IsZero() || !c.membership.isMember() {
 		return errNotHeldUp
@@ -203,7 +227,7 @@ func (c *consumer) commitDirectly(ctx context.Context, client *kgo.Client) error
 		return errNotHeldUp
 	}
 	defer ended()
-	request := c.directCommit(client, ids)
+	request := c.directCommit(client, ids, leaving)
 	if request == nil {
 		return nil
 	}
@@ -273,9 +297,14 @@ func (c *consumer) logHeldUp() {
 }
 
 // directCommit returns a request with what is done and not committed; nil if there is nothing.
-func (c *consumer) directCommit(client *kgo.Client, ids map[string][16]byte) *kmsg.OffsetCommitRequest {
+func (c *consumer) directCommit(client *kgo.Client, ids map[string][16]byte, leaving []*partition) *kmsg.OffsetCommitRequest {
 	for _, p := range c.assignedNow() {
 		p.offsets.Mark()
+	}
+	offsets := client.MarkedOffsets()
+	if len(leaving) > 0 {
+		member, _ := client.GroupMetadata()
+		offsets = c.toCommit(client, slices.DeleteFunc(leaving, func(p *partition) bool { return !p.isOf(member) }))
 	}
 	request := kmsg.NewPtrOffsetCommitRequest()
 	request.Group = c.cfg.Group
@@ -283,7 +312,7 @@ func (c *consumer) directCommit(client *kgo.Client, ids map[string][16]byte) *km
 	if c.cfg.InstanceID != "" {
 		request.InstanceID = &c.cfg.InstanceID
 	}
-	for name, marked := range client.MarkedOffsets() {
+	for name, marked := range offsets {
 		topic := kmsg.NewOffsetCommitRequestTopic()
 		topic.Topic, topic.TopicID = name, ids[name]
 		for id, at := range marked {
@@ -293,7 +322,7 @@ func (c *consumer) directCommit(client *kgo.Client, ids map[string][16]byte) *km
 		}
 		request.Topics = append(request.Topics, topic)
 	}
-	if !c.dropUnassigned(request) {
+	if len(request.Topics) == 0 || len(leaving) == 0 && !c.dropUnassigned(request) {
 		return nil
 	}
 	c.tellProgress(request, nil)
@@ -305,7 +334,8 @@ func (c *consumer) directCommit(client *kgo.Client, ids map[string][16]byte) *km
 // request to join, is to be abandoned then, and leave is to be called once it is closed.
 func (c *consumer) awaitRebalance(ctx context.Context, client *kgo.Client) (leave func()) {
 	for !c.membership.awaitStable(ctx, heldUpAfter/4) && ctx.Err() == nil {
-		if c.allDone() && c.commitDirectly(ctx, client) == nil {
+		if c.allDone() && c.commitDirectly(ctx, client, c.assignedNow()) == nil {
+			c.directly.endForGood()
 			request := c.leaveRequest(client)
 			return func() { c.leaveFor(request) }
 		}

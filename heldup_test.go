@@ -2,13 +2,16 @@ package kafka_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/skeji/kafka"
@@ -102,6 +105,66 @@ func TestAMemberLeavesWhileARebalanceWaits(t *testing.T) {
 		}
 		if n := handled.Load(); b.committedIn() != n {
 			t.Errorf("%d handled, %d committed", n, b.committedIn())
+		}
+	})
+}
+
+// So does one that has records done beyond one that is not: nothing of that is handled again.
+func TestAMemberThatLeavesTellsItsProgressWhileARebalanceWaits(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, b *bubble) {
+		const keys, perKey = 10, 200
+		var mu sync.Mutex
+		handled := map[string]int{}
+		handle := func(_ context.Context, msg kafka.Message[numbered]) error {
+			if time.Sleep(time.Second); msg.Key == "stuck" {
+				return errAway
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			handled[fmt.Sprint(msg.Partition, "/", msg.Offset)]++
+			return nil
+		}
+		for partition := range int32(2) {
+			b.put(&kgo.Record{Topic: "orders", Partition: partition, Key: []byte("stuck"), Value: []byte(`{"n":1}`)})
+			for n := range keys * perKey {
+				b.put(&kgo.Record{Topic: "orders", Partition: partition, Key: fmt.Append(nil, n%keys), Value: []byte(`{"n":1}`)})
+			}
+		}
+		config := func() kafka.ConsumerConfig {
+			cfg := b.consumer()
+			cfg.CommitInterval, cfg.Concurrency, cfg.MaxRetries, cfg.RetryBackoff, cfg.RetryBackoffMax = time.Hour, 4, 1000, time.Hour, time.Hour
+			return cfg
+		}
+		member, stop := b.start(config(), handle)
+		time.Sleep(30 * time.Second)
+		var dead hush
+		cfg := config()
+		cfg.Options = append(cfg.Options, dead.dial(b))
+		b.start(cfg, handle)
+		for len(member.Health().Partitions) != 1 {
+			time.Sleep(time.Second)
+		}
+		own := member.Health().Partitions[0].Partition
+		time.Sleep(10 * time.Second)
+		dead.on.Store(true)
+		_, stopLast := b.start(config(), handle) // its join begins the rebalance
+		time.Sleep(10 * time.Second)
+		began := time.Now()
+		err := stop()
+		if took := time.Since(began); err != nil || took > 5*time.Second {
+			t.Errorf("Start returned %v after %v:\n%s", err, took, b.log.String())
+		}
+		time.Sleep(10 * time.Minute) // the last one goes on with all
+		if err := stopLast(); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for place, n := range handled {
+			if strings.HasPrefix(place, fmt.Sprint(own, "/")) && n != 1 {
+				t.Errorf("%s is handled %d times", place, n)
+			}
 		}
 	})
 }
