@@ -59,18 +59,12 @@ func TestAbortedTransactions(t *testing.T) {
 			next := s.join(cfg, comesTo)
 			s.stored(s.transaction(producer, 50, kgo.TryCommit)...)
 			s.drained()
+			// The brokers write the transaction's control record after they have answered that it is committed.
+			const end = 5 * (50 + 1)
+			s.until("the control record at the partition's end is committed", func() bool { return s.committedAt(0) == end })
 			next.mustStop()
-			ends, err := s.admin.ListEndOffsets(t.Context(), s.topic)
-			if err != nil {
-				t.Fatal(err)
-			}
-			end, _ := ends.Lookup(s.topic, 0)
-			committed, err := s.admin.FetchOffsets(t.Context(), cfg.Group)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if at, _ := committed.Lookup(s.topic, 0); at.At != end.Offset {
-				t.Errorf("committed %d, and the partition ends at %d", at.At, end.Offset)
+			if at := s.committedAt(0); at != end {
+				t.Errorf("committed %d, and the partition ends at %d", at, end)
 			}
 			s.judgeClean()
 		})
